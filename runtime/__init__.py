@@ -1,0 +1,1 @@
+"""The engine: the privileged side of webdock. It knows nothing of Django or of the pages."""

@@ -1,0 +1,1 @@
+"""Containers: records, states, verbs, exec sessions, logs."""

@@ -1,0 +1,1 @@
+"""The OCI runtime and conmon, each behind one module."""

@@ -1,0 +1,1 @@
+"""The Engine API server: sockets, policy, routes and handlers."""

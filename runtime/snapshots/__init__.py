@@ -1,0 +1,1 @@
+"""Root file systems: layers and the writable directory of a container."""
