@@ -1,0 +1,204 @@
+"""The streams an EngineClient hands out: duplex ones of attach and exec, JSON documents, logs, plain bytes.
+
+Owns one connection each and gives it back (or cuts it) in ``close``. Never buffers more than one read:
+a reader that stops reading makes the engine stop sending.
+
+Spec: Docker API 1.47, ContainerAttach "Hijacking" and "Stream format".
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+
+from runtime.api.errors import EngineUnreachable
+from runtime.api.frames import STDOUT, FrameDecoder, LineDecoder
+
+if TYPE_CHECKING:
+    from aiohttp import ClientResponse
+
+READ_BYTES = 128 << 10  # taken from a connection at once
+
+T = TypeVar("T")
+
+
+class ClientStream:
+    """One attach or exec session: what the process writes comes out of ``read``, ``write`` is its stdin."""
+
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, tty: bool, first: bytes = b""
+    ) -> None:
+        self.tty = tty
+        self._reader = reader
+        self._writer = writer
+        self._decoder = None if tty else FrameDecoder()
+        self._ready: deque[tuple[int, bytes]] = deque()
+        if first:
+            self._take(first)
+
+    def _take(self, data: bytes) -> None:
+        if self._decoder is None:
+            self._ready.append((STDOUT, data))
+        else:
+            self._ready.extend(self._decoder.feed(data))
+
+    async def read(self) -> tuple[int, bytes] | None:
+        """The next (1 stdout | 2 stderr, bytes); None when the session ended. With a TTY everything is 1.
+
+        Cancelling loses nothing.
+        """
+        while not self._ready:
+            try:
+                data = await self._reader.read(READ_BYTES)
+            except (ConnectionError, OSError) as error:
+                raise EngineUnreachable(f"the stream broke: {error}") from None
+            if not data:
+                if self._decoder is not None:
+                    self._decoder.end()
+                return None
+            self._take(data)
+        return self._ready.popleft()
+
+    async def write(self, data: bytes) -> None:
+        """Send to the process's stdin; waits while it does not read."""
+        try:
+            self._writer.write(data)
+            await self._writer.drain()
+        except (ConnectionError, OSError, RuntimeError) as error:
+            raise EngineUnreachable(f"the stream broke: {error}") from None
+
+    async def close_stdin(self) -> None:
+        """Tell the process that nothing more comes; output keeps flowing."""
+        if self._writer.can_write_eof() and not self._writer.is_closing():
+            try:
+                self._writer.write_eof()
+            except OSError as error:
+                raise EngineUnreachable(f"the stream broke: {error}") from None
+
+    def close(self) -> None:
+        """Leave the session; the process is not told to end."""
+        self._writer.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class _ResponseStream(Generic[T]):
+    """An answer read piece by piece; opened by ``open``, ``async with`` or the first ``async for``."""
+
+    def __init__(self, start: Callable[[], Awaitable[ClientResponse]]) -> None:
+        self._start = start
+        self._response: ClientResponse | None = None
+        self._ready: deque[T] = deque()
+        self._ended = False
+
+    def _decode(self, data: bytes) -> list[T]:
+        raise NotImplementedError
+
+    def _decode_end(self) -> list[T]:
+        return []
+
+    async def open(self) -> Self:
+        """Send the request and wait for the head of the answer; refusals are raised here.
+
+        Raises: what the engine answers.
+        """
+        if self._response is None and not self._ended:
+            self._response = await self._start()
+        return self
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The answer's headers, lower case, once it is open."""
+        return {} if self._response is None else {k.lower(): v for k, v in self._response.headers.items()}
+
+    def close(self) -> None:
+        """Stop reading; the engine notices, and a pull is cancelled by it."""
+        self._ended = True
+        self._ready.clear()
+        if self._response is not None:
+            self._response.close()
+
+    async def aclose(self) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return await self.open()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __aiter__(self) -> AsyncIterator[T]:
+        return self
+
+    async def __anext__(self) -> T:
+        import aiohttp
+
+        await self.open()
+        while not self._ready:
+            if self._ended or self._response is None:
+                raise StopAsyncIteration
+            try:
+                data = await self._response.content.readany()
+            except (aiohttp.ClientError, ConnectionError, OSError, TimeoutError) as error:
+                self.close()
+                raise EngineUnreachable(f"the engine stopped in the middle of an answer: {error}") from None
+            if data:
+                self._ready.extend(self._decode(data))
+            elif self._response.content.at_eof():
+                self._ended = True
+                self._response.release()
+                self._ready.extend(self._decode_end())
+        return self._ready.popleft()
+
+
+class JsonStream(_ResponseStream[dict[str, Any]]):
+    """JSON documents as they come: events, stats, progress of pull, push, load and import."""
+
+    def __init__(self, start: Callable[[], Awaitable[ClientResponse]]) -> None:
+        super().__init__(start)
+        self._decoder = LineDecoder()
+
+    def _decode(self, data: bytes) -> list[dict[str, Any]]:
+        return self._decoder.feed(data)
+
+    def _decode_end(self) -> list[dict[str, Any]]:
+        return self._decoder.end()
+
+
+class ByteStream(_ResponseStream[bytes]):
+    """Bytes as they come: export, save, archives."""
+
+    def _decode(self, data: bytes) -> list[bytes]:
+        return [data]
+
+
+class LogStream(_ResponseStream[tuple[int, bytes]]):
+    """Log output as (1 stdout | 2 stderr, bytes) as it comes; not cut at line ends."""
+
+    def __init__(
+        self, start: Callable[[], Awaitable[ClientResponse]], tty: Callable[[ClientResponse], Awaitable[bool]]
+    ) -> None:
+        super().__init__(start)
+        self._is_tty = tty
+        self._decoder: FrameDecoder | None = None
+
+    async def open(self) -> Self:
+        if self._response is None and not self._ended:
+            await super().open()
+            if self._response is not None and not await self._is_tty(self._response):
+                self._decoder = FrameDecoder()
+        return self
+
+    def _decode(self, data: bytes) -> list[tuple[int, bytes]]:
+        return [(STDOUT, data)] if self._decoder is None else self._decoder.feed(data)
