@@ -1,0 +1,16 @@
+"""Entry of ``webdock`` and ``python -m webdock``; everything is loaded late, so that ``webdock ps`` stays quick."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    from webdock.cli.command import run
+
+    return run(sys.argv[1:] if argv is None else argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
