@@ -1,7 +1,9 @@
-"""What a machine must have before the engine can run on it, said in plain words; used by ``up`` and ``webdock check``.
+"""What a machine must have before the engine can run on it, said in plain words; used by ``up`` and ``webdock
+check``.
 
 Each ``*_check`` judges facts it is handed and touches nothing; ``examine`` gathers the facts of this machine.
-It never repairs anything (that is ``cli/setup.py``) and never loads Django, nor anything outside the standard library.
+It never repairs anything (that is ``cli/setup.py``) and never loads Django, nor anything outside the standard
+library.
 
 Kernel: the versions named here are those in which the feature first appeared in mainline.
 """
@@ -68,7 +70,7 @@ class Cgroups:
     unified: str  # mount point of the unified tree, "" without one
 
 
-# -- judging ---------------------------------------------------------------------------------------------------
+# -- judging -----------------------------------------------------------------------------------------------
 
 
 def machine_check(machine: str, word_bits: int) -> Check:
@@ -93,18 +95,26 @@ def kernel_check(system: str, release: str) -> Check:
         return Check("kernel", FAILURE, f"this is {system}", "containers need Linux; use a virtual machine")
     if parse_kernel(release) < OLDEST_KERNEL:
         oldest = ".".join(map(str, OLDEST_KERNEL))
-        return Check("kernel", FAILURE, f"Linux {release} is too old", f"webdock needs Linux {oldest} or newer")
+        return Check(
+            "kernel", FAILURE, f"Linux {release} is too old", f"webdock needs Linux {oldest} or newer"
+        )
     return Check("kernel", OK, f"Linux {release}")
 
 
 def root_check(uid: int) -> Check:
     if uid != 0:
-        return Check("root", FAILURE, f"running as user {uid}", "the engine has to be root: put sudo before the command")
+        return Check(
+            "root",
+            FAILURE,
+            f"running as user {uid}",
+            "the engine has to be root: put sudo before the command",
+        )
     return Check("root", OK, "running as root")
 
 
 def parse_cgroups(mountinfo: str, unified_controllers: str) -> Cgroups:
-    """Read the hierarchies out of /proc/self/mountinfo; ``unified_controllers`` is the text of cgroup.controllers.
+    """Read the hierarchies out of /proc/self/mountinfo; ``unified_controllers`` is the text of
+    cgroup.controllers.
 
     Spec: proc(5), /proc/pid/mountinfo; cgroups(7).
     """
@@ -118,7 +128,11 @@ def parse_cgroups(mountinfo: str, unified_controllers: str) -> Cgroups:
         if tail[0] == "cgroup2" and (not unified or len(fields[4]) < len(unified)):
             unified = fields[4]
         elif tail[0] == "cgroup":
-            v1.update(option for option in tail[2].split(",") if option not in ("rw", "ro", "xattr") and "=" not in option)
+            v1.update(
+                option
+                for option in tail[2].split(",")
+                if option not in ("rw", "ro", "xattr") and "=" not in option
+            )
     v2 = frozenset(unified_controllers.split()) if unified else frozenset()
     if unified and not v1:
         mode = "v2"
@@ -175,7 +189,9 @@ def cgroup_check(cgroups: Cgroups, *, crun: bool, runc: bool) -> Check:
 
 
 def overlay_check(registered: bool, trial: str | None) -> Check:
-    """``trial`` is what the kernel said when an overlay was mounted where the images will lie; None when not tried."""
+    """``trial`` is what the kernel said when an overlay was mounted where the images will lie; None when
+    not tried.
+    """
     if trial:
         return Check(
             "overlayfs",
@@ -196,7 +212,7 @@ def namespace_check(present: Iterable[str], max_user_namespaces: int, release: s
     result = [Check("namespaces", OK, ", ".join(NAMESPACES[:-1]))]
     if "user" not in have or max_user_namespaces == 0:
         why = "the kernel has none" if "user" not in have else "user.max_user_namespaces is 0"
-        advice = "container root will be this machine's root; allow them with sysctl user.max_user_namespaces=15000"
+        advice = "container root will be this machine's root (sysctl user.max_user_namespaces=15000 allows)"
         result.append(Check("user namespaces", WARNING, f"not to be had: {why}", advice))
     elif parse_kernel(release) < IDMAP_KERNEL:
         newest = ".".join(map(str, IDMAP_KERNEL))
@@ -216,7 +232,9 @@ def namespace_check(present: Iterable[str], max_user_namespaces: int, release: s
 def nftables_check(trial: str | None) -> Check:
     """``trial`` is what nft said, "" for success, None when nft is not installed or we are not root."""
     if trial:
-        return Check("nftables", FAILURE, f"nft cannot speak to the kernel: {trial}", "load it: modprobe nf_tables")
+        return Check(
+            "nftables", FAILURE, f"nft cannot speak to the kernel: {trial}", "load it: modprobe nf_tables"
+        )
     return Check("nftables", OK, "works" if trial == "" else "not tried (needs root)")
 
 
@@ -224,14 +242,18 @@ def program_checks(found: dict[str, bool]) -> list[Check]:
     """``found`` says for each program, crun and runc among them, whether it is on PATH."""
     result = []
     if not found.get("crun") and not found.get("runc"):
-        result.append(Check("OCI runtime", FAILURE, "neither crun nor runc is installed", "apt-get install crun runc"))
+        result.append(
+            Check("OCI runtime", FAILURE, "neither crun nor runc is installed", "apt-get install crun runc")
+        )
     else:
         names = " and ".join(name for name in ("crun", "runc") if found.get(name))
         result.append(Check("OCI runtime", OK, names))
     lacking = [name for name in PROGRAMS if not found.get(name)]
     for name in lacking:
         package, purpose = PROGRAMS[name]
-        result.append(Check(name, FAILURE, f"{name} is not installed; it {purpose}", f"apt-get install {package}"))
+        result.append(
+            Check(name, FAILURE, f"{name} is not installed; it {purpose}", f"apt-get install {package}")
+        )
     if not lacking:
         result.append(Check("programs", OK, ", ".join(PROGRAMS)))
     return result
@@ -256,7 +278,9 @@ def space_check(free_bytes: int, where: str) -> Check:
 
 
 def listen_check(where: str, error: OSError | None, holder: str, unprivileged_from: int, port: int) -> Check:
-    """``error`` is what bind said; ``holder`` names the process that has the port, as far as it can be seen."""
+    """``error`` is what bind said; ``holder`` names the process that has the port, as far as it can be
+    seen.
+    """
     if port < unprivileged_from:
         return Check(
             "address",
@@ -274,7 +298,7 @@ def listen_check(where: str, error: OSError | None, holder: str, unprivileged_fr
     return Check("address", FAILURE, f"{where} cannot be used: {os.strerror(error.errno or 0)}")
 
 
-# -- gathering -------------------------------------------------------------------------------------------------
+# -- gathering ---------------------------------------------------------------------------------------------
 
 
 def read(path: str) -> str:
@@ -300,7 +324,9 @@ def nearest_existing(path: Path) -> Path:
 
 
 def try_overlay(home: Path) -> str | None:
-    """Mount an overlay inside a private mount namespace on ``home``'s file system; "" or the kernel's words."""
+    """Mount an overlay inside a private mount namespace on ``home``'s file system; "" or the kernel's
+    words.
+    """
     if os.geteuid() != 0 or shutil.which("unshare") is None:
         return None
     where = nearest_existing(home)
@@ -320,7 +346,9 @@ def try_overlay(home: Path) -> str | None:
 def probe(*argv: str) -> str:
     """Run a program that should succeed; "" when it did, else the last line it wrote."""
     try:
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=PROBE_TIMEOUT_S, stdin=subprocess.DEVNULL)
+        done = subprocess.run(
+            argv, capture_output=True, text=True, timeout=PROBE_TIMEOUT_S, stdin=subprocess.DEVNULL
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         return str(error)
     if done.returncode == 0:
@@ -331,7 +359,9 @@ def probe(*argv: str) -> str:
 
 def find_program(name: str) -> str | None:
     """Look a program up on PATH and in the places root's PATH has but a user's may lack."""
-    return shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin")
+    return shutil.which(
+        name, path=f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin"
+    )
 
 
 def try_bind(host: str, port: int) -> OSError | None:
@@ -374,13 +404,18 @@ def address_check(instance: Instance) -> Check:
     except ListenError as error:
         return Check("address", FAILURE, str(error))
     where = instance.local_url.removeprefix("http://")
-    error = try_bind(host, port)
+    refused = try_bind(host, port)
     owner = instance.owner()
-    if error is not None and error.errno == errno.EADDRINUSE and owner and owner.get("listen") == instance.listen:
+    if (
+        refused is not None
+        and refused.errno == errno.EADDRINUSE
+        and owner
+        and owner.get("listen") == instance.listen
+    ):
         return Check("address", OK, f"{where} is this webdock's own")
     unprivileged_from = int(read("/proc/sys/net/ipv4/ip_unprivileged_port_start") or 1024)
-    holder = port_holder(port) if error is not None else ""
-    return listen_check(where, error, holder, unprivileged_from, port)
+    holder = port_holder(port) if refused is not None else ""
+    return listen_check(where, refused, holder, unprivileged_from, port)
 
 
 def home_check(instance: Instance) -> Check:

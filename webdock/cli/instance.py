@@ -1,6 +1,8 @@
-"""Which installation a server verb means: directories, address and the files inside them; pure but for ``owner``.
+"""Which installation a server verb means: directories, address and the files inside them; pure but for
+``owner``.
 
-Two instances with different homes, runs and addresses share nothing, so everything is derived from these three.
+Two instances with different homes, runs and addresses share nothing, so everything is derived from these
+three.
 """
 
 from __future__ import annotations
@@ -42,7 +44,9 @@ def parse_listen(text: str) -> tuple[str, int]:
     elif ":" in host:
         raise ListenError(f"{text!r}: an IPv6 address is written in brackets, like [::1]:8000")
     if not port_text.isdigit() or not 0 < int(port_text) < 65536:
-        raise ListenError(f"{text!r} is no address: write ADDRESS:PORT, like {DEFAULT_LISTEN}, ports are 1 to 65535")
+        raise ListenError(
+            f"{text!r} is no address: write ADDRESS:PORT, like {DEFAULT_LISTEN}, ports are 1 to 65535"
+        )
     return host or "0.0.0.0", int(port_text)  # noqa: S104 - only when the text names no host
 
 
@@ -118,7 +122,9 @@ class Instance:
         return values
 
     def owner(self) -> dict[str, object] | None:
-        """What the supervisor that holds this home wrote about itself, or None when nothing readable is there."""
+        """What the supervisor that holds this home wrote about itself, or None when nothing readable is
+        there.
+        """
         try:
             content = json.loads(self.home_lock.read_text())
         except (OSError, ValueError):
@@ -130,8 +136,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """The options that name an instance; each has a variable of the same name."""
     parser.add_argument("--home", metavar="DIR", help=f"state directory (WEBDOCK_HOME, {DEFAULT_HOME})")
     parser.add_argument("--run", metavar="DIR", help=f"socket directory (WEBDOCK_RUN, {DEFAULT_RUN})")
-    parser.add_argument("--listen", metavar="ADDRESS:PORT", help=f"where the pages are (WEBDOCK_LISTEN, {DEFAULT_LISTEN})")
-    parser.add_argument("--config", metavar="FILE", help=f"engine configuration (WEBDOCK_CONFIG, {DEFAULT_CONFIG})")
+    parser.add_argument(
+        "--listen", metavar="ADDRESS:PORT", help=f"where the pages are (WEBDOCK_LISTEN, {DEFAULT_LISTEN})"
+    )
+    parser.add_argument(
+        "--config", metavar="FILE", help=f"engine configuration (WEBDOCK_CONFIG, {DEFAULT_CONFIG})"
+    )
 
 
 def from_options(options: argparse.Namespace, environ: Mapping[str, str]) -> Instance:

@@ -1,7 +1,7 @@
 """Makes a machine and an instance's directories ready; every step is done at most once and can be repeated.
 
-It creates users, directories and a copy of the program where the web user can read it, and repairs what ``preflight``
-finds repairable. It starts nothing and never touches containers. All of it needs root.
+It creates users, directories and a copy of the program where the web user can read it, and repairs what
+``preflight`` finds repairable. It starts nothing and never touches containers. All of it needs root.
 """
 
 from __future__ import annotations
@@ -19,17 +19,27 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from webdock import preflight
+from webdock.cli.errors import Failure
 from webdock.cli.instance import ADMIN_GROUP, WEB_USER, Instance
 
 #: What the program consists of, relative to the clone; anything else (tests, docs) is not needed to run it.
-PROGRAM = ("webdock", "containers_app", "images_app", "runtime", "templates", "static", "manage.py", "pyproject.toml")
+PROGRAM = (
+    "webdock",
+    "containers_app",
+    "images_app",
+    "runtime",
+    "templates",
+    "static",
+    "locale",
+    "pyproject.toml",
+)
 
 MODULES = ("overlay", "nf_tables", "bridge", "veth")
 COMMAND_TIMEOUT_S = 60
 READ_TRIAL = "import django, webdock, containers_app, images_app, runtime"
 
 
-class SetupError(Exception):
+class SetupError(Failure):
     """A step that could not be done; the text says which, and what was answered."""
 
 
@@ -47,7 +57,7 @@ def clone_root() -> Path:
     return Path(__file__).resolve().parents[2]
 
 
-# -- the machine -----------------------------------------------------------------------------------------------
+# -- the machine -------------------------------------------------------------------------------------------
 
 
 def repair_machine() -> list[str]:
@@ -61,7 +71,8 @@ def repair_machine() -> list[str]:
     if cgroups.mode == "none" and mount_cgroup("cgroup2", "/sys/fs/cgroup", "cgroup2", ""):
         done.append("mounted the unified cgroup tree on /sys/fs/cgroup")
     if cgroups.mode == "hybrid":
-        # crun before 1.9 takes a unified tree with controllers for a v2 machine whose other controllers are missing.
+        # crun before 1.9 takes a unified tree with controllers for a v2 machine whose other controllers are
+        # missing.
         for controller in sorted(cgroups.v2 - cgroups.v1):
             if mount_cgroup("cgroup", f"/sys/fs/cgroup/{controller}", controller, controller):
                 done.append(f"mounted cgroup controller {controller} as v1")
@@ -75,7 +86,9 @@ def mount_cgroup(kind: str, where: str, source: str, options: str) -> bool:
     except OSError:
         return False
     argv = ["mount", "-t", kind, *(["-o", options] if options else []), source, where]
-    mounted = subprocess.run(argv, capture_output=True, check=False, timeout=COMMAND_TIMEOUT_S).returncode == 0
+    mounted = (
+        subprocess.run(argv, capture_output=True, check=False, timeout=COMMAND_TIMEOUT_S).returncode == 0
+    )
     if not mounted and where != "/sys/fs/cgroup":
         try:
             os.rmdir(where)
@@ -104,7 +117,9 @@ def ensure_users() -> None:
             options += ["--gid", WEB_USER]
         except KeyError:
             options.append("--user-group")
-        done = subprocess.run(["useradd", *options, WEB_USER], capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S)
+        done = subprocess.run(
+            ["useradd", *options, WEB_USER], capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S
+        )
         if done.returncode not in (0, 9):  # 9: another set-up made it a moment ago
             raise SetupError(f"the user {WEB_USER} cannot be created: {done.stderr.strip()}") from None
 
@@ -116,11 +131,13 @@ def command(*argv: str) -> None:
         raise SetupError(f"{' '.join(argv)} failed: {done.stderr.strip() or done.returncode}")
 
 
-# -- the instance's directories --------------------------------------------------------------------------------
+# -- the instance's directories ----------------------------------------------------------------------------
 
 
 def ensure_directories(instance: Instance) -> None:
-    """Create home and run with the modes the wall between web and engine rests on; wrong modes are put right."""
+    """Create home and run with the modes the wall between web and engine rests on; wrong modes are put
+    right.
+    """
     user = pwd.getpwnam(WEB_USER)
     for path, mode, uid, gid in (
         (instance.home, 0o755, 0, 0),
@@ -131,7 +148,8 @@ def ensure_directories(instance: Instance) -> None:
     ):
         try:
             path.mkdir(parents=True, exist_ok=True)
-            # Race: the web user owns web/ and may put a link there, never in place of it: its parent is root's.
+            # Race: the web user owns web/ and may put a link there, never in place of it: its parent is
+            # root's.
             fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         except OSError as error:
             raise SetupError(f"the directory {path} cannot be made: {error.strerror}") from error
@@ -142,11 +160,13 @@ def ensure_directories(instance: Instance) -> None:
             os.close(fd)
 
 
-# -- where the program runs from -------------------------------------------------------------------------------
+# -- where the program runs from ---------------------------------------------------------------------------
 
 
 def as_web_user(argv: list[str], *, pdeathsig: bool = False) -> list[str]:
-    """Wrap a command so that it runs as the web user without any right: no capability, no way to regain one."""
+    """Wrap a command so that it runs as the web user without any right: no capability, no way to regain
+    one.
+    """
     return [
         "setpriv",
         f"--reuid={WEB_USER}",
@@ -226,7 +246,9 @@ def install_copy(source: Program, target: Path, stamp: str) -> None:
         shutil.copyfile(path, copied)
     command(base_python(), "-m", "venv", "--without-pip", str(fresh / "venv"))
     packages = Path(f"lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages")
-    shutil.copytree(Path(sys.prefix) / packages, fresh / "venv" / packages, copy_function=share_file, dirs_exist_ok=True)
+    shutil.copytree(
+        Path(sys.prefix) / packages, fresh / "venv" / packages, copy_function=share_file, dirs_exist_ok=True
+    )
     pth = fresh / "venv" / packages / "webdock.pth"
     pth.unlink(missing_ok=True)
     pth.write_text(f"{target / 'src'}\n")
@@ -241,12 +263,14 @@ def install_copy(source: Program, target: Path, stamp: str) -> None:
 
 
 def base_python() -> str:
-    """The interpreter below this virtual environment, or the distribution's when that one lies under /root."""
+    """The interpreter below this virtual environment, or the distribution's when it lies under /root."""
     base = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
     if base.startswith("/root/"):
         base = f"/usr/bin/python{sys.version_info[0]}.{sys.version_info[1]}"
     if not os.access(base, os.X_OK):
-        raise SetupError(f"{base} is missing: the web user needs a Python outside /root; install python3 and python3-venv")
+        raise SetupError(
+            f"{base} is missing: the web user needs a Python outside /root; install python3 and python3-venv"
+        )
     return base
 
 
@@ -264,7 +288,7 @@ def share_file(source: str, target: str) -> None:
 def open_to_readers(top: Path) -> None:
     """Give everyone the reading rights the owner has, and nobody but the owner the right to write."""
     for directory, _, names in os.walk(top):
-        os.chmod(directory, 0o755)
+        os.chmod(directory, 0o755)  # noqa: S103 - a program, not data: everyone may read it
         for name in names:
             path = os.path.join(directory, name)
             mode = os.lstat(path).st_mode

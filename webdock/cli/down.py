@@ -1,0 +1,128 @@
+"""``webdock down``: stops engine and web, and with ``--purge`` removes everything the instance ever made."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import signal
+import sys
+import time
+
+from webdock.cli import instance as instances
+from webdock.cli.errors import Failure
+from webdock.cli.http import Client
+from webdock.cli.instance import Instance
+from webdock.cli.running import engine_answers, released, stop_strays, take_locks
+from webdock.cli.serve import chosen, need_root
+from webdock.cli.setup import ensure_directories, ensure_users, repair_machine
+from webdock.cli.supervisor import Child, Log, StartFailed, Supervisor
+
+READY_TIMEOUT_S = 60.0
+DOWN_TIMEOUT_S = 60.0
+
+
+def down_options(parser: argparse.ArgumentParser) -> None:
+    instances.add_options(parser)
+    parser.add_argument(
+        "--purge", action="store_true", help="remove every container, image, volume, account and setting"
+    )
+    parser.add_argument("--yes", "-y", action="store_true", help="do not ask before a purge")
+
+
+def down(options: argparse.Namespace) -> int:
+    """Stop engine and web; containers keep running. With --purge nothing of the instance is left."""
+    need_root("down")
+    instance = chosen(options)
+    if not options.purge:
+        if stop_supervisor(instance):
+            print("webdock has stopped; containers keep running")
+        else:
+            print("webdock is not running")
+        return 0
+    if not options.yes and sys.stdin.isatty():
+        answer = input(f"Remove every container, image, volume and account of {instance.home}? [y/N] ")
+        if answer.strip().lower() not in ("y", "yes"):
+            return 1
+    purge(instance)
+    print(f"nothing of webdock is left under {instance.home} and {instance.run}")
+    return 0
+
+
+def stop_supervisor(instance: Instance) -> bool:
+    """End the supervisor and wait until its locks are free; False when there was none."""
+    if not instance.home.is_dir() or not instance.home_lock.exists():
+        return False
+    deadline = time.monotonic() + DOWN_TIMEOUT_S
+    asked = False
+    while (locks := take_locks(instance)) is None:
+        owner = instance.owner() or {}
+        if not asked and isinstance(owner.get("pid"), int):
+            try:
+                os.kill(int(str(owner["pid"])), signal.SIGTERM)
+                asked = True
+            except ProcessLookupError:
+                pass  # it is just ending, or has not written its number yet
+        if time.monotonic() > deadline:
+            raise Failure(f"the supervisor (process {owner.get('pid')}) does not stop")
+        time.sleep(0.05)
+    with released(locks):
+        stop_strays(instance)
+    return asked
+
+
+def purge(instance: Instance) -> None:
+    """Remove containers, networks and volumes through the engine, then everything under home and run."""
+
+    stop_supervisor(instance)
+    locks = take_locks(instance)
+    if locks is None:
+        raise Failure("another `webdock up` has just started this instance")
+    with released(locks):
+        if instance.engine_home.is_dir():
+            repair_machine()
+            ensure_users()
+            ensure_directories(instance)
+            supervisor = Supervisor()
+            argv = ["setpriv", "--pdeathsig=TERM", "--", sys.executable, "-I", "-m", "webdock", "engine"]
+            log = Log(instance.log_home / "engine.log", None)
+            try:
+                supervisor.add(Child("engine", argv, instance.environ(os.environ), log))
+                supervisor.wait_until(lambda: engine_answers(instance), READY_TIMEOUT_S)
+                purge_engine(Client(f"unix://{instance.engine_socket}"))
+            except StartFailed as failed:
+                raise Failure(f"nothing was removed, because {failed}\n{failed.tail}") from None
+            finally:
+                supervisor.close()
+        for path in (instance.engine_home, instance.web_home, instance.log_home, instance.app_home):
+            if path.is_mount() or path.is_symlink():
+                raise Failure(f"{path} is a mount point or a link; remove it by hand")
+            shutil.rmtree(path, ignore_errors=True)
+            if path.exists():
+                raise Failure(f"{path} cannot be removed completely; something in it is still in use")
+        for name in ("static.stamp", "up.lock"):
+            (instance.home / name).unlink(missing_ok=True)
+        instance.run_lock.unlink(missing_ok=True)
+        for path in (instance.engine_socket, instance.web_socket):
+            path.unlink(missing_ok=True)
+    for directory in (instance.home, instance.run):
+        try:
+            for left in (directory / name for name in ("netns", "exec")):
+                if left.is_dir():
+                    left.rmdir()
+            directory.rmdir()
+        except OSError:
+            pass  # something that is not ours lies in it
+
+
+def purge_engine(client: Client) -> None:
+    """Remove what leaves traces outside the home: containers, networks; and volumes, whose data may be
+    anywhere.
+    """
+    for container in client.get("/containers/json", {"all": True}):
+        client.delete(f"/containers/{container['Id']}", {"force": True, "v": True})
+    for network in client.get("/networks"):
+        if network["Name"] not in ("bridge", "host", "none"):
+            client.delete(f"/networks/{network['Id']}")
+    for volume in client.get("/volumes").get("Volumes") or ():
+        client.delete(f"/volumes/{volume['Name']}", {"force": True})

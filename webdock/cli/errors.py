@@ -1,0 +1,9 @@
+"""The one exception that ends a command: a line for the person at the terminal, and an exit code."""
+
+
+class Failure(Exception):
+    """What was tried and why it did not go, in one line; ``code`` becomes the exit code."""
+
+    def __init__(self, message: str, code: int = 1) -> None:
+        super().__init__(message)
+        self.code = code

@@ -1,0 +1,321 @@
+"""A small synchronous HTTP client for the Engine API, made for commands that live for milliseconds.
+
+It owns how an engine is found and what is said when it is not there. One connection per call: a unix socket
+costs a tenth of a millisecond, and nothing has to be kept alive. It never retries and knows no endpoint.
+Paths carry no API version, so engines of other generations answer as well.
+
+Spec: Docker API 1.47; the upgraded stream of attach and exec start (``Upgrade: tcp``, answered 101).
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import socket
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NoReturn
+from urllib.parse import quote, urlencode, urlsplit
+
+from webdock.cli.errors import Failure
+
+CONNECT_TIMEOUT_S = 10.0
+CHUNK_BYTES = 64 * 1024
+JSON_LINE_BYTES = 16 * 1024**2  # longest single message of a JSON stream
+DEFAULT_TCP_PORT = 2375
+
+Query = Mapping[str, object]
+
+
+class Refused(Failure):
+    """The engine answered, and its answer was no."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Unreachable(Failure):
+    """Nobody answers at the place that was asked; the text says what to do about it."""
+
+
+def find_host(environ: Mapping[str, str]) -> str:
+    """Which engine the variables name: WEBDOCK_HOST, then DOCKER_HOST, then this machine's own."""
+    run = environ.get("WEBDOCK_RUN") or "/run/webdock"
+    return environ.get("WEBDOCK_HOST") or environ.get("DOCKER_HOST") or f"unix://{run}/engine.sock"
+
+
+class UnixConnection(http.client.HTTPConnection):
+    """HTTP over a unix socket."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost")
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(CONNECT_TIMEOUT_S)
+        self.sock.connect(self._path)
+        self.sock.settimeout(None)
+
+
+class TcpConnection(http.client.HTTPConnection):
+    """HTTP over TCP: a timeout for connecting, none for waiting."""
+
+    def connect(self) -> None:
+        self.timeout = CONNECT_TIMEOUT_S
+        super().connect()
+        self.sock.settimeout(None)
+
+
+class Duplex:
+    """An upgraded connection: bytes both ways, each direction closed by itself."""
+
+    def __init__(self, connection: http.client.HTTPConnection, response: http.client.HTTPResponse) -> None:
+        self._connection = connection
+        self._response = response  # keeps the read buffer, which may hold the first output already
+        self._socket: socket.socket = connection.sock
+        self.content_type = response.headers.get("Content-Type", "")
+
+    def read(self) -> bytes:
+        """The next bytes, b"" at the end."""
+        try:
+            return self._response.fp.read1(CHUNK_BYTES)
+        except (ConnectionResetError, ValueError, AttributeError):
+            return b""
+
+    def read_exactly(self, count: int) -> bytes:
+        """``count`` bytes, fewer only at the end."""
+        try:
+            return self._response.fp.read(count)
+        except (ConnectionResetError, ValueError, AttributeError):
+            return b""
+
+    def write(self, data: bytes) -> None:
+        self._socket.sendall(data)
+
+    def close_write(self) -> None:
+        """Tell the other side that no more input comes."""
+        try:
+            self._socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # the other side was quicker
+
+    def close(self) -> None:
+        try:
+            self._socket.shutdown(socket.SHUT_RDWR)  # wakes a reader in another thread
+        except OSError:
+            pass
+        self._connection.close()
+
+
+class Client:
+    """One engine, addressed by ``unix:///path``, ``tcp://host:port``, ``http://…`` or ``https://…``."""
+
+    def __init__(self, host: str, environ: Mapping[str, str] | None = None) -> None:
+        self.host = host
+        self._environ = os.environ if environ is None else environ
+        parts = urlsplit(host)
+        if parts.scheme == "unix" and parts.path.startswith("/"):
+            self._path: str | None = parts.path
+        elif parts.scheme in ("tcp", "http", "https") and parts.hostname:
+            self._path = None
+            self._address = (parts.hostname, parts.port or DEFAULT_TCP_PORT)
+            self._tls = parts.scheme == "https" or bool(self._environ.get("DOCKER_TLS_VERIFY"))
+        else:
+            raise Failure(
+                f"{host!r} is no engine: write unix:///path or tcp://address:port (--host, WEBDOCK_HOST)"
+            )
+
+    # -- calls ---------------------------------------------------------------------------------------------
+
+    def get(self, path: str, query: Query | None = None) -> Any:
+        """GET and decode JSON."""
+        return self.call("GET", path, query)
+
+    def post(self, path: str, query: Query | None = None, body: object = None) -> Any:
+        """POST and decode JSON; None when the answer has no body."""
+        return self.call("POST", path, query, body)
+
+    def delete(self, path: str, query: Query | None = None) -> Any:
+        return self.call("DELETE", path, query)
+
+    def call(self, method: str, path: str, query: Query | None = None, body: object = None) -> Any:
+        with self.open(method, path, query, body) as response:
+            content = response.read()
+        if not content:
+            return None
+        try:
+            return json.loads(content)
+        except ValueError:
+            return content.decode(errors="replace").strip()
+
+    def stream(
+        self,
+        method: str,
+        path: str,
+        query: Query | None = None,
+        body: object = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Iterator[dict[str, Any]]:
+        """The messages of a JSON stream as they arrive."""
+        with self.open(method, path, query, body, headers) as response:
+            decoder = json.JSONDecoder()
+            pending = ""
+            while chunk := response.read1(CHUNK_BYTES):
+                pending += chunk.decode(errors="replace")
+                while pending := pending.lstrip():
+                    try:
+                        message, end = decoder.raw_decode(pending)
+                    except ValueError:
+                        if len(pending) > JSON_LINE_BYTES:
+                            raise Failure(
+                                f"the engine at {self.host} sent a message that is no JSON"
+                            ) from None
+                        break
+                    pending = pending[end:]
+                    yield message
+
+    def open(
+        self,
+        method: str,
+        path: str,
+        query: Query | None = None,
+        body: object = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> http.client.HTTPResponse:
+        """Send a request and return the answer with its body unread.
+
+        ``body`` is a JSON value, or bytes or an iterator of bytes that goes out as it is.
+
+        Raises:
+            Refused: for any status from 400 on, and 304.
+            Unreachable: when nobody answers.
+        """
+        _, response = self._exchange(method, path, query, body, headers)
+        if response.status >= 400 or response.status == 304:
+            self._refuse(response)
+        return response
+
+    def hijack(self, path: str, query: Query | None = None, body: object = None) -> Duplex:
+        """POST and take the connection over as a byte stream."""
+        headers = {"Connection": "Upgrade", "Upgrade": "tcp"}
+        connection, response = self._exchange("POST", path, query, body, headers)
+        if response.status not in (101, 200):
+            self._refuse(response)
+        return Duplex(connection, response)
+
+    # -- below ---------------------------------------------------------------------------------------------
+
+    def _connection(self) -> http.client.HTTPConnection:
+        if self._path is not None:
+            return UnixConnection(self._path)
+        host, port = self._address
+        if not self._tls:
+            return TcpConnection(host, port)
+        import ssl
+
+        context = ssl.create_default_context()
+        if certificates := self._environ.get("DOCKER_CERT_PATH"):
+            context.load_verify_locations(f"{certificates}/ca.pem")
+            if os.path.exists(f"{certificates}/cert.pem"):
+                context.load_cert_chain(f"{certificates}/cert.pem", f"{certificates}/key.pem")
+        return http.client.HTTPSConnection(host, port, context=context)
+
+    def _exchange(
+        self, method: str, path: str, query: Query | None, body: object, headers: Mapping[str, str] | None
+    ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+        target = path + (f"?{encode_query(query)}" if query else "")
+        sent = {"User-Agent": "webdock", "Connection": "close", **(headers or {})}
+        payload: bytes | Iterable[bytes] | None = None
+        if body is None:
+            if method == "POST":
+                sent["Content-Length"] = "0"
+        elif isinstance(body, bytes) or hasattr(body, "__next__"):
+            payload = body  # type: ignore[assignment]
+            sent.setdefault("Content-Type", "application/x-tar")
+        else:
+            payload = json.dumps(body).encode()
+            sent["Content-Type"] = "application/json"
+        connection = self._connection()
+        try:
+            connection.request(
+                method, target, body=payload, headers=sent, encode_chunked=hasattr(payload, "__next__")
+            )
+            return connection, connection.getresponse()
+        except BrokenPipeError:
+            # The engine refused before it had read everything; its reason is waiting.
+            try:
+                return connection, connection.getresponse()
+            except (OSError, http.client.HTTPException):
+                raise Unreachable(f"the engine at {self.host} closed the connection") from None
+        except (http.client.HTTPException, ConnectionResetError) as error:
+            raise Unreachable(f"the engine at {self.host} went away while it was asked: {error}") from None
+        except OSError as error:
+            raise Unreachable(self._explain(error)) from None
+
+    def _refuse(self, response: http.client.HTTPResponse) -> NoReturn:
+        content = response.read()
+        try:
+            message = json.loads(content)["message"]
+        except (ValueError, KeyError, TypeError):
+            message = content.decode(errors="replace").strip() or response.reason
+        raise Refused(response.status, str(message))
+
+    def _explain(self, error: OSError) -> str:
+        if isinstance(error, PermissionError) and self._path is not None:
+            group = group_of(self._path)
+            return (
+                f"no permission to open {self._path}: that takes root or membership of the group {group}. "
+                f"Put sudo before the command, or have root run `usermod -aG {group} {user_name()}` "
+                "and log in again"
+            )
+        if isinstance(error, FileNotFoundError | ConnectionRefusedError) and self._path is not None:
+            what = "there is no socket" if isinstance(error, FileNotFoundError) else "nobody listens"
+            return (
+                f"the engine is not running: {what} at {self._path}. Start it with `sudo webdock up --detach`"
+            )
+        if isinstance(error, TimeoutError):
+            return f"the engine at {self.host} does not answer"
+        return f"the engine at {self.host} cannot be reached: {error.strerror or error}"
+
+
+def encode_query(query: Query) -> str:
+    """Leave out what is None or False, write True as 1 and anything composed as JSON."""
+    pairs: list[tuple[str, str]] = []
+    for key, value in query.items():
+        if value is None or value is False:
+            continue
+        if value is True:
+            value = "1"
+        elif isinstance(value, dict):
+            value = json.dumps(value)
+        if isinstance(value, list | tuple):
+            pairs.extend((key, str(item)) for item in value)
+        else:
+            pairs.append((key, str(value)))
+    return urlencode(pairs)
+
+
+def segment(text: str) -> str:
+    """A name as one or more path segments: image names keep their slashes, everything else is escaped."""
+    return quote(text, safe="/:@")
+
+
+def group_of(path: str) -> str:
+    """The name of the group a socket belongs to."""
+    import grp
+
+    try:
+        return grp.getgrgid(os.stat(path).st_gid).gr_name
+    except (OSError, KeyError):
+        return "webdock-admin"
+
+
+def user_name() -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())

@@ -1,0 +1,126 @@
+"""What of an instance runs: who holds its locks, whether its two processes answer, and which of them are
+stray.
+
+It never starts anything. Locks are flock(2) on ``up.lock`` in home and run: they are free the moment their
+holder is gone, so there is no stale pid file to believe in.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import http.client
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from webdock.cli.errors import Failure
+from webdock.cli.http import Client
+from webdock.cli.instance import Instance
+
+PING_TIMEOUT_S = 2.0
+STRAY_TIMEOUT_S = 30.0
+
+
+def take_locks(instance: Instance) -> list[int] | None:
+    """Lock home and run for as long as the descriptors are open, which needs no cleaning up after a crash.
+
+    None when another supervisor has one of them. Both are locked: two instances must share neither.
+    """
+    held: list[int] = []
+    for path in (instance.home_lock, instance.run_lock):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            for taken in (*held, fd):
+                os.close(taken)
+            return None
+        held.append(fd)
+    return held
+
+
+@contextmanager
+def released(locks: list[int]) -> Iterator[None]:
+    """Close the locks at the end, whatever happens between."""
+    try:
+        yield
+    finally:
+        for fd in locks:
+            os.close(fd)
+
+
+def write_owner(instance: Instance, locks: list[int], **more: object) -> None:
+    """Say in the lock files who holds them."""
+    about = {
+        "pid": os.getpid(),
+        "home": str(instance.home),
+        "run": str(instance.run),
+        "listen": instance.listen,
+    }
+    content = json.dumps({**about, "url": instance.url, **more}).encode() + b"\n"
+    for fd in locks:
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, content, 0)
+
+
+def read_owner(path: Path) -> dict[str, object] | None:
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def engine_answers(instance: Instance) -> bool:
+    """Whether both sockets are there and the engine says OK."""
+    try:
+        return (
+            instance.web_socket.exists() and Client(f"unix://{instance.engine_socket}").get("/_ping") == "OK"
+        )
+    except Failure:
+        return False
+
+
+def web_answers(instance: Instance) -> bool:
+    """Whether /healthz says 200."""
+    parts = urlsplit(instance.local_url)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=PING_TIMEOUT_S)
+    try:
+        connection.request("GET", "/healthz")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def stop_strays(instance: Instance) -> None:
+    """End an engine or web process of this instance that outlived its supervisor; we hold the lock, so it
+    is stray.
+    """
+    mark = f"WEBDOCK_HOME={instance.home}".encode()
+    for _ in range(100):
+        strays = []
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                words = (process / "cmdline").read_bytes().split(b"\0")
+                ours = b"webdock" in words and (b"engine" in words or b"web" in words)
+                if ours and mark in (process / "environ").read_bytes().split(b"\0"):
+                    strays.append(int(process.name))
+            except OSError:
+                continue
+        if not strays:
+            return
+        for pid in strays:
+            try:
+                os.kill(pid, signal.SIGTERM)
+            except ProcessLookupError:
+                pass
+        time.sleep(0.1)
+    raise Failure(f"an old engine or web process of {instance.home} does not stop: {strays}")

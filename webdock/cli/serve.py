@@ -1,0 +1,108 @@
+"""The verbs that look at this machine or are one of its two processes: check, status, engine, web.
+
+The only place where a web room's package may reach for the engine: ``engine`` starts ``runtime.main``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from webdock import preflight
+from webdock.cli import instance as instances
+from webdock.cli.errors import Failure
+from webdock.cli.http import Client
+from webdock.cli.instance import Instance, ListenError
+from webdock.cli.running import web_answers
+
+
+def chosen(options: argparse.Namespace) -> Instance:
+    try:
+        return instances.from_options(options, os.environ)
+    except ListenError as error:
+        raise Failure(str(error)) from None
+
+
+def say(text: str) -> None:
+    sys.stderr.write(f"→ {text}\n")
+    sys.stderr.flush()
+
+
+def need_root(verb: str) -> None:
+    if os.geteuid() != 0:
+        raise Failure(f"`webdock {verb}` needs root: put sudo before it")
+
+
+def check_options(parser: argparse.ArgumentParser) -> None:
+    instances.add_options(parser)
+    parser.add_argument(
+        "--repair", action="store_true", help="load modules and mount cgroups where that helps (root)"
+    )
+    parser.add_argument("--quiet", action="store_true", help="print only what is not well")
+
+
+def check(options: argparse.Namespace) -> int:
+    """Print the list; 1 when something is missing that the engine cannot do without."""
+    instance = chosen(options)
+    if options.repair:
+        need_root("check --repair")
+        from webdock.cli.setup import repair_machine
+
+        for done in repair_machine():
+            say(done)
+    checks = preflight.examine(instance)
+    text = preflight.report(checks, quiet=options.quiet)
+    if text:
+        print(text)
+    return 1 if any(one.level == preflight.FAILURE for one in checks) else 0
+
+
+def status_options(parser: argparse.ArgumentParser) -> None:
+    instances.add_options(parser)
+
+
+def status(options: argparse.Namespace) -> int:
+    """Print one line each for engine and web; 0 when both answer."""
+    instance = chosen(options)
+    owner = instance.owner() or {}
+    try:
+        version = Client(f"unix://{instance.engine_socket}").get("/version")
+        engine = f"runs, {version.get('Version')} (API {version.get('ApiVersion')}), {instance.engine_socket}"
+        engine_up = True
+    except Failure as error:
+        engine, engine_up = f"does not answer: {error}", False
+    web_up = web_answers(instance)
+    print(f"engine: {engine}")
+    print(f"web:    {'runs, ' + instance.url if web_up else 'does not answer at ' + instance.url}")
+    if engine_up and web_up and owner.get("pid"):
+        print(f"up:     process {owner['pid']}, logs in {instance.log_home}")
+    return 0 if engine_up and web_up else 1
+
+
+def engine_options(parser: argparse.ArgumentParser) -> None:
+    instances.add_options(parser)
+    parser.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+
+
+def engine(options: argparse.Namespace) -> int:
+    """Run the engine in this process."""
+    need_root("engine")
+    os.environ.update(chosen(options).environ({}))
+    from runtime.main import main
+
+    return int(main(options.rest))
+
+
+def web_options(parser: argparse.ArgumentParser) -> None:
+    instances.add_options(parser)
+
+
+def web(options: argparse.Namespace) -> int:
+    """Run the web side in this process."""
+    instance = chosen(options)
+    os.environ.update(instance.environ({}))
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "webdock.settings")
+    from webdock.web import run
+
+    return int(run(instance.listen) or 0)
