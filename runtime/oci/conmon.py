@@ -1,41 +1,61 @@
-"""conmon, the only place it is called: one per container and one per exec session, outliving the engine.
+"""conmon: the only place it is called; one per container and one per exec session, outliving the engine.
 
 Owns the files of a session directory (a container's bundle, or an exec's own directory):
 
-    config.json | process.json   what to run (written by the caller | by `exec`)
+    config.json | process.json   what to run (written by the caller | by `Conmon.exec`)
     session.json                 ours: id, exec id, tty, stdin; with the pid files enough to adopt a session
     pidfile, conmon.pid          the process and its conmon
-    attach, ctl, winsz           socket and fifos conmon serves
-    exit, oom                    exit code, and the mark that the cgroup ran out of memory
+    attach, ctl, winsz           the socket and fifos conmon serves
+    exit, oom                    the exit code, and the mark that the cgroup ran out of memory
+    conmon.log, runtime.log      what conmon and the runtime complain about
 
 Never decides what an exit means.
 
-Spec: conmon(8) 2.1; attach protocol in `frames` below; OCI runtime 1.1.
+Spec: conmon(8) 2.1; OCI runtime 1.1, Lifecycle.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from runtime.api.errors import Conflict, EngineError, Internal, InvalidArgument
+from runtime.oci.attach import STDERR, STDOUT, ConmonStream, connect
+from runtime.oci.process import alive, gone, reap, spawn
 from runtime.oci.runtime import Runtime
+from runtime.oci.words import translate
 
-STDOUT, STDERR = 1, 2
+__all__ = ["STDERR", "STDOUT", "Conmon", "ConmonHandle", "ConmonStream", "ExitInfo"]
+
+CREATE_TIMEOUT_S = 120.0  # until the runtime has made or refused the container
+END_TIMEOUT_S = 10.0  # until a conmon whose container failed has left
+MESSAGE_BYTES = 64 << 10  # of what a pipe of conmon says
+LOST_EXIT_CODE = 255  # of a session whose conmon died without telling
+PARKED = 64  # sockets of past viewers kept per session, see `attach`
+
+_LEFTOVERS = ("attach", "ctl", "winsz", "exit", "oom", "pidfile", "conmon.pid", "conmon.log", "runtime.log")
 
 
 @dataclass(frozen=True)
 class ConmonHandle:
-    """One running session; found again from disk with `Conmon.adopt`."""
+    """One running session; found again from its directory with `Conmon.adopt`."""
 
     id: str
     exec_id: str | None
     dir: Path
-    pid: int  # host pid of the container's (or exec's) first process
+    pid: int  # host pid of the session's first process
     conmon_pid: int
     tty: bool
     stdin: bool
+    stdin_once: bool  # the program's input ends with its client's
 
 
 @dataclass(frozen=True)
@@ -44,85 +64,388 @@ class ExitInfo:
 
     code: int
     oom_killed: bool
-    finished_at: float  # unix time, from the exit file
-    lost: bool = False  # conmon died without telling: code is 255
-
-
-class ConmonStream:
-    """One attacher's duplex stream (`Stream` of the containers room). Reading slowly slows the container."""
-
-    tty: bool
-
-    async def read(self) -> tuple[int, bytes] | None:
-        """Next output: (1 stdout | 2 stderr, bytes), at most READ_BYTES; None when the session ended."""
-        raise NotImplementedError
-
-    async def write(self, data: bytes) -> None:
-        """Waits while the container does not read. Raises: Conflict when the session's stdin is gone."""
-        raise NotImplementedError
-
-    async def close_stdin(self) -> None:
-        """Half-close: the container sees end of file if it was created with stdin once; idempotent."""
-        raise NotImplementedError
-
-    def close(self) -> None:
-        """Detach; idempotent, wakes a waiting read with None."""
-        raise NotImplementedError
+    finished_at: float  # unix time
+    lost: bool = False  # conmon died without telling; code is LOST_EXIT_CODE
 
 
 class Conmon:
-    """Starts, adopts and talks to conmon processes of one runtime."""
+    """Starts, adopts and talks to the conmon processes of one runtime."""
 
     def __init__(self, runtime: Runtime, binary: str = "conmon") -> None:
         self.runtime = runtime
         self.binary = binary
+        self._parked: dict[Path, list[socket.socket]] = {}
 
     async def create(
-        self, *, id: str, bundle: Path, tty: bool, stdin: bool, stdin_once: bool = False, log_path: Path | None
+        self,
+        *,
+        id: str,
+        bundle: Path,
+        tty: bool,
+        stdin: bool,
+        stdin_once: bool = False,
+        log_path: Path | None,
     ) -> ConmonHandle:
-        """Run `crun create` under a new conmon; the program waits for `Runtime.start`, so attach before that.
+        """Make a container from the bundle's config.json under a new conmon.
 
-        bundle has a config.json. log_path: conmon's k8s-file log; None keeps no log.
-        Cancelling kills what was started. Raises: CannotStart and what `translate` gives.
+        Its program waits for `Runtime.start`: attach before that and no output is missed.
+        log_path: conmon's k8s-file log; None keeps none. Cancelling ends what was begun; after any error
+        the caller still owes `Runtime.delete(force=True)`.
+        Raises: CannotStart and what else `translate` gives.
         """
-        raise NotImplementedError
+        once = stdin and stdin_once and not tty
+        _prepare(bundle, id=id, exec_id=None, tty=tty, stdin=stdin, stdin_once=once)
+        words = [
+            *self._words(id=id, uuid=id, dir=bundle, tty=tty, stdin=stdin, stdin_once=once),
+            *("-l", f"k8s-file:{log_path}" if log_path else "off"),
+        ]
+        async with _Birth(words, bundle) as birth:
+            birth.go()
+            message = await birth.message("_OCI_SYNCPIPE")
+        await self._check(bundle, message, exec=False)
+        return _handle(bundle)
 
     async def exec(
-        self, *, id: str, exec_id: str, dir: Path, process: dict[str, Any], tty: bool, stdin: bool,
+        self,
+        *,
+        id: str,
+        exec_id: str,
+        dir: Path,
+        process: dict[str, Any],
+        tty: bool,
+        stdin: bool,
         attach: bool = True,
     ) -> tuple[ConmonHandle, ConmonStream | None]:
         """Run one more process in a running container, by a conmon of its own.
 
-        process: an OCI `process` object. attach: the stream is connected before the process starts, so no
-        byte is lost; False runs detached (output goes nowhere, it can still be attached to later).
-        Raises: CannotStart and what `translate` gives.
+        process: an OCI `process`. attach: a stream connected before the process starts, so that no byte is
+        lost; without it output goes nowhere until somebody attaches. dir is made if need be.
+        Raises: CannotStart and what else `translate` gives.
         """
-        raise NotImplementedError
+        os.makedirs(dir, mode=0o700, exist_ok=True)
+        once = stdin and not tty
+        _prepare(dir, id=id, exec_id=exec_id, tty=tty, stdin=stdin, stdin_once=once)
+        _write_json(dir / "process.json", process)
+        words = [
+            *self._words(id=id, uuid=exec_id, dir=dir, tty=tty, stdin=stdin, stdin_once=once),
+            *("-l", "off", "--exec", "--exec-attach", "--exec-process-spec", str(dir / "process.json")),
+        ]
+        stream: ConmonStream | None = None
+        try:
+            async with _Birth(words, dir) as birth:
+                birth.go()
+                await birth.message("_OCI_ATTACHPIPE")
+                if attach:
+                    stream = ConmonStream(connect(dir), tty=tty, park=None)
+                birth.go()
+                message = await birth.message("_OCI_SYNCPIPE")
+            await self._check(dir, message, exec=True)
+            return _handle(dir), stream
+        except BaseException:
+            if stream is not None:
+                stream.close()
+            raise
 
-    async def attach(self, handle: ConmonHandle) -> ConmonStream:
-        """Connect one more attacher. Raises: Conflict when the session has ended."""
-        raise NotImplementedError
+    async def attach(self, handle: ConmonHandle, *, stdin: bool = True) -> ConmonStream:
+        """Connect one more attacher; without stdin it is a viewer, whose leaving ends nobody's input.
+
+        Raises: Conflict when the session has ended.
+        """
+        # conmon ends the program's input when any attacher of a stdin-once session goes. So a viewer's socket
+        # is kept half open until the session ends: conmon stops writing to it and does not see it leave.
+        viewer = handle.stdin_once and not stdin
+        if viewer and len(self._parked.get(handle.dir, ())) >= PARKED:
+            raise Conflict(f"session {handle.exec_id or handle.id} has had too many viewers")
+        park = (lambda sock: self._keep(handle, sock)) if viewer else None
+        return ConmonStream(connect(handle.dir), tty=handle.tty, park=park)
 
     def adopt(self, dir: Path) -> ConmonHandle | None:
-        """A session started by an earlier engine, if its conmon still runs."""
-        raise NotImplementedError
+        """The session an earlier engine started in this directory, if its conmon still runs."""
+        try:
+            handle = _handle(dir)
+        except (EngineError, OSError, ValueError):
+            return None
+        return handle if _is_conmon(handle.conmon_pid, dir) else None
+
+    async def abandon(self, dir: Path) -> None:
+        """End whatever was begun in a session directory, even half-made; returns when its conmon is gone."""
+        pid = _read_pid(dir / "conmon.pid")
+        if pid is None or not _is_conmon(pid, dir):
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)  # conmon passes it to the runtime or the process
+        try:
+            async with asyncio.timeout(END_TIMEOUT_S):
+                await gone(pid)
+        except TimeoutError:
+            for victim in (_read_pid(dir / "pidfile"), pid):
+                if victim:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(victim, signal.SIGKILL)
+            await gone(pid)
 
     def resize(self, handle: ConmonHandle, height: int, width: int) -> None:
         """Set the terminal's size. Raises: Conflict when the session has ended."""
-        raise NotImplementedError
+        _control(handle, f"1 {height} {width}\n")
 
     def reopen_log(self, handle: ConmonHandle) -> None:
-        """After the log file was renamed: conmon opens a new one at its old path."""
-        raise NotImplementedError
+        """After the log file was renamed: conmon goes on in a new one at its old path."""
+        _control(handle, "2 0 0\n")
 
     def read_exit(self, dir: Path) -> ExitInfo | None:
-        """How the session of this directory ended; None when conmon wrote nothing (yet)."""
-        raise NotImplementedError
+        """How this directory's session ended; None when conmon has written nothing (yet)."""
+        try:
+            with open(dir / "exit", encoding="ascii") as file:
+                code = int(file.read())
+                finished_at = os.fstat(file.fileno()).st_mtime
+        except (FileNotFoundError, ValueError):
+            return None
+        return ExitInfo(code, (dir / "oom").exists(), finished_at)
 
     def watch_exit(self, handle: ConmonHandle, seen: Callable[[ExitInfo], None]) -> Callable[[], None]:
-        """Call `seen` once, in the event loop, when the session's conmon is gone; returns a function that stops watching."""
-        raise NotImplementedError
+        """Call `seen` once, from the event loop, when the session has ended; gives the way to stop that."""
+        loop = asyncio.get_running_loop()
+
+        def report() -> None:
+            seen(self.read_exit(handle.dir) or self._lost(handle))
+
+        try:
+            pidfd = os.pidfd_open(handle.conmon_pid)
+        except ProcessLookupError:
+            return loop.call_soon(report).cancel
+
+        def stop() -> None:
+            nonlocal pidfd
+            if pidfd >= 0:
+                loop.remove_reader(pidfd)
+                os.close(pidfd)
+                pidfd = -1
+
+        def ended() -> None:
+            stop()
+            report()
+
+        if not _is_conmon(handle.conmon_pid, handle.dir):
+            # Race: it ended and its pid went to somebody else before the pidfd was there.
+            stop()
+            return loop.call_soon(report).cancel
+        loop.add_reader(pidfd, ended)
+        return stop
 
     async def wait_exit(self, handle: ConmonHandle) -> ExitInfo:
         """The same as a coroutine; cancelling it only stops waiting."""
-        raise NotImplementedError
+        future: asyncio.Future[ExitInfo] = asyncio.get_running_loop().create_future()
+        stop = self.watch_exit(handle, lambda info: None if future.done() else future.set_result(info))
+        try:
+            return await future
+        finally:
+            stop()
+
+    def close(self) -> None:
+        """Let go of parked sockets; sessions go on."""
+        for sockets in self._parked.values():
+            for sock in sockets:
+                sock.close()
+        self._parked.clear()
+
+    def _words(self, *, id: str, uuid: str, dir: Path, tty: bool, stdin: bool, stdin_once: bool) -> list[str]:
+        return [
+            self.binary,
+            *("--api-version", "1", "-c", id, "-u", uuid, "-n", id[:12]),
+            *self.runtime.conmon_arguments(),
+            *("--runtime-arg", f"--log={dir / 'runtime.log'}"),
+            *("-b", str(dir), "-p", str(dir / "pidfile"), "-P", str(dir / "conmon.pid")),
+            *("--persist-dir", str(dir), "--full-attach", "--no-sync-log", "--log-level", "warning"),
+            *(("-t",) if tty else ()),
+            *(("-i",) if stdin else ()),
+            *(() if stdin_once else ("--leave-stdin-open",)),
+        ]
+
+    async def _check(self, dir: Path, message: bytes, *, exec: bool) -> None:
+        """Raise what the runtime complained about, once its conmon has left."""
+        try:
+            answer = json.loads(message.splitlines()[0])
+            if int(answer["data"]) > 0:
+                return
+        except (IndexError, KeyError, ValueError):
+            answer = {}
+        await self.abandon(dir)
+        complaint = _read_text(dir / "runtime.log") or str(answer.get("message") or "")
+        if not complaint:
+            raise Internal(f"conmon failed in {dir}: {_read_text(dir / 'conmon.log') or 'no reason given'}")
+        raise translate(complaint, _program(dir, exec), exec=exec)
+
+    def _keep(self, handle: ConmonHandle, sock: socket.socket) -> None:
+        try:
+            sock.shutdown(socket.SHUT_RD)
+        except OSError:
+            sock.close()
+            return
+        parked = self._parked.setdefault(handle.dir, [])
+        parked.append(sock)
+        if len(parked) == 1:
+            self.watch_exit(handle, lambda _: self._drop(handle.dir))
+
+    def _drop(self, dir: Path) -> None:
+        for sock in self._parked.pop(dir, ()):
+            sock.close()
+
+    def _lost(self, handle: ConmonHandle) -> ExitInfo:
+        with contextlib.suppress(FileNotFoundError):
+            finished_at = os.stat(handle.dir).st_mtime
+            return ExitInfo(LOST_EXIT_CODE, (handle.dir / "oom").exists(), finished_at, lost=True)
+        return ExitInfo(LOST_EXIT_CODE, False, 0.0, lost=True)
+
+
+class _Birth:
+    """One conmon from its start until its pipes said what there is to say; used as a context manager."""
+
+    PIPES = ("_OCI_SYNCPIPE", "_OCI_ATTACHPIPE")
+
+    def __init__(self, words: list[str], dir: Path) -> None:
+        self.words = words
+        self.dir = dir
+        self._ours: dict[str, int] = {}
+        self._go = -1
+
+    async def __aenter__(self) -> _Birth:
+        environment = {"PATH": os.environ.get("PATH", os.defpath)}
+        theirs: list[int] = []
+        log = os.open(self.dir / "conmon.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            for name in self.PIPES:
+                self._ours[name], fd = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+                os.set_blocking(fd, True)
+                theirs.append(fd)
+                environment[name] = str(fd)
+            fd, self._go = os.pipe2(os.O_CLOEXEC)
+            theirs.append(fd)
+            environment["_OCI_STARTPIPE"] = str(fd)
+            # cwd: conmon writes its `oom` mark there. A session of its own: signals to ours do not reach it.
+            child = spawn(
+                self.words, stderr=log, env=environment, pass_fds=theirs, cwd=str(self.dir), session=True
+            )
+        except BaseException:
+            self._close()
+            raise
+        finally:
+            os.close(log)
+            for fd in theirs:
+                os.close(fd)
+        # conmon leaves its first process, which we wait for, after forking the one that stays.
+        self._parent = asyncio.ensure_future(reap(child, self.words, CREATE_TIMEOUT_S))
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._close()
+        if kind is not None and (pid := _read_pid(self.dir / "conmon.pid")) and _is_conmon(pid, self.dir):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+        await self._parent
+
+    def go(self) -> None:
+        """Let conmon take its next step. It may have died; then its pipes say so."""
+        with contextlib.suppress(BrokenPipeError):
+            os.write(self._go, b"\0")
+
+    async def message(self, pipe: str) -> bytes:
+        """The next line of a pipe, or what was there when conmon closed it. Raises: Internal on time-out."""
+        loop, fd, data = asyncio.get_running_loop(), self._ours[pipe], b""
+        try:
+            async with asyncio.timeout(CREATE_TIMEOUT_S):
+                while not data.endswith(b"\n") and len(data) < MESSAGE_BYTES:
+                    try:
+                        chunk = os.read(fd, MESSAGE_BYTES)
+                    except BlockingIOError:
+                        await _readable(loop, fd)
+                        continue
+                    if not chunk:
+                        break
+                    data += chunk
+        except TimeoutError as error:
+            raise Internal(f"conmon did not answer within {CREATE_TIMEOUT_S:g} s in {self.dir}") from error
+        return data
+
+    def _close(self) -> None:
+        for fd in (*self._ours.values(), self._go):
+            if fd >= 0:
+                os.close(fd)
+        self._ours, self._go = {}, -1
+
+
+async def _readable(loop: asyncio.AbstractEventLoop, fd: int) -> None:
+    ready: asyncio.Future[None] = loop.create_future()
+    loop.add_reader(fd, lambda: None if ready.done() else ready.set_result(None))
+    try:
+        await ready
+    finally:
+        loop.remove_reader(fd)
+
+
+def _prepare(dir: Path, **facts: object) -> None:
+    """Clear an earlier session's files away and note what this one is."""
+    for name in _LEFTOVERS:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(dir / name)
+    _write_json(dir / "session.json", facts)
+
+
+def _handle(dir: Path) -> ConmonHandle:
+    facts = json.loads((dir / "session.json").read_bytes())
+    pid, conmon_pid = _read_pid(dir / "pidfile"), _read_pid(dir / "conmon.pid")
+    if pid is None or conmon_pid is None:
+        raise Internal(f"conmon left no pid in {dir}")
+    return ConmonHandle(dir=dir, pid=pid, conmon_pid=conmon_pid, **facts)
+
+
+def _is_conmon(pid: int, dir: Path) -> bool:
+    """Whether this pid is the conmon of this directory; pids come back after a reboot."""
+    if not alive(pid):
+        return False
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return any(words[i] == b"-b" and words[i + 1] == os.fsencode(dir) for i in range(len(words) - 1))
+
+
+def _control(handle: ConmonHandle, message: str) -> None:
+    try:
+        fd = os.open(handle.dir / "ctl", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise Conflict(f"session {handle.exec_id or handle.id} has ended") from error
+    try:
+        os.write(fd, message.encode())
+    except (BrokenPipeError, BlockingIOError) as error:
+        raise Conflict(f"session {handle.exec_id or handle.id} does not take messages") from error
+    finally:
+        os.close(fd)
+
+
+def _program(dir: Path, exec: bool) -> str:
+    try:
+        if exec:
+            process = json.loads((dir / "process.json").read_bytes())
+        else:
+            process = json.loads((dir / "config.json").read_bytes())["process"]
+        return str(process["args"][0])
+    except (OSError, ValueError, KeyError, IndexError) as error:
+        raise InvalidArgument(f"no program to run in {dir}") from error
+
+
+def _read_pid(path: Path) -> int | None:
+    try:
+        return int(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace").strip()
+    except FileNotFoundError:
+        return ""
+
+
+def _write_json(path: Path, value: object) -> None:
+    path.write_bytes(json.dumps(value).encode())
