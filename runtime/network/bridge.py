@@ -1,0 +1,276 @@
+"""Bridges, veth pairs and the table: the kernel's side of our networks, one blocking call per step.
+
+† The only way from our networks to netlink and nftables; it uses the siblings marked so. Everything runs in
+one thread, in order, so that a step sees what the former did. Steps are undone when they fail half way, and
+undoing what is not there is no error: after a crash the same calls clean up.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv6Interface
+from pathlib import Path
+
+from runtime.network import firewall, links, nft
+from runtime.network.links import Address, Interface, Link, Network
+from runtime.network.netlink import NetlinkError, NetlinkSocket
+from runtime.network.netns import Namespaces
+from runtime.network.nft import Element, NftSocket
+
+_SYSCTL = Path("/proc/sys/net")
+
+
+@dataclass(frozen=True, slots=True)
+class Bridge:
+    """A bridge as it shall be."""
+
+    name: str
+    addresses: tuple[Interface, ...]  # the gateways
+    mtu: int
+
+    @property
+    def mac(self) -> str:
+        """Stable for a name, locally administered."""
+        return "02:42:" + hashlib.sha256(self.name.encode()).digest()[:4].hex(":")
+
+
+@dataclass(frozen=True, slots=True)
+class Plug:
+    """A container's interface on a bridge, as it shall be."""
+
+    bridge: str
+    host_interface: str
+    interface: str  # inside
+    mac: str
+    addresses: tuple[Interface, ...]
+    mtu: int
+    hairpin: bool = False  # it has published ports, which it may reach through the host's address
+    isolated: bool = False  # neighbours must not reach it
+
+
+class Bridges:
+    """The kernel's side of one instance."""
+
+    def __init__(self, instance: str, short: str, namespaces: Namespaces) -> None:
+        self.table = firewall.table_name(instance)
+        self._short = short
+        self._namespaces = namespaces
+        self._netlink = NetlinkSocket()
+        self._nft = NftSocket()
+
+    def close(self) -> None:
+        self._netlink.close()
+        self._nft.close()
+
+    @property
+    def filter_port(self) -> int:
+        """Whose notices of changed rules are our own doing."""
+        return self._nft.port
+
+    def interface_of(self, network_id: str, default: bool) -> str:
+        """The bridge's name for a network that names none itself."""
+        return f"{self._short}0" if default else f"{self._short}-{network_id[:8]}"
+
+    def owns(self, name: str) -> bool:
+        """Whether an interface of that name is a container's end made by this instance."""
+        head, tail = f"{self._short}v", name.removeprefix(f"{self._short}v")
+        return name.startswith(head) and len(tail) == 7 and all(sign in "0123456789abcdef" for sign in tail)
+
+    def owns_bridge(self, name: str) -> bool:
+        """Whether a bridge of that name is one this instance names itself."""
+        tail = name.removeprefix(f"{self._short}-")
+        ours = tail != name and len(tail) == 8 and all(sign in "0123456789abcdef" for sign in tail)
+        return ours or name == f"{self._short}0"
+
+    @contextlib.contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Keep other instances in this network namespace from choosing a subnet at the same time.
+
+        The lock is on the namespace itself: no file, no directory both would have to know.
+        """
+        lock = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(lock)
+
+    def links(self) -> list[Link]:
+        return links.links(self._netlink)
+
+    def subnets_in_use(self, but: str = "") -> tuple[list[tuple[str, Network]], list[Network]]:
+        """(interface, its subnet) for every address, and every route, of the machine; without those of ``but``."""
+        names = {link.index: link.name for link in self.links()}
+        mine = {index for index, name in names.items() if name == but}
+        direct = [
+            (names.get(index, ""), interface.network)
+            for index, interface in links.addresses(self._netlink)
+            if index not in mine and not interface.ip.is_link_local and not interface.ip.is_loopback
+        ]
+        routes = [subnet for index, subnet in links.routes(self._netlink) if index not in mine]
+        return direct, routes
+
+    # -- bridges
+
+    def ensure(self, bridge: Bridge) -> None:
+        """Make the bridge what it shall be, creating it when it is not there; its ports stay."""
+        found = links.link(self._netlink, bridge.name)
+        created = found is None
+        if found is None:
+            self._netlink.send(links.new_bridge(bridge.name, bridge.mac, bridge.mtu))
+            found = links.link(self._netlink, bridge.name)
+        if found is None or found.kind != "bridge":
+            raise OSError(errno.EEXIST, f"interface {bridge.name} exists and is not a bridge")
+        try:
+            self._addresses(found.index, bridge)
+            self._sysctl(f"ipv4/conf/{bridge.name}/route_localnet", "1")
+            if not found.up:
+                self._netlink.send(links.set_up(found.index))
+        except BaseException:
+            if created:
+                self.remove(bridge.name)
+            raise
+
+    def _addresses(self, index: int, bridge: Bridge) -> None:
+        ipv6 = any(isinstance(entry, IPv6Interface) for entry in bridge.addresses)
+        self._sysctl(f"ipv6/conf/{bridge.name}/disable_ipv6", "0" if ipv6 else "1")
+        if ipv6:
+            self._sysctl(f"ipv6/conf/{bridge.name}/accept_dad", "0")
+            self._sysctl(f"ipv6/conf/{bridge.name}/accept_ra", "0")
+        present = {entry for at, entry in links.addresses(self._netlink) if at == index}
+        wanted = set(bridge.addresses)
+        stale = [entry for entry in present - wanted if not entry.ip.is_link_local]
+        self._netlink.send(*(links.delete_address(index, entry) for entry in stale))
+        self._netlink.send(*(links.add_address(index, entry) for entry in wanted - present))
+
+    def remove(self, name: str) -> None:
+        """Delete an interface; a missing one is no error."""
+        try:
+            self._netlink.send(links.delete_link(name))
+        except NetlinkError as error:
+            if error.errno != errno.ENODEV:
+                raise
+
+    def allow_forwarding(self, ipv6: bool) -> None:
+        """Let the host pass packets on between interfaces."""
+        self._sysctl("ipv4/ip_forward", "1")
+        if not ipv6:
+            return
+        # Kernel: with forwarding on, an interface listens to router advertisements only when accept_ra is 2.
+        for entry in sorted((_SYSCTL / "ipv6/conf").glob("*/accept_ra")):
+            if entry.parent.name not in ("all", "lo") and entry.read_text().strip() == "1":
+                entry.write_text("2")
+        self._sysctl("ipv6/conf/all/forwarding", "1")
+
+    def _sysctl(self, name: str, value: str) -> None:
+        path = _SYSCTL / name
+        try:
+            if path.read_text().strip() != value:
+                path.write_text(value)
+        except FileNotFoundError:
+            if not name.startswith("ipv6/"):  # a kernel without IPv6 has nothing to switch off
+                raise
+
+    # -- containers
+
+    def plug(self, plug: Plug, namespace: Path, inner: NetlinkSocket) -> None:
+        """Give a namespace an interface on a bridge; nothing stays when it fails."""
+        bridge = links.link(self._netlink, plug.bridge)
+        if bridge is None:
+            raise OSError(errno.ENODEV, f"bridge {plug.bridge} is gone")
+        descriptor = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            self._netlink.send(
+                links.new_veth(
+                    plug.host_interface, bridge.index, plug.interface, plug.mac, descriptor, plug.mtu
+                )
+            )
+        finally:
+            os.close(descriptor)
+        try:
+            if plug.hairpin or plug.isolated:
+                self._netlink.send(
+                    links.set_port(plug.host_interface, hairpin=plug.hairpin, isolated=plug.isolated)
+                )
+            if any(isinstance(entry, IPv6Interface) for entry in plug.addresses):
+                self._allow_ipv6(namespace, plug.interface)
+            inside = links.link(inner, plug.interface)
+            if inside is None:
+                raise OSError(errno.ENODEV, f"interface {plug.interface} is not in {namespace}")
+            inner.send(
+                links.set_up(inside.index),
+                *(links.add_address(inside.index, entry) for entry in plug.addresses),
+            )
+        except BaseException:
+            self.remove(plug.host_interface)
+            raise
+
+    def _allow_ipv6(self, namespace: Path, interface: str) -> None:
+        with self._namespaces.inside(namespace):
+            for name, value in (("accept_ra", "0"), ("accept_dad", "0"), ("disable_ipv6", "0")):
+                self._sysctl(f"ipv6/conf/{interface}/{name}", value)
+
+    def set_hairpin(self, host_interface: str, *, hairpin: bool, isolated: bool) -> None:
+        with contextlib.suppress(NetlinkError):
+            self._netlink.send(links.set_port(host_interface, hairpin=hairpin, isolated=isolated))
+
+    def unplug(self, host_interface: str) -> bool:
+        """Take an interface off its bridge at once; whether it was there. Deleting it may then take its time."""
+        found = links.link(self._netlink, host_interface)
+        if found is None:
+            return False
+        self._netlink.send(links.unplug(found.index))
+        return True
+
+    def route(self, inner: NetlinkSocket, interface: str, gateways: Sequence[Address]) -> None:
+        """Make that interface's gateways the way to everywhere else; a family not named loses its own."""
+        for version in (4, 6):
+            gateway = next((entry for entry in gateways if entry.version == version), None)
+            found = links.link(inner, interface) if gateway is not None else None
+            try:
+                if gateway is not None and found is not None:
+                    inner.send(links.set_default_route(found.index, gateway))
+                else:
+                    inner.send(links.delete_default_route(version))
+            except NetlinkError as error:
+                if error.errno not in (errno.ESRCH, errno.EAFNOSUPPORT, errno.EOPNOTSUPP):
+                    raise
+
+    # -- the table
+
+    def load(self, elements: Iterable[Element]) -> None:
+        """Replace the whole table in one step.
+
+        Raises: nft.NftError.
+        """
+        nft.load(firewall.table_text(self.table, elements))
+
+    def loaded(self) -> bool:
+        return self._nft.has_table("inet", self.table)
+
+    def change(self, *, add: Iterable[Element] = (), remove: Iterable[Element] = ()) -> None:
+        """Add and remove elements, all or none."""
+        self._nft.change(self.table, add=add, remove=remove)
+
+    def drop_elements(self, elements: Iterable[Element]) -> None:
+        """Remove elements; those already gone are no error."""
+        gone = list(elements)
+        try:
+            self._nft.change(self.table, remove=gone)
+        except NetlinkError as error:
+            if error.errno != errno.ENOENT:
+                raise
+            for element in gone:
+                with contextlib.suppress(NetlinkError):
+                    self._nft.change(self.table, remove=[element])
+
+    def unload(self) -> None:
+        """Delete the table."""
+        if self.loaded():
+            nft.load(f"delete table inet {self.table}\n")

@@ -1,0 +1,215 @@
+"""Network namespaces: made ready in advance, pinned as files, entered for a moment.
+
+† One of the modules that touch the kernel's network. A namespace lives as long as its file in
+``<run>/netns`` is a mount, whether a process is in it or not. Entering one concerns the calling thread only,
+so all of this runs in the two network threads of ``bridge.py`` and never in the event loop's.
+
+Spec: network_namespaces(7), setns(2), unshare(2), ioctl_ns(2).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import secrets
+import select
+import subprocess
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from runtime.network.links import set_up
+from runtime.network.netlink import NetlinkSocket
+
+CHILD_TIMEOUT_S = 20  # nsenter and unshare take 3 ms; a machine that swaps may need longer
+LOOPBACK_INDEX = 1  # the kernel gives it to the first interface of every namespace
+
+CLONE_NEWNET = 0x40000000
+MS_BIND, MS_REC, MS_SHARED = 0x1000, 0x4000, 1 << 20
+MNT_DETACH = 2
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _check(result: int, what: str) -> None:
+    if result:
+        code = ctypes.get_errno()
+        raise OSError(code, f"{what}: {os.strerror(code)}")
+
+
+def _mount(source: str, target: Path, flags: int) -> None:
+    _check(_libc.mount(source.encode(), bytes(target), None, flags, None), f"mount {target}")
+
+
+def _enter(namespace: int) -> None:
+    _check(_libc.setns(namespace, CLONE_NEWNET), "setns")
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """A pinned namespace, with a route netlink socket inside it when it comes from the pool."""
+
+    path: Path
+    owner: Path | None  # user namespace it belongs to; None: the host's
+    socket: NetlinkSocket
+
+
+class Namespaces:
+    """The pinned namespaces of one instance and the few kept ready. Not for two threads at once, but for
+    ``ready`` and ``take``, which hand over single entries."""
+
+    def __init__(self, directory: Path, keep: int) -> None:
+        self.directory = directory
+        self._keep = keep
+        self._ready: dict[Path | None, deque[Namespace]] = {}
+        self._host = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        self._device = os.fstat(self._host).st_dev
+
+    def prepare(self) -> None:
+        """Make the directory a shared mount of its own.
+
+        Kernel: other mount namespaces copy every pin they can see; only in a shared mount does releasing
+        it here release it there, too.
+        """
+        self.directory.mkdir(parents=True, exist_ok=True, mode=0o755)
+        if not os.path.ismount(self.directory):
+            _mount(str(self.directory), self.directory, MS_BIND | MS_REC)
+        _check(_libc.mount(b"", bytes(self.directory), None, MS_SHARED | MS_REC, None), "mount --make-shared")
+
+    def close(self) -> None:
+        """Release the namespaces nobody took; those in use stay."""
+        for entries in self._ready.values():
+            while entries:
+                entry = entries.popleft()
+                entry.socket.close()
+                self.release(entry.path)
+        self._ready.clear()
+        if self._host >= 0:
+            os.close(self._host)
+            self._host = -1
+
+    def purge(self) -> None:
+        """Release everything and the directory's own mount."""
+        for path in self.pins():
+            self.release(path)
+        while os.path.ismount(self.directory):
+            _check(_libc.umount2(bytes(self.directory), MNT_DETACH), f"umount {self.directory}")
+        with contextlib.suppress(OSError):
+            self.directory.rmdir()
+
+    def pins(self) -> list[Path]:
+        """Every file in the directory, namespace or left behind."""
+        try:
+            return sorted(self.directory.iterdir())
+        except FileNotFoundError:
+            return []
+
+    def pinned(self, path: Path) -> bool:
+        """Whether that file still holds a namespace (after a reboot it is an empty file)."""
+        try:
+            return os.stat(path).st_dev == self._device
+        except OSError:
+            return False
+
+    def release(self, path: Path) -> None:
+        """Let go of a namespace; it ends with the last process in it. Nothing happens when it is gone."""
+        while self.pinned(path):
+            _check(_libc.umount2(bytes(path), MNT_DETACH), f"umount {path}")
+        path.unlink(missing_ok=True)
+
+    def lacking(self, owner: Path | None) -> int:
+        """How many are missing to the number kept ready."""
+        return max(0, self._keep - len(self._ready.get(owner, ())))
+
+    def fill(self, owner: Path | None) -> None:
+        """Make one more ready."""
+        self._ready.setdefault(owner, deque()).append(self.make(owner))
+
+    def take(self, owner: Path | None) -> Namespace:
+        """A namespace with its loopback up: a ready one, or one made now."""
+        entries = self._ready.get(owner)
+        try:
+            return entries.popleft() if entries else self.make(owner)
+        except IndexError:  # Race: the other thread took the last one between look and grip
+            return self.make(owner)
+
+    def make(self, owner: Path | None) -> Namespace:
+        path = self.directory / secrets.token_hex(8)
+        path.touch(mode=0o600, exist_ok=False)
+        try:
+            if owner is None:
+                self._unshare(path)
+            else:
+                self._unshare_inside(path, owner)
+            with self.inside(path):
+                # IPv6 is switched on per interface, when its network has it.
+                if _HAS_IPV6:
+                    Path("/proc/sys/net/ipv6/conf/default/disable_ipv6").write_text("1")
+                inner = NetlinkSocket()
+            try:
+                inner.send(set_up(LOOPBACK_INDEX))
+            except BaseException:
+                inner.close()
+                raise
+        except BaseException:
+            self.release(path)
+            raise
+        return Namespace(path, owner, inner)
+
+    def _unshare(self, path: Path) -> None:
+        _check(_libc.unshare(CLONE_NEWNET), "unshare")
+        try:
+            _mount("/proc/thread-self/ns/net", path, MS_BIND)
+        finally:
+            _enter(self._host)
+
+    def _unshare_inside(self, path: Path, owner: Path) -> None:
+        """Make one that belongs to a user namespace.
+
+        Kernel: only a process of a single thread may change its user namespace, hence a child; `cat`
+        answers a line once it is where it should be, and stays until the namespace is pinned.
+        """
+        child = subprocess.Popen(
+            ["nsenter", f"--user={owner}", "--preserve-credentials", "unshare", "--net", "cat"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+        )
+        try:
+            assert child.stdin is not None
+            assert child.stdout is not None
+            assert child.stderr is not None
+            with contextlib.suppress(BrokenPipeError):
+                child.stdin.write(b"\n")
+                child.stdin.flush()
+            readable, _, _ = select.select([child.stdout], [], [], CHILD_TIMEOUT_S)
+            if not readable or child.stdout.read(1) != b"\n":
+                child.kill()
+                words = child.stderr.read().decode(errors="replace").strip()
+                raise OSError(f"no network namespace inside {owner}: {words or 'no answer'}")
+            _mount(f"/proc/{child.pid}/ns/net", path, MS_BIND)
+        finally:
+            try:
+                child.communicate(timeout=CHILD_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.communicate()
+
+    @contextlib.contextmanager
+    def inside(self, path: Path) -> Iterator[None]:
+        """Run the block with this thread in that namespace; sockets made there stay there."""
+        namespace = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            _enter(namespace)
+            try:
+                yield
+            finally:
+                _enter(self._host)
+        finally:
+            os.close(namespace)
+
+
+_HAS_IPV6 = os.path.exists("/proc/sys/net/ipv6")
