@@ -74,7 +74,7 @@ class Conmon:
     def __init__(self, runtime: Runtime, binary: str = "conmon") -> None:
         self.runtime = runtime
         self.binary = binary
-        self._parked: dict[Path, list[socket.socket]] = {}
+        self._parked: dict[Path, tuple[list[socket.socket], Callable[[], None]]] = {}
 
     async def create(
         self,
@@ -154,7 +154,7 @@ class Conmon:
         # conmon ends the program's input when any attacher of a stdin-once session goes. So a viewer's socket
         # is kept half open until the session ends: conmon stops writing to it and does not see it leave.
         viewer = handle.stdin_once and not stdin
-        if viewer and len(self._parked.get(handle.dir, ())) >= PARKED:
+        if viewer and handle.dir in self._parked and len(self._parked[handle.dir][0]) >= PARKED:
             raise Conflict(f"session {handle.exec_id or handle.id} has had too many viewers")
         park = (lambda sock: self._keep(handle, sock)) if viewer else None
         return ConmonStream(connect(handle.dir), tty=handle.tty, park=park)
@@ -243,10 +243,8 @@ class Conmon:
 
     def close(self) -> None:
         """Let go of parked sockets; sessions go on."""
-        for sockets in self._parked.values():
-            for sock in sockets:
-                sock.close()
-        self._parked.clear()
+        for dir in list(self._parked):
+            self._drop(dir)
 
     def _words(self, *, id: str, uuid: str, dir: Path, tty: bool, stdin: bool, stdin_once: bool) -> list[str]:
         return [
@@ -281,13 +279,14 @@ class Conmon:
         except OSError:
             sock.close()
             return
-        parked = self._parked.setdefault(handle.dir, [])
-        parked.append(sock)
-        if len(parked) == 1:
-            self.watch_exit(handle, lambda _: self._drop(handle.dir))
+        if handle.dir not in self._parked:
+            self._parked[handle.dir] = ([], self.watch_exit(handle, lambda _: self._drop(handle.dir)))
+        self._parked[handle.dir][0].append(sock)
 
     def _drop(self, dir: Path) -> None:
-        for sock in self._parked.pop(dir, ()):
+        sockets, stop = self._parked.pop(dir, ([], lambda: None))
+        stop()
+        for sock in sockets:
             sock.close()
 
     def _lost(self, handle: ConmonHandle) -> ExitInfo:

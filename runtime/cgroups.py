@@ -1,0 +1,207 @@
+"""The machine's control groups: which version, where mounted, a group's directories; and other host facts.
+
+Reads and removes groups; limits are set by the OCI runtime. `/sys/fs/cgroup` may be cgroup v2, v1, or hybrid
+(v1 with an additional, mostly empty v2 tree, which counts as v1).
+
+Spec: cgroups(7); kernel Documentation/admin-guide/cgroup-v1 and cgroup-v2.rst.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+REMOVE_TRIES = 50  # a group is busy until its last process is reaped
+REMOVE_PAUSE_S = 0.01
+
+_V1_CONTROLLERS = frozenset(
+    (
+        *("cpuset", "cpu", "cpuacct", "blkio", "memory", "devices", "freezer", "pids"),
+        *("hugetlb", "net_cls", "net_prio", "perf_event", "rdma", "misc"),
+    )
+)
+
+
+@dataclass(frozen=True)
+class Cgroups:
+    """Where each controller's tree is mounted; `mounts` is {"memory": Path("/sys/fs/cgroup/memory"), …}.
+
+    Version 1: named hierarchies appear under their name ("name=systemd") and, in hybrid set-ups, the v2
+    tree as "unified". Version 2: every controller of the root is there, all at one mount point.
+    """
+
+    version: int
+    mounts: dict[str, Path] = field(default_factory=dict)
+
+    @property
+    def controllers(self) -> frozenset[str]:
+        return frozenset(name for name in self.mounts if "=" not in name and name != "unified")
+
+    @property
+    def hybrid(self) -> bool:
+        return self.version == 1 and "unified" in self.mounts
+
+    def directory(self, controller: str, path: str) -> Path | None:
+        """A group's directory for one controller; None when the controller is not mounted."""
+        mount = self.mounts.get(controller)
+        return None if mount is None else mount / path.lstrip("/")
+
+    def directories(self, path: str) -> list[Path]:
+        """A group's directories in every tree, each once."""
+        return sorted({mount / path.lstrip("/") for mount in self.mounts.values()})
+
+
+def parse(mountinfo: str, v2_controllers: str = "") -> Cgroups:
+    """Cgroups from the text of /proc/self/mountinfo and of cgroup v2's cgroup.controllers.
+
+    Spec: proc(5), /proc/pid/mountinfo.
+    """
+    v1: dict[str, Path] = {}
+    v2: Path | None = None
+    for line in mountinfo.splitlines():
+        left, _, right = line.partition(" - ")
+        words, kinds = left.split(), right.split()
+        if len(words) < 5 or len(kinds) < 3 or kinds[0] not in ("cgroup", "cgroup2"):
+            continue
+        point = Path(words[4].encode().decode("unicode_escape"))
+        if kinds[0] == "cgroup2":
+            v2 = v2 or point
+            continue
+        for option in kinds[2].split(","):
+            if option.startswith("name=") or option in _V1_CONTROLLERS:
+                v1.setdefault(option, point)
+    if any("=" not in name for name in v1):
+        return Cgroups(1, {**v1, **({"unified": v2} if v2 else {})})
+    if v2 is not None:
+        names = [*v2_controllers.split(), "cgroup"]
+        return Cgroups(2, dict.fromkeys(names, v2))
+    return Cgroups(1, v1)
+
+
+@cache
+def detect() -> Cgroups:
+    """This machine's, read once: trees are not mounted while an engine runs."""
+    mountinfo = Path("/proc/self/mountinfo").read_text()
+    found = parse(mountinfo)
+    if found.version == 2:
+        controllers = (found.mounts["cgroup"] / "cgroup.controllers").read_text()
+        found = parse(mountinfo, controllers)
+    return found
+
+
+def own(pid: int, cgroups: Cgroups | None = None) -> str:
+    """The group a process is in ("/webdock/<id>"), from the memory or v2 tree.
+
+    Raises: ProcessLookupError.
+    """
+    cgroups = cgroups or detect()
+    try:
+        lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
+    except FileNotFoundError as error:
+        raise ProcessLookupError(pid) from error
+    best = "/"
+    for line in lines:
+        _, names, path = line.split(":", 2)
+        if (cgroups.version == 2 and names == "") or (cgroups.version == 1 and "memory" in names.split(",")):
+            best = path
+    return best
+
+
+def pids(path: str, cgroups: Cgroups | None = None) -> list[int]:
+    """Host pids of every process in a group and below, ascending; [] when there is no such group."""
+    cgroups = cgroups or detect()
+    mount = cgroups.mounts.get("memory") or cgroups.mounts.get("cgroup") or cgroups.mounts.get("pids")
+    if mount is None:
+        return []
+    found: set[int] = set()
+    for directory, _, files in os.walk(mount / path.lstrip("/")):
+        if "cgroup.procs" in files:
+            with open(os.path.join(directory, "cgroup.procs")) as file:
+                found.update(int(line) for line in file if line.strip() != "0")
+    return sorted(found)
+
+
+def remove(path: str, cgroups: Cgroups | None = None) -> None:
+    """Remove an empty group and what is below it, in every tree; what is busy stays. Blocks briefly."""
+    for directory in (cgroups or detect()).directories(path):
+        for below, _, _ in os.walk(directory, topdown=False):
+            _rmdir(below)
+
+
+def _rmdir(directory: str) -> None:
+    for _ in range(REMOVE_TRIES):
+        try:
+            os.rmdir(directory)
+        except FileNotFoundError:
+            return
+        except OSError:
+            # Kernel: EBUSY until the last task has left; there is no event for v1 trees.
+            if _populated(directory):
+                return
+            time.sleep(REMOVE_PAUSE_S)
+        else:
+            return
+
+
+def _populated(directory: str) -> bool:
+    try:
+        with open(os.path.join(directory, "cgroup.procs")) as file:
+            return file.read(1) != ""
+    except OSError:
+        return False
+
+
+@dataclass(frozen=True)
+class HostFacts:
+    """What a container's config depends on about the machine."""
+
+    cgroup_version: int  # 1 (also hybrid) or 2
+    controllers: frozenset[str]  # as "memory", "cpu", "pids"
+    swap_limit: bool = True  # memory and swap can be limited together
+    cpus: int = 1
+    memory_bytes: int = 0
+    kernel: tuple[int, int] = (6, 1)
+    arch: str = "x86_64"  # as `uname -m`
+    apparmor: bool = False
+    seccomp: bool = True
+
+
+@cache
+def host_facts() -> HostFacts:
+    """This machine's, read once."""
+    found = detect()
+    major, minor = platform.release().split(".")[:2]
+    return HostFacts(
+        cgroup_version=found.version,
+        controllers=found.controllers,
+        swap_limit=_swap_limit(found),
+        cpus=os.cpu_count() or 1,
+        memory_bytes=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
+        kernel=(int(major), int("".join(c for c in minor if c.isdigit()) or 0)),
+        arch=platform.machine(),
+        apparmor=_starts_with("/sys/module/apparmor/parameters/enabled", "Y"),
+        seccomp=os.path.exists("/proc/sys/kernel/seccomp"),
+    )
+
+
+def _swap_limit(found: Cgroups) -> bool:
+    mount = found.mounts.get("memory")
+    if mount is None:
+        return False
+    if found.version == 1:
+        return (mount / "memory.memsw.limit_in_bytes").exists()
+    # The root group has no limits; a process's own group shows whether swap is accounted.
+    return (mount / own(os.getpid(), found).lstrip("/") / "memory.swap.max").exists() or os.path.exists(
+        "/proc/swaps"
+    )
+
+
+def _starts_with(path: str, text: str) -> bool:
+    try:
+        return Path(path).read_text().startswith(text)
+    except OSError:
+        return False
