@@ -297,9 +297,16 @@ def encode_query(query: Query) -> str:
     return urlencode(pairs)
 
 
-def segment(text: str) -> str:
-    """A name as one or more path segments: image names keep their slashes, everything else is escaped."""
-    return quote(text, safe="/:@")
+def segment(name: str) -> str:
+    """A container's, network's or volume's name as one segment of a path."""
+    if not name:
+        raise Failure("an empty name was given; is a variable unset?")
+    return quote(name, safe="")
+
+
+def image_segment(name: str) -> str:
+    """An image's name inside a path: it keeps its slashes, everything else is escaped."""
+    return quote(name, safe="/:@") or segment(name)
 
 
 def group_of(path: str) -> str:
