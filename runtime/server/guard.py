@@ -1,0 +1,82 @@
+"""Brings a confined request before the policy: gathers the facts, asks, pins what was judged.
+
+Owns the look-ups in the engine's rooms. Never judges.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from runtime.api.errors import EngineError, Forbidden, InvalidArgument, NotFound
+from runtime.server import confinement, policy
+from runtime.server.policy import Asked, Facts, Policy
+
+if TYPE_CHECKING:
+    from runtime.engine import Engine
+    from runtime.server.call import Call
+
+CONTAINERS_MAX = 64  # looked at for one request
+
+
+async def check(call: Call, rules: Policy) -> None:
+    """Pass, and leave ``call`` with ids instead of names; or refuse.
+
+    Raises: Forbidden; NotFound and InvalidArgument for a reference that leads nowhere.
+    """
+    asked = Asked(call.operation, call.params, call.query, call.body or {})
+    facts = await _gather(call.engine, asked)
+    rules.check(asked, facts)
+    ids = {ref: str(found["Id"]) for ref, found in facts.containers.items()}
+    if call.operation == "container_create":
+        policy.pin_refs(call.body, ids)
+    elif call.params.get("ref") in ids:
+        call.params["ref"] = ids[call.params["ref"]]
+    elif call.operation == "container_commit":
+        call.query.replace("container", ids.get(call.query.text("container"), ""))
+
+
+async def _gather(engine: Engine, asked: Asked) -> Facts:
+    facts = Facts()
+    waiting = policy.container_refs(asked)
+    if asked.operation in ("exec_start", "exec_attach", "exec_resize", "exec_kill"):
+        session = await engine.execs.inspect(asked.params["ref"])
+        facts.execs[asked.params["ref"]] = session
+        waiting.append(session["ContainerID"])
+    volumes = policy.volume_names(asked)
+    looked = 0
+    while waiting:
+        ref = waiting.pop()
+        if ref in facts.containers:
+            continue
+        looked += 1
+        if looked > CONTAINERS_MAX:
+            raise Forbidden("not allowed on this socket: too many containers are involved")
+        found = await engine.containers.inspect(ref)
+        facts.containers[ref] = found
+        waiting += policy.shared_refs(found["HostConfig"])
+        volumes += [mount["Name"] for mount in found.get("Mounts") or () if mount.get("Type") == "volume"]
+        volumes += confinement.volumes_of(found["HostConfig"])
+    for name in volumes:
+        described = await _maybe(engine.volumes.inspect(name))
+        if described is not None:
+            facts.volumes[name] = described
+    for name in policy.network_refs(asked):
+        described = await _maybe(engine.networks.inspect(name))
+        if described is not None:
+            facts.networks[name] = described
+    if asked.operation == "container_create":
+        facts.container_count = len(
+            await engine.containers.list(all=True, limit=None, size=False, filters={})
+        )
+    return facts
+
+
+async def _maybe(look_up: Any) -> dict[str, Any] | None:
+    """What was found; None when there is nothing of that name. Other failures pass: no facts, no consent."""
+    try:
+        found: dict[str, Any] = await look_up
+    except (NotFound, InvalidArgument):
+        return None
+    except EngineError:
+        raise
+    return found

@@ -1,0 +1,29 @@
+"""Endpoints of volumes."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from runtime.server.answer import empty_answer, json_answer
+from runtime.server.call import Call
+
+
+async def volume_list(call: Call) -> web.StreamResponse:
+    return json_answer(await call.engine.volumes.list(call.query.filters()))
+
+
+async def volume_inspect(call: Call) -> web.StreamResponse:
+    return json_answer(await call.engine.volumes.inspect(call.ref))
+
+
+async def volume_create(call: Call) -> web.StreamResponse:
+    return json_answer(await call.engine.volumes.create(call.body), 201)
+
+
+async def volume_remove(call: Call) -> web.StreamResponse:
+    await call.engine.volumes.remove(call.ref, force=call.query.flag("force"))
+    return empty_answer()
+
+
+async def volume_prune(call: Call) -> web.StreamResponse:
+    return json_answer(await call.engine.volumes.prune(call.query.filters()))

@@ -1,0 +1,249 @@
+"""The upgraded stream: an HTTP connection that has become a pipe, and the copying both ways.
+
+Owns the connection from the moment the head of the answer is written until it is closed: half-close in both
+directions, bounded buffers, a client that vanishes. Knows nothing of exec or attach, only a duplex stream.
+
+Spec: Docker API 1.47, ContainerAttach "Hijacking".
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Protocol
+
+from aiohttp import web
+
+from runtime.api.frames import frame_header
+from runtime.server.detach import DetachFilter
+
+if TYPE_CHECKING:
+    from aiohttp.abc import AbstractStreamWriter
+
+    from runtime.server.connection import Connection
+
+INPUT_BYTES = 256 << 10  # from the client, not yet taken by the process
+OUTPUT_BYTES = 256 << 10  # for the client, not yet taken by its socket
+LINGER_S = 5.0  # for the client to close its side after we have ours
+
+
+class Duplex(Protocol):
+    """What is copied to and from; attach and exec sessions are such."""
+
+    async def read(self) -> tuple[int, bytes] | None: ...
+    async def write(self, data: bytes) -> None: ...
+    async def close_stdin(self) -> None: ...
+    def close(self) -> None: ...
+
+
+class Hijacked(web.StreamResponse):
+    """Stands in for the response of a connection that was taken over: nothing more is sent."""
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        self.force_close()
+        return None
+
+    async def write_eof(self, data: bytes | bytearray | memoryview = b"") -> None:
+        return None
+
+
+class Pipe(asyncio.Protocol):
+    """The taken-over connection; it is read and written by one task each."""
+
+    def __init__(self, connection: Connection, early: bytes) -> None:
+        transport = connection.transport
+        if transport is None:
+            raise ConnectionResetError("the client left before the stream began")
+        self._connection = connection
+        self._transport: asyncio.Transport = transport
+        self._input: deque[bytes] = deque([early] if early else ())
+        self._input_bytes = len(early)
+        self._reading_paused = False
+        self._eof = False
+        self._lost = False
+        self._discard = False
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._news = asyncio.Event()
+        transport.set_write_buffer_limits(high=OUTPUT_BYTES)
+        transport.set_protocol(self)
+        transport.resume_reading()
+
+    # asyncio.Protocol
+
+    def data_received(self, data: bytes) -> None:
+        if self._discard:
+            return
+        self._input.append(data)
+        self._input_bytes += len(data)
+        if self._input_bytes > INPUT_BYTES and not self._reading_paused:
+            self._reading_paused = True
+            self._transport.pause_reading()
+        self._news.set()
+
+    def eof_received(self) -> bool:
+        self._eof = True
+        self._news.set()
+        if self._discard:
+            self._transport.close()
+        return True  # the client may still read
+
+    def pause_writing(self) -> None:
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lost = self._eof = True
+        self._news.set()
+        self._writable.set()
+        self._connection.connection_lost(exc)
+
+    # For the copying
+
+    async def read(self) -> bytes:
+        """Input as it came; empty when the client has closed its side."""
+        while not self._input:
+            if self._eof:
+                return b""
+            self._news.clear()
+            await self._news.wait()
+        data = b"".join(self._input)
+        self._input.clear()
+        self._input_bytes = 0
+        if self._reading_paused and not self._lost:
+            self._reading_paused = False
+            self._transport.resume_reading()
+        return data
+
+    async def write(self, data: bytes) -> None:
+        """Send; waits while the client does not read.
+
+        Raises: ConnectionResetError when it has gone.
+        """
+        if self._lost:
+            raise ConnectionResetError("the client left")
+        self._transport.write(data)
+        if not self._writable.is_set():
+            await self._writable.wait()
+
+    def finish(self) -> None:
+        """Send what is buffered, close our side, and close the connection when the client has closed its own.
+
+        Kernel: closing a unix socket with unread input makes the peer's reads fail with ECONNRESET, so input
+        nobody wants is read and thrown away for a while.
+        """
+        if self._lost:
+            return
+        self._discard = True
+        self._input.clear()
+        if self._reading_paused:
+            self._transport.resume_reading()
+        if self._eof:
+            self._transport.close()
+            return
+        self._transport.write_eof()
+        asyncio.get_running_loop().call_later(LINGER_S, self._transport.close)
+
+
+async def take_over(
+    request: web.BaseRequest,
+    connection: Connection,
+    session: Duplex | None,
+    *,
+    headers: Mapping[str, str],
+    framed: bool,
+    stdin: bool,
+    detach_keys: bytes = b"",
+    text: bytes = b"",
+) -> bool:
+    """Turn the request's connection into a pipe to ``session`` and copy until either side ends.
+
+    ``framed`` marks stdout and stderr; ``text`` is sent first. With no session the text is all.
+    Returns True when the client typed the detach keys. Cancelling closes the session.
+    """
+    upgrade = "upgrade" in request.headers
+    try:
+        pipe = Pipe(connection, connection.take_early_bytes())
+    except ConnectionResetError:
+        if session is not None:
+            session.close()
+        return False
+    status = "101 UPGRADED" if upgrade else f"200 {HTTPStatus.OK.phrase}"
+    head = f"HTTP/1.1 {status}\r\n" + "".join(f"{key}: {value}\r\n" for key, value in headers.items())
+    if upgrade:
+        head += "Connection: Upgrade\r\nUpgrade: tcp\r\n"
+    try:
+        await pipe.write(head.encode() + b"\r\n" + text)
+        if session is None:
+            return False
+        keys = DetachFilter(detach_keys) if detach_keys else None
+        return await _copy(pipe, connection, session, framed=framed, stdin=stdin, keys=keys)
+    except ConnectionError:
+        return False
+    finally:
+        if session is not None:
+            session.close()
+        pipe.finish()
+
+
+async def _copy(
+    pipe: Pipe,
+    connection: Connection,
+    session: Duplex,
+    *,
+    framed: bool,
+    stdin: bool,
+    keys: DetachFilter | None,
+) -> bool:
+    output = asyncio.ensure_future(_to_client(pipe, session, framed))
+    entry = asyncio.ensure_future(_to_process(pipe, session, keys) if stdin else _ignore(pipe))
+    gone = asyncio.ensure_future(connection.gone.wait())
+    try:
+        await asyncio.wait({output, entry, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if entry.done() and not output.done() and not gone.done():
+            if entry.result():
+                return True
+            await asyncio.wait({output, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if output.done():
+            output.result()
+        return False
+    finally:
+        for task in (output, entry, gone):
+            task.cancel()
+        await asyncio.gather(output, entry, gone, return_exceptions=True)
+
+
+async def _to_client(pipe: Pipe, session: Duplex, framed: bool) -> None:
+    while (item := await session.read()) is not None:
+        source, data = item
+        await pipe.write(frame_header(source, len(data)) + data if framed else data)
+
+
+async def _to_process(pipe: Pipe, session: Duplex, keys: DetachFilter | None) -> bool:
+    """Copy input until the client closes its side; True when it typed the detach keys.
+
+    A process that has closed its stdin ends the copying, not the session: its output still counts.
+    """
+    try:
+        while data := await pipe.read():
+            detached = False
+            if keys is not None:
+                data, detached = keys.feed(data)
+            if data:
+                await session.write(data)
+            if detached:
+                return True
+        await session.close_stdin()
+    except ConnectionError:
+        await _ignore(pipe)
+    return False
+
+
+async def _ignore(pipe: Pipe) -> bool:
+    while await pipe.read():
+        pass
+    return False
