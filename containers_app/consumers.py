@@ -1,0 +1,189 @@
+"""Live rows, logs and statistics of containers. No database writes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Any
+
+from django.http import QueryDict
+from django.template.loader import get_template
+
+from containers_app import listing
+from containers_app.loglines import Line, LogLines
+from containers_app.models import Container, listed
+from containers_app.projection import KIND
+from containers_app.rates import rates
+from webdock.engines.clients import client as client_of
+from webdock.engines.consumers import CLOSE_GONE, CLOSE_STATE, Closed, SocketConsumer, whole
+from webdock.engines.models import last_revision
+from webdock.engines.moments import moment
+from webdock.engines.rows import RowsConsumer, Snapshot
+from webdock.engines.threads import in_thread
+
+TAIL_DEFAULT, TAIL_MAX = 500, 10_000
+BATCH_S = 0.2  # lines wait this long for company, so that a flood is a few messages a second
+BATCH_LINES = 500  # of one message
+WAITING_LINES = 2000  # kept for a slow reader; older ones are counted as skipped
+WINDOW_LINES = 3000  # sent and not yet credited
+
+
+class ContainerRowsConsumer(RowsConsumer):
+    """/ws/rows/containers/: a list's rows, or with "id=<id>" one container's row and header."""
+
+    row_kind = KIND
+    hint_kinds = ("container", "engine")
+
+    def read(
+        self, query: QueryDict, cursor: int, shown: list[str] | None, rights: frozenset[str]
+    ) -> Snapshot:
+        now = last_revision(KIND)
+        single = query.get("id", "")
+        if single:
+            rows = list(listed().filter(container_id=single))
+        else:
+            page, _filters = listing.page_of(query)
+            rows = list(page.object_list)
+        known = set(shown) if shown is not None else None
+        newer = [
+            row
+            for row in rows
+            if row.revision > cursor or (known is not None and row.container_id not in known)
+        ]
+        template = get_template("containers/_row.html")
+        snapshot = Snapshot(
+            cursor=now,
+            order=[row.container_id for row in rows],
+            counts=listing.counts(),
+            rows=[
+                {"id": row.container_id, "html": template.render({"container": row, "rights": rights})}
+                for row in newer
+            ],
+        )
+        if single and newer:
+            header = get_template("containers/_header.html")
+            snapshot.header = header.render({"container": newer[0], "rights": rights})
+        return snapshot
+
+
+class ContainerSocket(SocketConsumer):
+    """A socket about one container, named in its path."""
+
+    async def container(self) -> Container:
+        """Raises: Closed when there is no such container."""
+        found = await _container(self.kwargs["container"])
+        if found is None:
+            raise Closed(CLOSE_GONE)
+        return found
+
+
+class LogsConsumer(ContainerSocket):
+    """/ws/logs/<container>/: the newest lines, then what comes.
+
+    A reader that does not keep up loses the oldest waiting lines and is told how many; the engine is never
+    made to wait for a browser, as that would make the container wait.
+    """
+
+    right = "view"
+
+    async def run(self) -> None:
+        container = await self.container()
+        self._waiting: deque[Line] = deque()
+        self._skipped = 0
+        self._unread = 0
+        self._paused = False
+        self._wake = asyncio.Event()
+        self._ended = False
+        self.tasks.create_task(self._send(), name="send")
+        tail = whole(self.query.get("tail"), 0, TAIL_MAX, TAIL_DEFAULT)
+        since, until = _seconds(self.query.get("since")), _seconds(self.query.get("until"))
+        lines = LogLines()
+        client = client_of(container.engine.alias)
+        async with client.container_logs(
+            container.container_id,
+            follow=self.query.get("follow", "1") != "0" and until is None,
+            tail=tail,
+            since=since,
+            until=until,
+            timestamps=True,
+            stdout=self.query.get("stdout", "1") != "0",
+            stderr=self.query.get("stderr", "1") != "0",
+            tty=container.tty,
+        ) as log:
+            async for stream, data in log:
+                self._take(lines.feed(stream, data))
+                await asyncio.sleep(0)  # a flood is always readable; let the others have a turn
+        self._take(lines.end())
+        self._ended = True
+        self._wake.set()
+
+    def _take(self, found: list[Line]) -> None:
+        self._waiting.extend(found)
+        while len(self._waiting) > WAITING_LINES:
+            self._waiting.popleft()
+            self._skipped += 1
+        if self._waiting:
+            self._wake.set()
+
+    async def receive_text(self, message: dict[str, Any]) -> None:
+        kind = message.get("type")
+        if kind == "credit":
+            self._unread = max(0, self._unread - whole(message.get("lines"), 0, 1 << 40, 0))
+        elif kind in ("pause", "resume"):
+            self._paused = kind == "pause"
+        self._wake.set()
+
+    def _held(self) -> bool:
+        return self._paused or self._unread >= WINDOW_LINES
+
+    async def _send(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            if self._held():
+                continue
+            if self._skipped:
+                skipped, self._skipped = self._skipped, 0
+                await self.send_json({"type": "skipped", "count": skipped})
+            batch = [self._waiting.popleft() for _n in range(min(len(self._waiting), BATCH_LINES))]
+            if batch:
+                self._unread += len(batch)
+                await self.send_json({"type": "lines", "lines": batch})
+            if self._waiting:
+                self._wake.set()
+            elif self._ended:
+                await self.send_json({"type": "end"})
+                self._ended = False
+            await asyncio.sleep(BATCH_S)
+
+
+class StatsConsumer(ContainerSocket):
+    """/ws/stats/<container>/: one measurement a second while the container runs."""
+
+    right = "view"
+
+    async def run(self) -> None:
+        container = await self.container()
+        client = client_of(container.engine.alias)
+        before: dict[str, Any] | None = None
+        async with client.container_stats(container.container_id) as samples:
+            async for sample in samples:
+                if moment(sample.get("read")) is None:  # how an engine measures what does not run
+                    break
+                await self.send_json({"type": "stats", **rates(before, sample)})
+                before = sample
+        raise Closed(CLOSE_STATE)
+
+
+def _seconds(text: str | None) -> float | None:
+    """A moment in seconds since 1970, as the page asks for it; None for anything else."""
+    try:
+        value = float(text) if text else None
+    except ValueError:
+        return None
+    return value if value is not None and 0 <= value < 1 << 40 else None
+
+
+@in_thread
+def _container(id: str) -> Container | None:
+    return listed().filter(container_id=id).first()

@@ -1,0 +1,91 @@
+"""The first page: how many of what, what needs attention, what happened last."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.db.models import Sum
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+from django.views.decorators.http import require_GET
+
+from containers_app.listing import counts
+from containers_app.models import Container, listed
+from containers_app.projection import KIND
+from images_app.models import Image
+from webdock.engines.host import host_numbers
+from webdock.engines.models import AuditEntry, Engine, current_engine, last_revision
+from webdock.engines.pages import page
+from webdock.people.rights import requires
+
+RECENT_ROWS = 15
+ATTENTION_ROWS = 20
+DISK_FULL_PERCENT = 90
+MEMORY_FULL_PERCENT = 95
+
+
+@requires("view")
+@require_GET
+async def overview(request: HttpRequest) -> HttpResponse:
+    return await page(request, "overview.html", await sync_to_async(_context)())
+
+
+def _context() -> dict[str, Any]:
+    engine = current_engine()
+    local = settings.ENGINES[engine.alias].startswith("unix:")
+    host = host_numbers(str(settings.WEBDOCK_HOME)) if local else None
+    images = Image.objects.filter(removed_at=None)
+    return {
+        "cursor": last_revision(KIND),
+        "counts": counts(),
+        "images_count": images.count(),
+        "images_size": images.aggregate(total=Sum("size_bytes"))["total"] or 0,
+        "info": engine.info or None,
+        "recent": list(AuditEntry.objects.all()[:RECENT_ROWS]),
+        "attention": attention(engine, host),
+        "host": host,
+    }
+
+
+def attention(engine: Engine, host: dict[str, Any] | None) -> list[dict[str, str]]:
+    """[{"level": "error" | "warning" | "info", "text", "url"}], the worst first."""
+    found: list[dict[str, str]] = []
+    if host is not None:
+        disk = 100 * host["disk_used"] / host["disk_total"] if host["disk_total"] else 0
+        memory = 100 * host["memory_used"] / host["memory_total"] if host["memory_total"] else 0
+        if disk >= DISK_FULL_PERCENT:
+            found.append(_item("error", _("The disk is %(n)d %% full.") % {"n": disk}, reverse("image-list")))
+        if memory >= MEMORY_FULL_PERCENT:
+            found.append(_item("error", _("The memory is %(n)d %% full.") % {"n": memory}, ""))
+    troubled = (
+        (
+            listed().filter(oom_killed=True, state="exited"),
+            "error",
+            _("%(name)s was killed for want of memory."),
+        ),
+        (listed().filter(state="running", health="unhealthy"), "error", _("%(name)s is unhealthy.")),
+        (listed().filter(state="restarting"), "warning", _("%(name)s restarts again and again.")),
+        (listed().filter(state="dead"), "warning", _("%(name)s is dead and could not be removed.")),
+        (listed().filter(state="created").exclude(error=""), "warning", _("%(name)s could not be started.")),
+    )
+    for rows, level, text in troubled:
+        for container in rows.order_by("name")[:ATTENTION_ROWS]:
+            found.append(_item(level, text % {"name": container.name}, container.get_absolute_url()))
+    unused = Image.objects.filter(removed_at=None, tag_rows=None).exclude(
+        image_id__in=Container.objects.filter(removed_at=None).values("image_id")
+    )
+    number = unused.count()
+    if number:
+        text = ngettext(
+            "%(n)d image has no tag and no container.", "%(n)d images have no tag and no container.", number
+        )
+        found.append(_item("info", text % {"n": number}, reverse("image-list")))
+    return found[:ATTENTION_ROWS]
+
+
+def _item(level: str, text: str, url: str) -> dict[str, str]:
+    return {"level": level, "text": text, "url": url}

@@ -1,0 +1,146 @@
+"""Engine JSON -> Container rows: upsert, tombstone, next revision. Nobody else writes observed fields.
+
+The same news twice changes nothing: a row is written, and gets a new revision, only when a field differs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from containers_app.models import Container
+from containers_app.observed import container_fields, summary_differs
+from runtime.api.client import EngineClient
+from runtime.api.errors import NotFound
+from webdock.engines.models import Engine, next_revision
+from webdock.engines.threads import in_thread
+
+KIND = "container"
+INSPECTS_AT_ONCE = 8
+APPLY_BATCH = 64  # rows per transaction: a long list must not hold the write lock for long
+TOMBSTONE_LIFETIME = timedelta(hours=1)  # longer than any page goes without asking
+
+Seen = dict[str, dict[str, Any] | None]  # id -> inspect document, None when it is gone
+
+
+class ContainerProjection:
+    """What the sync calls for containers."""
+
+    kind = KIND
+    types = frozenset({"container", "network"})
+    actions = frozenset(
+        {
+            "create", "start", "restart", "die", "stop", "oom", "pause", "unpause", "destroy", "rename",
+            "update", "health_status", "connect", "disconnect",
+        }
+    )  # fmt: skip
+
+    def ids_in(self, event: dict[str, Any]) -> Iterable[str]:
+        """The container an event is about; a network's events name it in an attribute."""
+        actor = event.get("Actor") or {}
+        if event.get("Type") == "container":
+            return [id] if (id := actor.get("ID")) else []
+        if event.get("Type") == "network":
+            return [id] if (id := (actor.get("Attributes") or {}).get("container")) else []
+        return []
+
+    async def relist(self, engine: Engine, client: EngineClient, *, full: bool) -> bool:
+        summaries = {one["Id"]: one for one in await client.container_list(all=True)}
+        rows = await _known(engine)
+        wanted = [
+            id
+            for id, summary in summaries.items()
+            if full or id not in rows or summary_differs(summary, rows[id])
+        ]
+        gone = [id for id in rows if id not in summaries]
+        changed = await self.look(engine, client, wanted)
+        if gone and await apply(engine, dict.fromkeys(gone)):
+            changed = True
+        await _bury(engine)
+        return changed
+
+    async def look(self, engine: Engine, client: EngineClient, ids: list[str]) -> bool:
+        limit = asyncio.Semaphore(INSPECTS_AT_ONCE)
+        changed = False
+
+        async def inspect(id: str) -> tuple[str, dict[str, Any] | None]:
+            async with limit:
+                try:
+                    body = await client.container_inspect(id)
+                except NotFound:
+                    return id, None
+                return str(body["Id"]), body
+
+        for start in range(0, len(ids), APPLY_BATCH):
+            seen = dict(await asyncio.gather(*(inspect(id) for id in ids[start : start + APPLY_BATCH])))
+            changed |= await apply(engine, seen)
+        return changed
+
+
+@in_thread
+def apply(engine: Engine, seen: Seen) -> bool:
+    """Write what was seen; True when anything a list shows has changed."""
+    return apply_now(engine, seen)
+
+
+def apply_now(engine: Engine, seen: Seen) -> bool:
+    """``apply`` for callers that are in a thread already."""
+    changed = False
+    with transaction.atomic():
+        rows = {
+            row.container_id: row
+            for row in Container.objects.filter(engine=engine, container_id__in=list(seen))
+        }
+        for id, body in seen.items():
+            row = rows.get(id)
+            if body is None:
+                if row is not None and row.removed_at is None:
+                    row.removed_at = timezone.now()
+                    row.revision = next_revision(KIND)
+                    row.save(update_fields=["removed_at", "revision"])
+                    changed = True
+                continue
+            changed |= _upsert(engine, id, row, body)
+    return changed
+
+
+def _upsert(engine: Engine, id: str, row: Container | None, body: dict[str, Any]) -> bool:
+    fields = container_fields(body)
+    if row is None:
+        Container.objects.create(
+            engine=engine, container_id=id, inspect=body, revision=next_revision(KIND), **fields
+        )
+        return True
+    differing = [name for name, value in fields.items() if getattr(row, name) != value]
+    if row.removed_at is not None:
+        fields["removed_at"] = None
+        differing.append("removed_at")
+    for name in differing:
+        setattr(row, name, fields[name])
+    if differing:
+        row.revision = next_revision(KIND)
+        differing.append("revision")
+    if row.inspect != body:
+        row.inspect = body
+        row.save(update_fields=[*differing, "inspect"])
+    elif differing:
+        row.save(update_fields=differing)
+    return bool(differing)
+
+
+@in_thread
+def _known(engine: Engine) -> dict[str, dict[str, Any]]:
+    fields = ("container_id", "name", "state", "image", "health")
+    rows = Container.objects.filter(engine=engine, removed_at=None).values(*fields)
+    return {row["container_id"]: row for row in rows}
+
+
+@in_thread
+def _bury(engine: Engine) -> None:
+    """Delete tombstones every page has heard of."""
+    Container.objects.filter(engine=engine, removed_at__lt=timezone.now() - TOMBSTONE_LIFETIME).delete()

@@ -1,0 +1,10 @@
+"""Websockets of images."""
+
+from django.urls import path
+
+from images_app.consumers import ImageRowsConsumer, PullsConsumer
+
+websocket_urlpatterns = [
+    path("ws/rows/images/", ImageRowsConsumer.as_asgi()),
+    path("ws/pulls/", PullsConsumer.as_asgi()),
+]

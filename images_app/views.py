@@ -1,0 +1,149 @@
+"""Pages of images: the list, one image, pulls, tags, removal. Guard, ask, answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_GET, require_POST
+
+from images_app import listing
+from images_app.models import ID_PREFIX, Image
+from images_app.projection import KIND, ImageProjection
+from images_app.pulls import clean_reference, pulls
+from images_app.verbs import remove, tag
+from runtime.api.errors import EngineError
+from webdock.engines.audit import actor_of, write
+from webdock.engines.clients import client as client_of
+from webdock.engines.models import current_engine, last_revision
+from webdock.engines.pages import answer, page
+from webdock.people.rights import requires
+
+USED_BY_MAX = 200
+TRUE_WORDS = ("1", "true", "on", "yes")
+
+
+@requires("view")
+@require_GET
+async def image_list(request: HttpRequest) -> HttpResponse:
+    def read() -> dict[str, Any]:
+        cursor = last_revision(KIND)  # before the rows: what changes in between is sent again, not lost
+        return {**listing.context_of(request.GET), "cursor": cursor}
+
+    context = await sync_to_async(read)()
+    context["pulls"] = [one.as_dict() for one in pulls().all()]
+    return await page(request, "images/list.html", context)
+
+
+async def find(hex_id: str) -> Image:
+    """The row of an image; one the sync has not reported yet is looked at first.
+
+    Raises: Http404.
+    """
+    rows = Image.objects.select_related("engine").prefetch_related("tag_rows")
+    rows = rows.filter(image_id=ID_PREFIX + hex_id, removed_at=None)
+    image = await rows.afirst()
+    if image is None:
+        engine = await sync_to_async(current_engine)()
+        try:
+            await ImageProjection().look(engine, client_of(engine.alias), [ID_PREFIX + hex_id])
+        except EngineError:
+            raise Http404 from None
+        image = await rows.afirst()
+    if image is None:
+        raise Http404
+    return image
+
+
+@requires("view")
+@require_GET
+async def image_detail(request: HttpRequest, image_id: str) -> HttpResponse:
+    """What it is, how it was made, who uses it."""
+    image = await find(image_id)
+    try:
+        history = await client_of(image.engine.alias).image_history(image.image_id)
+    except EngineError:
+        history = []  # the page shows what was seen; how it was made is asked again next time
+    used = (
+        listing.containers().filter(image_id=image.image_id).defer("inspect").order_by("name")[:USED_BY_MAX]
+    )
+    context = {
+        "image": image,
+        "history": history,
+        "inspect": image.inspect,
+        "used_by": [container async for container in used],
+    }
+    return await page(request, "images/detail.html", context)
+
+
+@requires("operate")
+@require_POST
+async def image_pull(request: HttpRequest) -> JsonResponse:
+    """Begin a pull, or join the one that runs."""
+    reference = clean_reference(request.POST.get("reference", ""))
+    if reference is None:
+        message = _("reference: expected an image such as redis:8 or registry.example.org/team/app:1")
+        return JsonResponse({"ok": False, "message": message}, status=400)
+    username, password = request.POST.get("username", "").strip(), request.POST.get("password", "")
+    if bool(username) != bool(password):
+        message = _("username and password: fill in both, or neither")
+        return JsonResponse({"ok": False, "message": message}, status=400)
+    auth = {"username": username, "password": password} if username else None
+    engine = await sync_to_async(current_engine)()
+    pull = pulls().start(await actor_of(request), engine.alias, reference, auth)
+    if pull is None:
+        message = _("Several pulls run already. Try again when one has finished.")
+        return JsonResponse({"ok": False, "message": message}, status=429)
+    message = _("Pulling %(reference)s.") % {"reference": reference}
+    return JsonResponse({"ok": True, "pull": pull.id, "message": message}, status=202)
+
+
+@requires("operate")
+@require_POST
+async def image_pull_cancel(request: HttpRequest, pull_id: str) -> JsonResponse:
+    pull = pulls().get(pull_id)
+    if pull is None:
+        return JsonResponse({"ok": False, "message": _("No such pull.")}, status=404)
+    if not pulls().cancel(pull_id):
+        return JsonResponse({"ok": False, "message": _("This pull is over already.")}, status=409)
+    await sync_to_async(write)(
+        await actor_of(request),
+        "image.pull.cancel",
+        engine=pull.engine,
+        kind="image",
+        id=pull.reference,
+        name=pull.reference,
+    )
+    return JsonResponse({"ok": True, "message": _("The pull is being cancelled.")})
+
+
+@requires("operate")
+@require_POST
+async def image_remove(request: HttpRequest, image_id: str) -> HttpResponse:
+    """Remove the image, or with ``tag`` one of its names."""
+    image = await find(image_id)
+    name = request.POST.get("tag", "").strip()
+    if name and name not in image.tags:
+        message = _("tag: %(name)s is not a name of this image") % {"name": name}
+        return await answer(request, False, message, image, status=404)
+    force = request.POST.get("force", "").lower() in TRUE_WORDS
+    outcome = await remove(await actor_of(request), image, tag=name or None, force=force)
+    stays = not outcome.ok or (bool(name) and len(image.tags) > 1)
+    return await answer(
+        request, outcome.ok, outcome.message, image if stays else "image-list", status=outcome.status
+    )
+
+
+@requires("operate")
+@require_POST
+async def image_tag(request: HttpRequest, image_id: str) -> HttpResponse:
+    """Give the image one more name."""
+    image = await find(image_id)
+    name = clean_reference(request.POST.get("name", ""))
+    if name is None or "@" in name:
+        message = _("name: expected a name such as registry.example.org/team/app:1")
+        return await answer(request, False, message, image, status=400)
+    outcome = await tag(await actor_of(request), image, name)
+    return await answer(request, outcome.ok, outcome.message, image, status=outcome.status)

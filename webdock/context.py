@@ -1,0 +1,32 @@
+"""What every page is given besides its own: engine, numbers of the side bar, rights. Runs in a thread."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest
+
+from containers_app.models import Container
+from images_app.models import Image
+from webdock import __version__
+from webdock.engines.models import current_engine
+from webdock.people.rights import rights_of
+
+
+def common(request: HttpRequest) -> dict[str, Any]:
+    """Nothing for people who are not logged in: also a number tells something."""
+    user = getattr(request, "user", None)
+    if user is None or not user.is_authenticated:
+        return {"rights": frozenset(), "version": __version__}
+    engine = current_engine()
+    return {
+        "engine": engine,
+        "nav": {
+            "containers": Container.objects.filter(removed_at=None).count(),
+            "images": Image.objects.filter(removed_at=None).count(),
+            "networks": engine.network_count,
+            "volumes": engine.volume_count,
+        },
+        "rights": rights_of(user),
+        "version": __version__,
+    }

@@ -1,0 +1,96 @@
+"""What every answer carries, and static files, both without leaving the event loop where they can.
+
+Owns the Content-Security-Policy and its nonce. Never looks at who is asking.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Awaitable, Callable
+
+from asgiref.sync import markcoroutinefunction, sync_to_async
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from whitenoise.middleware import WhiteNoiseMiddleware
+
+NONCE_BYTES = 16
+
+Next = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
+
+
+def content_security_policy(nonce: str) -> str:
+    """The policy of one page: own files only, inline parts only with this page's nonce."""
+    return "; ".join(
+        (
+            "default-src 'none'",
+            f"script-src 'self' 'nonce-{nonce}'",
+            f"style-src 'self' 'nonce-{nonce}'",
+            "img-src 'self' data:",
+            "font-src 'self'",
+            "connect-src 'self'",
+            "manifest-src 'self'",
+            "worker-src 'self'",
+            "form-action 'self'",
+            "base-uri 'none'",
+            "frame-ancestors 'none'",
+        )
+    )
+
+
+class HeadersMiddleware:
+    """Gives the request ``csp_nonce`` and the answer its policy headers."""
+
+    async_capable = True
+    sync_capable = False
+
+    def __init__(self, get_response: Next) -> None:
+        self.get_response = get_response
+        markcoroutinefunction(self)
+
+    async def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        request.csp_nonce = secrets.token_urlsafe(NONCE_BYTES)
+        response = await self.get_response(request)
+        response.headers.setdefault("Content-Security-Policy", content_security_policy(request.csp_nonce))
+        response.headers.setdefault("Permissions-Policy", "camera=(), microphone=(), geolocation=(), usb=()")
+        response.headers.setdefault("X-Frame-Options", "DENY")
+        if not response.has_header("Cache-Control") and not request.path_info.startswith("/static/"):
+            response.headers["Cache-Control"] = "no-store"  # pages show machines; none may linger in a cache
+        return response
+
+
+class StaticMiddleware(WhiteNoiseMiddleware):
+    """WhiteNoise for the event loop: its answers are read whole in a thread (static files are small), since
+    streaming a plain file from an async handler would buffer it anyway."""
+
+    async_capable = True
+    sync_capable = False
+
+    def __init__(self, get_response: Next) -> None:
+        super().__init__(get_response)
+        markcoroutinefunction(self)
+
+    def add_files(self, root: str, prefix: str | None = None) -> None:
+        """Files below a directory; before ``collectstatic`` there is none, which is no reason to warn."""
+        if os.path.isdir(root):
+            super().add_files(root, prefix)
+
+    async def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        path = request.path_info
+        found = self.find_file(path) if self.autorefresh else self.files.get(path)
+        if found is None:
+            return await self.get_response(request)
+        return await sync_to_async(self.read, thread_sensitive=False)(found, request)
+
+    @staticmethod
+    def read(found: object, request: HttpRequest) -> HttpResponse:
+        answer = found.get_response(request.method, request.META)  # type: ignore[attr-defined]
+        body = b""
+        if answer.file is not None:
+            with answer.file as file:
+                body = file.read()
+        response = HttpResponse(body, status=int(answer.status))
+        del response["Content-Type"]
+        for key, value in answer.headers:
+            response[key] = value
+        return response

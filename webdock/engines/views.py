@@ -1,0 +1,183 @@
+"""Pages about engines: networks, volumes, events, the engines themselves, the audit trail, healthz."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.apps import apps
+from django.core.paginator import Paginator
+from django.db import DatabaseError
+from django.db.models import Q
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.utils import timezone
+from django.views.decorators.http import require_GET
+
+from runtime.api.client import EngineClient
+from runtime.api.errors import EngineError, EngineUnreachable
+from webdock import __version__
+from webdock.engines.clients import client as client_of
+from webdock.engines.models import AuditEntry, Engine, current_engine
+from webdock.engines.moments import moment
+from webdock.engines.pages import page
+from webdock.engines.wording import explain
+from webdock.people.rights import PUBLIC, requires
+
+LIST_TIMEOUT_S = 10.0
+EVENTS_SINCE_S = 24 * 3600
+EVENTS_MAX = 500
+AUDIT_PAGE_ROWS = 100
+TEXT_MAX_CHARS = 200
+
+
+async def _asked(what: Any) -> tuple[Any, str]:
+    """An answer of the current engine, or the reason there is none."""
+    engine = await sync_to_async(current_engine)()
+    try:
+        async with asyncio.timeout(LIST_TIMEOUT_S):
+            return await what(client_of(engine.alias)), ""
+    except EngineError as error:
+        return None, explain(error)
+    except TimeoutError:
+        return None, explain(EngineUnreachable(""))
+
+
+@requires("view")
+@require_GET
+async def network_list(request: HttpRequest) -> HttpResponse:
+    answer, error = await _asked(lambda client: client.network_list())
+    used = await sync_to_async(_containers_by_network)()
+    rows = sorted((_network(one, used) for one in answer or ()), key=lambda row: str(row["name"]))
+    return await page(request, "networks/list.html", {"rows": rows, "error": error})
+
+
+def _network(body: dict[str, Any], used: dict[str, int]) -> dict[str, Any]:
+    config = ((body.get("IPAM") or {}).get("Config") or [{}])[0]
+    name = str(body.get("Name", ""))
+    return {
+        "name": name,
+        "id": body.get("Id", ""),
+        "driver": body.get("Driver", ""),
+        "scope": body.get("Scope", ""),
+        "internal": bool(body.get("Internal")),
+        "subnet": config.get("Subnet", ""),
+        "gateway": config.get("Gateway", ""),
+        "containers": used.get(name, 0),
+        "created": moment(body.get("Created")),
+    }
+
+
+def _containers_by_network() -> dict[str, int]:
+    found: dict[str, int] = {}
+    rows = apps.get_model("containers_app", "Container").objects.filter(removed_at=None)
+    for networks in rows.values_list("networks", flat=True):
+        for network in networks:
+            found[network["name"]] = found.get(network["name"], 0) + 1
+    return found
+
+
+@requires("view")
+@require_GET
+async def volume_list(request: HttpRequest) -> HttpResponse:
+    async def ask(client: EngineClient) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        volumes = await client.volume_list()
+        return volumes.get("Volumes") or [], await client.container_list(all=True)
+
+    answer, error = await _asked(ask)
+    volumes, containers = answer or ([], [])
+    users: dict[str, list[dict[str, str]]] = {}
+    for container in containers:
+        name = str((container.get("Names") or [""])[0]).removeprefix("/")
+        for mount in container.get("Mounts") or ():
+            if mount.get("Type") == "volume" and mount.get("Name"):
+                users.setdefault(mount["Name"], []).append({"container_id": container["Id"], "name": name})
+    rows = [
+        {
+            "name": volume.get("Name", ""),
+            "driver": volume.get("Driver", ""),
+            "mountpoint": volume.get("Mountpoint", ""),
+            "created": moment(volume.get("CreatedAt")),
+            "labels": volume.get("Labels") or {},
+            "used_by": users.get(volume.get("Name", ""), []),
+        }
+        for volume in sorted(volumes, key=lambda one: str(one.get("Name", "")))
+    ]
+    return await page(request, "volumes/list.html", {"rows": rows, "error": error})
+
+
+@requires("view")
+@require_GET
+async def event_list(request: HttpRequest) -> HttpResponse:
+    """What the engine still remembers of the last day, newest first."""
+    now = timezone.now().timestamp()
+
+    async def ask(client: EngineClient) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        async with client.events(since=now - EVENTS_SINCE_S, until=now) as events:
+            async for event in events:
+                found.append(event)
+                if len(found) > 2 * EVENTS_MAX:
+                    del found[:EVENTS_MAX]
+        return found
+
+    answer, error = await _asked(ask)
+    rows = [_event(one) for one in reversed((answer or [])[-EVENTS_MAX:])]
+    return await page(request, "events/list.html", {"rows": rows, "error": error})
+
+
+def _event(body: dict[str, Any]) -> dict[str, Any]:
+    actor = body.get("Actor") or {}
+    attributes = actor.get("Attributes") or {}
+    return {
+        "time": datetime.fromtimestamp(float(body.get("timeNano") or 0) / 1e9 or body.get("time") or 0, UTC),
+        "type": body.get("Type", ""),
+        "action": body.get("Action", ""),
+        "id": actor.get("ID", ""),
+        "name": attributes.get("name", ""),
+        "attributes": attributes,
+    }
+
+
+@requires("view")
+@require_GET
+async def engine_list(request: HttpRequest) -> HttpResponse:
+    return await page(
+        request, "engines/list.html", {"rows": [engine async for engine in Engine.objects.all()]}
+    )
+
+
+@requires("admin")
+@require_GET
+async def audit_list(request: HttpRequest) -> HttpResponse:
+    """The audit trail, filtered by words in any of its columns."""
+    q = request.GET.get("q", "").strip()[:TEXT_MAX_CHARS]
+
+    def read() -> dict[str, Any]:
+        entries = AuditEntry.objects.select_related("user")
+        for word in q.split():
+            entries = entries.filter(
+                Q(username__icontains=word)
+                | Q(action__icontains=word)
+                | Q(object_name__icontains=word)
+                | Q(object_id__startswith=word)
+                | Q(address=word)
+                | Q(result=word)
+            )
+        found = Paginator(entries, AUDIT_PAGE_ROWS).get_page(request.GET.get("page"))
+        found.object_list = list(found.object_list)
+        return {"page": found, "filters": {"q": q}}
+
+    return await page(request, "audit/list.html", await sync_to_async(read)())
+
+
+@requires(PUBLIC)
+@require_GET
+async def healthz(request: HttpRequest) -> JsonResponse:
+    """Whether this process can answer; 503 without its database. Engines that are away are only named."""
+    try:
+        engines = {engine.alias: engine.connected async for engine in Engine.objects.all()}
+    except DatabaseError:
+        return JsonResponse({"status": "no database", "version": __version__}, status=503)
+    return JsonResponse({"status": "ok", "version": __version__, "engines": engines})

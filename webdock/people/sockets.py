@@ -1,0 +1,104 @@
+"""Who is behind a websocket: the session in its cookie, checked at the door and again every few seconds.
+
+Owns the origin check as well. Channels' own validator lets a null origin and other ports through, and never
+looks at the session again after the handshake.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http.cookies import CookieError, SimpleCookie
+from importlib import import_module
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, load_backend
+from django.contrib.auth.models import AnonymousUser
+from django.http.request import split_domain_port, validate_host
+from django.utils.crypto import constant_time_compare
+
+from webdock.engines.threads import in_thread
+from webdock.people.rights import Person, allowed
+
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True)
+class Admission:
+    """The answer for one socket: who it is, and whether the right is there."""
+
+    user: Person
+    allowed: bool
+
+
+def header(scope: Mapping[str, Any], name: bytes) -> str:
+    """The last value of a header of a websocket's request, "" without one."""
+    found = ""
+    for key, value in scope.get("headers", ()):
+        if key == name:
+            found = value.decode("latin-1")
+    return found
+
+
+def same_origin(scope: Mapping[str, Any]) -> bool:
+    """Whether a page of this very site opened the socket: scheme, host and port, or a trusted origin.
+
+    No origin, "null", another port and a sub-domain are all refused.
+    """
+    origin = header(scope, b"origin")
+    if not origin or origin == "null":
+        return False
+    if origin in settings.CSRF_TRUSTED_ORIGINS:
+        return True
+    host = header(scope, b"host").lower()
+    name, _port = split_domain_port(host)
+    if not name or not validate_host(name, settings.ALLOWED_HOSTS):
+        return False
+    try:
+        parts = urlsplit(origin)
+        port = parts.port or DEFAULT_PORTS.get(parts.scheme)
+        here = urlsplit(f"//{host}")
+        here_port = here.port or DEFAULT_PORTS.get(parts.scheme)
+    except ValueError:
+        return False
+    if parts.scheme not in DEFAULT_PORTS or parts.path or parts.query or parts.fragment:
+        return False
+    if settings.SECURE and parts.scheme != "https":
+        return False
+    return (parts.hostname, port) == (here.hostname, here_port)
+
+
+def session_key(scope: Mapping[str, Any]) -> str:
+    """The session key in the cookie, "" without one."""
+    try:
+        cookies = SimpleCookie(header(scope, b"cookie"))
+    except CookieError:
+        return ""
+    morsel = cookies.get(settings.SESSION_COOKIE_NAME)
+    return morsel.value if morsel is not None else ""
+
+
+def admission(key: str, right: str) -> Admission:
+    """Who holds this session now and whether they have the right; from a thread.
+
+    A logged-out or expired session, a deactivated account, a changed password: each makes it nobody's.
+    """
+    if not key:
+        return Admission(AnonymousUser(), False)
+    store = import_module(settings.SESSION_ENGINE).SessionStore
+    session = store(key)
+    backend_path = session.get(BACKEND_SESSION_KEY)
+    if backend_path not in settings.AUTHENTICATION_BACKENDS:
+        return Admission(AnonymousUser(), False)
+    user = load_backend(backend_path).get_user(session[SESSION_KEY])
+    if user is None or not user.is_active:
+        return Admission(AnonymousUser(), False)
+    kept = session.get(HASH_SESSION_KEY, "")
+    if not constant_time_compare(kept, user.get_session_auth_hash()):
+        return Admission(AnonymousUser(), False)
+    return Admission(user, allowed(user, right))
+
+
+admit = in_thread(admission)

@@ -1,0 +1,126 @@
+"""Log in, log out, and the one-time link that makes the first administrator. Plain synchronous views."""
+
+from __future__ import annotations
+
+from django.contrib.auth import login as start_session
+from django.contrib.auth.forms import AuthenticationForm
+from django.contrib.auth.views import LoginView, LogoutView
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.decorators import method_decorator
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_GET, require_http_methods
+
+from webdock.engines.audit import Actor, request_address, write
+from webdock.engines.models import AuditEntry
+from webdock.people.forms import WelcomeForm
+from webdock.people.models import SetupLink, token_digest
+from webdock.people.rights import PUBLIC, requires
+from webdock.people.throttle import failed, succeeded, throttled
+
+SETUP_KEY = "webdock_setup"  # in the session: the digest of the link that was followed
+
+
+class Login(LoginView):
+    template_name = "people/login.html"
+    redirect_authenticated_user = True
+
+    @method_decorator(sensitive_post_parameters())
+    def post(self, request: HttpRequest, *args: object, **kwargs: object) -> HttpResponse:
+        username, address = request.POST.get("username", ""), request_address(request)
+        if throttled(username, address):
+            form = AuthenticationForm(request, initial={"username": username})
+            form.cleaned_data = {}
+            form._errors = form.error_class()  # type: ignore[attr-defined]
+            form.is_bound = True
+            form.add_error(None, _("Too many attempts. Wait a few minutes and try again."))
+            self._audit(username, address, AuditEntry.Result.REFUSED, "too many attempts")
+            response = self.render_to_response(self.get_context_data(form=form))
+            response.status_code = 429
+            response["Retry-After"] = "300"
+            return response
+        return super().post(request, *args, **kwargs)
+
+    def form_valid(self, form: AuthenticationForm) -> HttpResponse:
+        user = form.get_user()
+        address = request_address(self.request)
+        succeeded(user.get_username(), address)
+        self._audit(user.get_username(), address, AuditEntry.Result.OK, "", user.pk)
+        return super().form_valid(form)
+
+    def form_invalid(self, form: AuthenticationForm) -> HttpResponse:
+        username, address = self.request.POST.get("username", ""), request_address(self.request)
+        failed(username, address)
+        self._audit(username, address, AuditEntry.Result.REFUSED, "wrong name or password")
+        response = super().form_invalid(form)
+        response.status_code = 400
+        return response
+
+    @staticmethod
+    def _audit(username: str, address: str, result: str, detail: str, user_id: int | None = None) -> None:
+        write(
+            Actor(user_id, username, address),
+            "login",
+            kind="user",
+            name=username,
+            result=result,
+            detail=detail,
+        )
+
+
+class Logout(LogoutView):
+    def post(self, request: HttpRequest, *args: object, **kwargs: object) -> HttpResponse:
+        if request.user.is_authenticated:
+            name = request.user.get_username()
+            write(Actor(request.user.pk, name, request_address(request)), "logout", kind="user", name=name)
+        return super().post(request, *args, **kwargs)
+
+
+login = requires(PUBLIC)(Login.as_view())
+logout = requires(PUBLIC)(Logout.as_view())
+
+
+@requires(PUBLIC)
+@never_cache
+@require_GET
+def welcome_link(request: HttpRequest, token: str) -> HttpResponse:
+    """Keep the link in the session and go on without it in the address, where it could be seen or sent on."""
+    link = SetupLink.usable(token_digest(token))
+    if link is None:
+        return render(request, "people/welcome_invalid.html", status=404)
+    request.session.cycle_key()
+    request.session[SETUP_KEY] = link.digest
+    return redirect("welcome")
+
+
+@requires(PUBLIC)
+@never_cache
+@sensitive_post_parameters()
+@require_http_methods(["GET", "HEAD", "POST"])
+def welcome(request: HttpRequest) -> HttpResponse:
+    """Choose name and password of the administrator; the link is used up with it."""
+    link = SetupLink.usable(request.session.get(SETUP_KEY, ""))
+    if link is None:
+        return render(request, "people/welcome_invalid.html", status=404)
+    form = WelcomeForm(request.POST or None)
+    if request.method != "POST" or not form.is_valid():
+        return render(request, "people/welcome.html", {"form": form}, status=400 if request.POST else 200)
+    with transaction.atomic():
+        if not link.claim():  # Race: the same link in two windows makes one administrator
+            return render(request, "people/welcome_invalid.html", status=404)
+        user = form.save()
+        actor = Actor(user.pk, user.get_username(), request_address(request))
+        write(
+            actor,
+            "user.create",
+            kind="user",
+            id=str(user.pk),
+            name=user.get_username(),
+            detail="first administrator",
+        )
+    del request.session[SETUP_KEY]
+    start_session(request, user)
+    return redirect("overview")

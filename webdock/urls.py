@@ -1,0 +1,16 @@
+"""Every path, from the rooms' own tables."""
+
+from django.contrib import admin
+from django.urls import include, path
+from django.views.i18n import set_language
+
+from webdock.people.rights import PUBLIC, requires
+
+urlpatterns = [
+    path("", include("containers_app.urls")),
+    path("", include("images_app.urls")),
+    path("", include("webdock.engines.urls")),
+    path("", include("webdock.people.urls")),
+    path("language/", requires(PUBLIC)(set_language), name="set_language"),
+    path("admin/", admin.site.urls),
+]

@@ -1,0 +1,159 @@
+"""The web process: Daphne for pages and websockets, the sync of every engine on its event loop.
+
+Owns start and stop. Daphne has no lifespan, so its ``ready_callable`` starts the tasks; on SIGTERM the listening
+ends first, websockets are closed with 1012 (come back), pulls and the sync end, then the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import random
+import signal
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+PING_INTERVAL_S = 25  # idle sockets live through proxies that cut after 30 or 60 s
+PING_TIMEOUT_S = 30
+MESSAGE_MAX_BYTES = 1 << 20
+STOP_TIMEOUT_S = 4.0  # for the sockets and tasks, all together
+BACKOFF_FIRST_S, BACKOFF_MAX_S = 0.5, 30.0
+
+logger = logging.getLogger("webdock.web")
+
+
+def endpoint(listen: str) -> str:
+    """ "127.0.0.1:8000", "[::1]:8000", ":8000" or "unix:/path" as Twisted describes it.
+
+    Raises: ValueError when it is none of these.
+    """
+    from webdock.environ import split_listen
+
+    if listen.startswith("unix:"):
+        return f"unix:{_quoted(listen.removeprefix('unix:').removeprefix('//'))}:mode=660"
+    host, port = split_listen(listen)
+    return f"tcp:{port}:interface={_quoted(host or '0.0.0.0')}"  # noqa: S104 - asked for by ":port"
+
+
+def _quoted(text: str) -> str:
+    return text.replace("\\", "\\\\").replace(":", "\\:").replace("=", "\\=")
+
+
+async def supervised(work: Callable[[], Awaitable[None]], name: str) -> None:
+    """Run it again, a little later each time, whenever it ends; until cancelled."""
+    backoff_s = BACKOFF_FIRST_S
+    loop = asyncio.get_running_loop()
+    while True:
+        began = loop.time()
+        try:
+            await work()
+            logger.error("%s ended by itself", name)
+        except Exception:  # process entry: log and go on
+            logger.exception("%s failed", name)
+        if loop.time() - began > BACKOFF_MAX_S:
+            backoff_s = BACKOFF_FIRST_S
+        await asyncio.sleep(backoff_s * random.uniform(0.8, 1.2))  # noqa: S311 - spreads retries
+        backoff_s = min(backoff_s * 2, BACKOFF_MAX_S)
+
+
+def run(listen: str | None = None, *, on_ready: Callable[[str], None] | None = None) -> int:
+    """Serve until SIGTERM or SIGINT; the exit status. ``on_ready`` is called with the URL once it listens."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "webdock.settings")
+    from daphne.server import Server, twisted_loop  # first: it installs the reactor
+
+    from webdock.asgi import application
+
+    asyncio.set_event_loop(twisted_loop)
+    from django.conf import settings
+
+    where = listen or settings.WEBDOCK_LISTEN
+    state: dict[str, Any] = {"status": 0}
+
+    class WebServer(Server):  # type: ignore[misc]
+        def listen_success(self, port: Any) -> None:
+            super().listen_success(port)
+            self.ports = [*getattr(self, "ports", ()), port]
+            url = _url(where, port)
+            logger.info("listening on %s", url)
+            if on_ready is not None:
+                on_ready(url)
+
+        def listen_error(self, failure: Any) -> None:
+            logger.critical("cannot listen on %s: %s", where, failure.getErrorMessage())
+            state["status"] = 1
+            self.stop()
+
+        def kill_all_applications(self) -> None:
+            """Ours were ended by ``_stop`` before the reactor was told to go."""
+
+    server = WebServer(
+        application=application,
+        endpoints=[endpoint(where)],
+        signal_handlers=False,
+        ready_callable=lambda: _ready(server, state),
+        ping_interval=PING_INTERVAL_S,
+        ping_timeout=PING_TIMEOUT_S,
+        websocket_timeout=-1,  # a page may stay open for weeks
+        websocket_max_message_size=MESSAGE_MAX_BYTES,
+        websocket_max_frame_size=MESSAGE_MAX_BYTES,
+        application_close_timeout=10,
+        server_name="webdock",
+        verbosity=0,
+    )
+    server.run()
+    return int(state["status"])
+
+
+def _url(listen: str, port: Any) -> str:
+    if listen.startswith("unix:"):
+        return listen
+    address = port.getHost()
+    host = f"[{address.host}]" if ":" in address.host else address.host
+    return f"http://{host}:{address.port}"
+
+
+def _ready(server: Any, state: dict[str, Any]) -> None:
+    """On the loop, before it runs: start what belongs to the process."""
+    from webdock.engines.sync import supervise
+
+    loop = asyncio.get_event_loop()
+    state["sync"] = loop.create_task(supervised(supervise, "sync"), name="sync")
+
+    def asked_to_stop() -> None:
+        if "stopping" not in state:
+            state["stopping"] = loop.create_task(_stop(server, state), name="stop")
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, asked_to_stop)
+
+
+async def _stop(server: Any, state: dict[str, Any]) -> None:
+    """Stop listening, end the sockets and tasks, then the loop."""
+    from images_app.pulls import pulls
+    from webdock.engines.clients import close_clients
+
+    logger.info("stopping")
+    try:
+        async with asyncio.timeout(STOP_TIMEOUT_S):
+            for port in getattr(server, "ports", ()):
+                port.stopListening()
+            running = [
+                details["application_instance"]
+                for details in server.connections.values()
+                if "application_instance" in details and not details["application_instance"].done()
+            ]
+            for task in (*running, state["sync"]):
+                task.cancel()
+            await asyncio.gather(*running, state["sync"], return_exceptions=True)
+            await pulls().close()
+            await close_clients()
+            await asyncio.sleep(0.05)  # the close frames leave before the loop ends
+    except TimeoutError:
+        logger.warning("stopping took over %g s; the rest is cut off", STOP_TIMEOUT_S)
+    with contextlib.suppress(Exception):
+        from django.db import connections
+
+        connections.close_all()
+    server.stop()
