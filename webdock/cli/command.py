@@ -147,12 +147,22 @@ def run(argv: list[str]) -> int:
         return 130
     except BrokenPipeError:
         # Whoever read our output has seen enough; say nothing, and keep Python from saying it at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        silence_output()
         return 141
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        sys.stderr.write(f"webdock: {place}{error.strerror or error}\n")
+        silence_output()
+        return 1
     except Failure as failure:
         sys.stdout.flush()
         sys.stderr.write(f"webdock: {failure}\n")
         return failure.code
+
+
+def silence_output() -> None:
+    """Standard output has failed: what is still buffered for it must not fail again at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def dispatch(argv: list[str]) -> int:
@@ -172,11 +182,27 @@ def dispatch(argv: list[str]) -> int:
     module = importlib.import_module(f"webdock.cli.{module_name}")
     parser = Parser(verb, text)
     getattr(module, f"{function}_options")(parser)
+    parser.usage = short_usage(parser)
     parsed = parser.parse_args(options)
     parsed.host = host
     code = getattr(module, function)(parsed)
     sys.stdout.flush()
     return int(code or 0)
+
+
+def short_usage(parser: argparse.ArgumentParser) -> str:
+    """``webdock run [OPTIONS] IMAGE [COMMAND …]``: the options are listed below it anyway."""
+    words = [parser.prog, "[OPTIONS]"]
+    for action in parser._get_positional_actions():
+        if action.help is argparse.SUPPRESS:
+            continue
+        name = str(action.metavar or action.dest.upper())
+        if action.nargs == "+":
+            name = f"{name} [{name}…]"
+        elif action.nargs in ("?", "*", argparse.REMAINDER):
+            name = f"[{name}{'…' if action.nargs == '*' else ''}]"
+        words.append(name)
+    return " ".join(words).replace("%", "%%")
 
 
 def split_globals(argv: list[str]) -> tuple[str | None, list[str]]:

@@ -148,7 +148,7 @@ def local_target(target: str, name: str, *, directory: bool, contents: bool) -> 
 def unpack(source: Any, into: str, top: str, *, owners: bool) -> None:
     """Extract an engine's archive below ``into``; nothing in it can lead out, whatever it says.
 
-    ``top`` replaces the name of its top entry; with "" that entry's content comes right into ``into``. Without
+    ``top`` replaces the name of its top entry; with "" its content comes right into ``into``. Without
     ``owners`` files belong to whoever copies, and setuid bits are dropped.
     """
     late: list[tuple[str, tarfile.TarInfo]] = []  # directories get their modes when they are full

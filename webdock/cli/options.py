@@ -345,7 +345,7 @@ def span(text: str, whole: str) -> range:
 
 
 def volume_options(given: Sequence[str]) -> tuple[dict[str, dict[str, str]], list[str]]:
-    """Anonymous volumes (``/path``) and Binds (everything with a source); relative sources become absolute."""
+    """Anonymous volumes (``/path``), and Binds (all that have a source; relative ones become absolute)."""
     volumes: dict[str, dict[str, str]] = {}
     binds = []
     for text in given:

@@ -1,4 +1,4 @@
-"""How results look: Docker's tables, sizes and times, ``--format`` and ``--filter``; pure but for ``emit``."""
+"""How results look: Docker's tables, sizes and times, ``--format``, ``--filter``. Only ``emit`` writes."""
 
 from __future__ import annotations
 
@@ -75,11 +75,21 @@ def emit(
         nodes = parse(text.replace("\\t", "\t").replace("\\n", "\n"))
         lines = [render(nodes, row) for row in rows]
         if as_table:
-            titles = {**(headings or {}), **dict(columns)}
-            head = render(nodes, {**{name: name.upper() for row in rows[:1] for name in row}, **titles})
+            names = {name: name.upper() for row in rows[:1] for name in row}
+            head = render(nodes, {**names, **(headings or {}), **dict(columns), "LabelMap": LabelNames()})
             sys.stdout.write(align([line.split("\t") for line in [head, *lines]]))
         else:
             sys.stdout.writelines(f"{line}\n" for line in lines)
+
+
+class LabelNames(dict[str, str]):
+    """Every label's heading is its own name."""
+
+    def get(self, name: str, default: object = None) -> str:  # type: ignore[override]
+        return name
+
+    def __bool__(self) -> bool:
+        return True
 
 
 def public(row: Row) -> dict[str, Any]:

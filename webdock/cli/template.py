@@ -141,8 +141,11 @@ def tokenize(text: str) -> list[Token]:
         match = _TOKEN.match(text, at)
         if match is None:
             raise TemplateError(f"{text[at:]!r} is not understood in {{{{{text}}}}}")
-        if match.lastgroup:
-            tokens.append((match.lastgroup, match[0]))
+        kind = match.lastgroup
+        if kind == "path" and tokens and tokens[-1] == ("sign", ")") and text[at - 1] == ")":
+            kind = "chain"  # (index .Ports 0).PublicPort
+        if kind:
+            tokens.append((kind, match[0]))
         at = match.end()
     if not tokens:
         raise TemplateError("an empty action")
@@ -163,7 +166,7 @@ MISSING = Missing()
 
 
 def render(nodes: Sequence[Node], data: Any, *, strict: bool = False) -> str:
-    """Fill a template with ``data``; ``strict`` makes an unknown name an error, as ``docker inspect`` does."""
+    """Fill a template with ``data``; ``strict`` makes unknown names an error, as ``docker inspect`` does."""
     out: list[str] = []
     Runner(data, strict).run(nodes, data, {"$": data}, out)
     return "".join(out)
@@ -237,8 +240,13 @@ class Runner:
             kind, text = tokens[at]
             if kind == "sign" and text == "(":
                 end = closing_bracket(tokens, at)
-                arguments.append(self.pipeline(tokens[at + 1 : end], dot, variables))
+                value = self.pipeline(tokens[at + 1 : end], dot, variables)
                 at = end + 1
+                if at < len(tokens) and tokens[at][0] == "chain":
+                    for part in tokens[at][1].split(".")[1:]:
+                        value = lookup(value, part, self.strict)
+                    at += 1
+                arguments.append(value)
                 continue
             is_function = kind == "word" and text not in ("true", "false", "nil")
             if at == 0 and (is_function or (text == ".Label" and len(tokens) > 1)):
@@ -252,7 +260,8 @@ class Runner:
                 raise TemplateError("a value takes no arguments; is a function's name missing?")
             return arguments[0]
         if name == ".Label":
-            return (lookup(dot, "LabelMap", False) or {}).get(arguments[0], "")
+            labels = lookup(dot, "LabelMap", False) or {}
+            return labels.get(arguments[0], "")
         if name not in FUNCTIONS:
             raise TemplateError(f"there is no function {name!r}")
         try:
