@@ -1,0 +1,166 @@
+// The verbs: a button asks by fetch and waits, disabled, until the row's news came; refusals become messages.
+// Without JavaScript the same buttons submit the same form.
+
+import { ask } from "./ask.js";
+import { copyText } from "./copy.js";
+import { meta } from "./dom.js";
+import { toast } from "./toast.js";
+
+const NEWS_WAIT_MS = 4_000; // after the answer; news may be lost, or there is none ("already stopped")
+
+// POST a form as JSON; never throws. {ok, message, …what the server said}
+export async function post(url, fields = new URLSearchParams()) {
+  try {
+    const response = await fetch(url, {
+      method: "POST",
+      body: fields,
+      headers: { Accept: "application/json", "X-CSRFToken": meta("csrf-token") },
+      redirect: "follow",
+    });
+    if (response.status === 401) location.assign(`${meta("webdock-login")}?next=${encodeURIComponent(location.pathname)}`);
+    if (response.headers.get("Content-Type")?.includes("json")) {
+      const answer = await response.json();
+      return { ok: response.ok, message: "", ...answer, status: response.status };
+    }
+    const message = response.ok ? "" : `The server answered ${response.status}. Reload the page and try again.`;
+    return { ok: response.ok, message, status: response.status };
+  } catch {
+    return { ok: false, message: "The server could not be reached. Nothing was changed as far as this page knows.", status: 0 };
+  }
+}
+
+// -- who waits for news ---------------------------------------------------------
+
+const waiting = new Map(); // id -> {verb, answered, heard, timer}
+
+export function expect(id, verb) {
+  clearTimeout(waiting.get(id)?.timer);
+  waiting.set(id, { verb, answered: false, heard: false });
+  mark(id);
+}
+
+export function answered(id, ok) {
+  const wait = waiting.get(id);
+  if (!wait) return;
+  wait.answered = true;
+  if (!ok || wait.heard) settle(id);
+  else wait.timer = setTimeout(() => settle(id), NEWS_WAIT_MS);
+}
+
+// rows.js tells when a row, or its absence, arrived.
+export function heard(id) {
+  const wait = waiting.get(id);
+  if (!wait) return;
+  wait.heard = true;
+  if (wait.answered) settle(id);
+  else mark(id);
+}
+
+function settle(id) {
+  clearTimeout(waiting.get(id)?.timer);
+  waiting.delete(id);
+  mark(id);
+}
+
+// aria-disabled instead of disabled: the keyboard keeps its place.
+export function mark(id) {
+  const verb = waiting.get(id)?.verb;
+  for (const holder of document.querySelectorAll(`[data-id="${CSS.escape(id)}"]`)) {
+    holder.classList.toggle("waiting", Boolean(verb));
+    for (const button of holder.querySelectorAll("button[data-verb]")) {
+      if (verb) button.setAttribute("aria-disabled", "true");
+      else button.removeAttribute("aria-disabled");
+      if (verb === button.dataset.verb) button.setAttribute("aria-busy", "true");
+      else button.removeAttribute("aria-busy");
+    }
+  }
+}
+
+// -- one verb -------------------------------------------------------------------------
+
+async function act(button) {
+  const subject = button.closest("[data-id]");
+  const { id = "", name = "", state = "", gone } = subject?.dataset ?? {};
+  const verb = button.dataset.verb;
+  const action = button.formAction;
+  if (waiting.has(id)) return;
+  const fields = new URLSearchParams();
+  if (button.name) fields.set(button.name, button.value);
+  if (button.dataset.ask) {
+    const answer = await ask(button.dataset.ask, { name, state });
+    if (!answer) return;
+    for (const [key, value] of answer) fields.set(key, value);
+  }
+  expect(id, verb);
+  const answer = await post(action, fields);
+  answered(id, answer.ok);
+  if (!answer.ok) return toast(answer.message || "That did not work.", "bad");
+  if (verb === "remove" || verb === "untag" || verb === "rename" || verb === "tag") toast(answer.message, "ok");
+  if (gone && verb === "remove") location.assign(gone);
+  else if (gone && (verb === "tag" || verb === "untag")) location.reload();
+  else if (verb === "untag") location.reload();
+}
+
+document.addEventListener("submit", (event) => {
+  if (event.target.id !== "verbs") return;
+  event.preventDefault();
+  const button = event.submitter;
+  if (!button || button.getAttribute("aria-disabled") === "true") return;
+  button.closest("[popover]")?.hidePopover();
+  act(button);
+});
+
+// -- several at once --------------------------------------------------------------------
+
+const bar = document.querySelector("[data-bulk]");
+
+bar?.addEventListener("click", async (event) => {
+  const button = event.target.closest("button[data-verb]");
+  if (!button || button.getAttribute("aria-disabled") === "true") return;
+  const rows = [...document.querySelectorAll("tr[data-id]:has(input[name=ids]:checked)")];
+  const verb = button.dataset.verb;
+  const fields = new URLSearchParams({ verb });
+  for (const row of rows) fields.append("ids", row.dataset.id);
+  if (button.dataset.ask) {
+    const answer = await ask(button.dataset.ask, {
+      count: rows.length,
+      list: rows.map((row) => row.dataset.name),
+      states: rows.map((row) => row.dataset.state),
+    });
+    if (!answer) return;
+    for (const [key, value] of answer) fields.set(key, value);
+  }
+  button.setAttribute("aria-busy", "true");
+  button.setAttribute("aria-disabled", "true");
+  for (const row of rows) expect(row.dataset.id, verb);
+  const answer = await post(bar.dataset.bulk, fields);
+  button.removeAttribute("aria-busy");
+  button.removeAttribute("aria-disabled");
+  const results = answer.results ?? rows.map((row) => ({ id: row.dataset.id, ok: false, message: "" }));
+  for (const result of results) answered(result.id, result.ok);
+  const good = results.filter((result) => result.ok);
+  const bad = results.filter((result) => !result.ok);
+  for (const result of good) {
+    const box = document.querySelector(`tr[data-id="${CSS.escape(result.id)}"] input[name=ids]`);
+    if (box) box.checked = false;
+  }
+  document.dispatchEvent(new CustomEvent("webdock:ticked"));
+  if (!answer.results) return toast(answer.message || "That did not work.", "bad");
+  if (good.length) toast(`${verb}: ${good.length} of ${results.length} done`, bad.length ? "warn" : "ok");
+  for (const result of bad.slice(0, 4)) toast(result.message || `${result.name}: refused`, "bad");
+});
+
+// -- copy buttons and dialogs that pages open ------------------------------------------------
+
+document.addEventListener("click", (event) => {
+  const copy = event.target.closest("[data-copy]");
+  if (copy) return copyText(copy.dataset.copy);
+  const opener = event.target.closest("[data-open-dialog]");
+  if (opener) {
+    const dialog = document.getElementById(opener.dataset.openDialog);
+    dialog.showModal();
+    return dialog.querySelector("input:not([type=hidden])")?.focus();
+  }
+  const closer = event.target.closest("[data-close-dialog]");
+  if (closer) closer.closest("dialog").close();
+});

@@ -1,0 +1,46 @@
+// "Up 3 minutes" grows older while nobody sends anything: the words of the Docker client, counted on here.
+// The server's clock is the page's clock; a browser whose clock is wrong shows right ages.
+
+import { meta } from "./dom.js";
+
+const EVERY_MS = 1000;
+const skew_ms = Number(meta("webdock-now")) * 1000 - Date.now();
+
+export const serverNow = () => Date.now() + (Number.isFinite(skew_ms) ? skew_ms : 0);
+
+export function human(seconds) {
+  const s = Math.max(0, Math.floor(seconds));
+  const many = (n, unit) => `${n} ${unit}${n === 1 ? "" : "s"}`;
+  if (s < 1) return "Less than a second";
+  if (s < 60) return many(s, "second");
+  const minutes = Math.floor(s / 60);
+  if (minutes === 1) return "About a minute";
+  if (minutes < 60) return many(minutes, "minute");
+  const hours = Math.round(s / 3600);
+  if (hours === 1) return "About an hour";
+  if (hours < 48) return many(hours, "hour");
+  const days = Math.floor(s / 86400);
+  if (days < 14) return many(days, "day");
+  if (days < 60) return many(Math.floor(days / 7), "week");
+  if (days < 730) return many(Math.floor(days / 30), "month");
+  return many(Math.floor(days / 365), "year");
+}
+
+// The same status text at a later moment; texts of another shape or language come back as they are.
+export function aged(text, seconds) {
+  const found = /^(Up |(?:Exited|Restarting) \(-?\d+\) )(?:Less than a second|About an? \w+|\d+ \w+)( ago)?( \(.*\))?$/.exec(text);
+  return found ? found[1] + human(seconds) + (found[2] ?? "") + (found[3] ?? "") : text;
+}
+
+function tick() {
+  if (document.hidden) return;
+  const now = serverNow();
+  for (const element of document.querySelectorAll("[data-age]")) {
+    const since = Date.parse(element.dataset.age);
+    if (Number.isNaN(since)) continue;
+    const text = aged(element.textContent, (now - since) / 1000);
+    if (text !== element.textContent) element.textContent = text;
+  }
+}
+
+if (document.documentElement.lang.startsWith("en")) setInterval(tick, EVERY_MS);

@@ -1,0 +1,320 @@
+// The inspect document as a tree: drawn where it is opened, searched in slices, so 5 MB stay usable.
+// Arrow keys walk it as in any tree; every line can give its path and its value.
+
+import { copyText, saveText } from "./copy.js";
+import { clone } from "./dom.js";
+import { count } from "./format.js";
+
+const CHILDREN_AT_ONCE = 200;
+const TEXT_MAX_CHARS = 1_200; // drawn of one string; copying gives all
+const HITS_MAX = 1_000;
+const SLICE_MS = 8;
+const SMALL_NODES = 260; // a document up to this size is opened two levels deep
+const EXPAND_MAX = 3_000; // lines "Expand" may draw
+
+const isBranch = (value) => value !== null && typeof value === "object";
+const size = (value) => (Array.isArray(value) ? value.length : Object.keys(value).length);
+
+// ["Config", "Env", 0] -> ".Config.Env[0]", the way jq takes it.
+export function pathText(path) {
+  return (
+    path
+      .map((key) => (typeof key === "number" ? `[${key}]` : /^[A-Za-z_]\w*$/.test(key) ? `.${key}` : `[${JSON.stringify(key)}]`))
+      .join("")
+      .replace(/^(?!\.)/, ".") || "."
+  );
+}
+
+// Paths whose key or value contains the words, in document order; hands the page back between slices.
+export async function find(document_, words, { limit = HITS_MAX, stop = () => false } = {}) {
+  const needle = words.toLocaleLowerCase();
+  const hits = [];
+  const stack = [[[], document_]];
+  let until = performance.now() + SLICE_MS;
+  while (stack.length && hits.length < limit) {
+    const [path, value] = stack.pop();
+    const key = path.length ? String(path[path.length - 1]) : "";
+    const text = isBranch(value) ? "" : String(value);
+    if (path.length && (key.toLocaleLowerCase().includes(needle) || text.toLocaleLowerCase().includes(needle))) hits.push(path);
+    if (isBranch(value)) {
+      const keys = Array.isArray(value) ? value.keys() : Object.keys(value);
+      for (const child of [...keys].reverse()) stack.push([[...path, child], value[child]]);
+    }
+    if (performance.now() > until) {
+      await new Promise((resolve) => setTimeout(resolve));
+      if (stop()) return [];
+      until = performance.now() + SLICE_MS;
+    }
+  }
+  return hits;
+}
+
+class Tree {
+  constructor(root) {
+    this.root = root;
+    this.tree = root.querySelector("[data-tree]");
+    this.data = JSON.parse(document.getElementById(root.dataset.inspect).textContent);
+    this.items = new Map(); // path text -> <li>
+    this.facts = new WeakMap(); // <li> -> {path, value}
+    this.hits = [];
+    this.current = -1;
+    this.search = 0;
+    this.tree.setAttribute("role", "tree");
+    this.tree.setAttribute("aria-label", root.getAttribute("aria-label"));
+    this.draw();
+    this.listen();
+  }
+
+  draw() {
+    const list = document.createElement("ul");
+    list.setAttribute("role", "presentation");
+    this.fillList(list, [], this.data, 0);
+    this.tree.replaceChildren(...list.childNodes);
+    this.tree.querySelector("[role=treeitem]")?.setAttribute("tabindex", "0");
+    if (this.weigh(this.data, SMALL_NODES) < SMALL_NODES) {
+      for (const item of this.tree.querySelectorAll(":scope > [aria-expanded]")) this.open(item);
+    }
+  }
+
+  weigh(value, limit) {
+    if (!isBranch(value)) return 1;
+    let sum = 1;
+    for (const key of Object.keys(value)) {
+      sum += this.weigh(value[key], limit - sum);
+      if (sum > limit) break;
+    }
+    return sum;
+  }
+
+  // Children of a branch, from one position on; a "more" line where they go on.
+  fillList(list, path, value, from) {
+    const keys = Array.isArray(value) ? [...value.keys()] : Object.keys(value);
+    for (const key of keys.slice(from, from + CHILDREN_AT_ONCE)) list.append(this.item([...path, key], key, value[key]));
+    const left = keys.length - from - CHILDREN_AT_ONCE;
+    if (left > 0) {
+      const more = document.createElement("li");
+      more.setAttribute("role", "treeitem");
+      more.setAttribute("aria-level", String(path.length + 1));
+      more.tabIndex = -1;
+      more.className = "more-item";
+      const button = document.createElement("span");
+      button.className = "button small more";
+      button.textContent = `${count(left)} more`;
+      more.append(button);
+      more.more = () => {
+        const part = document.createElement("ul");
+        this.fillList(part, path, value, from + CHILDREN_AT_ONCE);
+        const next = part.firstElementChild;
+        more.replaceWith(...part.childNodes);
+        return next;
+      };
+      list.append(more);
+    }
+  }
+
+  item(path, key, value) {
+    const item = document.createElement("li");
+    const line = clone("tree-line");
+    const branch = isBranch(value) && size(value) > 0;
+    const name = line.querySelector(".k");
+    const text = line.querySelector(".v");
+    const note = line.querySelector(".size");
+    item.setAttribute("role", "treeitem");
+    item.setAttribute("aria-level", String(path.length));
+    item.tabIndex = -1;
+    name.textContent = typeof key === "number" ? `${key}` : `${key}`;
+    if (isBranch(value)) {
+      const n = size(value);
+      const noun = Array.isArray(value) ? (n === 1 ? "item" : "items") : n === 1 ? "key" : "keys";
+      text.remove();
+      note.textContent = n ? `${count(n)} ${noun}` : Array.isArray(value) ? "empty list" : "empty";
+    } else {
+      const whole = value === null ? "null" : String(value);
+      text.classList.add(value === null ? "null" : typeof value);
+      text.textContent = whole === "" ? '""' : whole.slice(0, TEXT_MAX_CHARS);
+      note.textContent = whole.length > TEXT_MAX_CHARS ? `… ${count(whole.length)} characters in all` : "";
+    }
+    if (branch) item.setAttribute("aria-expanded", "false");
+    else {
+      const blank = document.createElement("span");
+      blank.className = "blank";
+      line.querySelector(".twist").replaceWith(blank);
+    }
+    const where = pathText(path);
+    item.append(line);
+    this.items.set(where, item);
+    this.facts.set(item, { path, value });
+    if (this.hitSet?.has(where)) item.classList.add("hit");
+    return item;
+  }
+
+  open(item) {
+    if (item.getAttribute("aria-expanded") !== "false") return;
+    item.setAttribute("aria-expanded", "true");
+    const there = item.querySelector(":scope > ul");
+    if (there) return void (there.hidden = false);
+    const { path, value } = this.facts.get(item);
+    const list = document.createElement("ul");
+    list.setAttribute("role", "group");
+    this.fillList(list, path, value, 0);
+    item.append(list);
+  }
+
+  close(item) {
+    if (item.getAttribute("aria-expanded") !== "true") return;
+    item.setAttribute("aria-expanded", "false");
+    item.querySelector(":scope > ul").hidden = true;
+  }
+
+  // The <li> of a path, opening what leads there.
+  reveal(path) {
+    let item = null;
+    for (let depth = 1; depth <= path.length; depth += 1) {
+      if (item) this.open(item);
+      const where = pathText(path.slice(0, depth));
+      while (!this.items.get(where)?.isConnected) {
+        const more = (item ? item.querySelector(":scope > ul") : this.tree).querySelector(":scope > .more-item");
+        if (!more) return null;
+        more.more();
+      }
+      item = this.items.get(where);
+    }
+    return item;
+  }
+
+  expandAll() {
+    let drawn = 0;
+    const waiting = [...this.tree.querySelectorAll(":scope > [aria-expanded]")];
+    while (waiting.length && drawn < EXPAND_MAX) {
+      const item = waiting.shift();
+      this.open(item);
+      const children = item.querySelectorAll(":scope > ul > [role=treeitem]");
+      drawn += children.length;
+      for (const child of children) if (child.hasAttribute("aria-expanded")) waiting.push(child);
+    }
+  }
+
+  collapseAll() {
+    for (const item of this.tree.querySelectorAll("[aria-expanded=true]")) this.close(item);
+  }
+
+  async look(words) {
+    const turn = ++this.search;
+    const found = this.root.querySelector("[data-found]");
+    for (const item of this.tree.querySelectorAll(".hit")) item.classList.remove("hit", "now");
+    this.current = -1;
+    this.hits = [];
+    this.hitSet = null;
+    if (!words) return void (found.textContent = "");
+    found.textContent = "…";
+    const hits = await find(this.data, words, { stop: () => turn !== this.search });
+    if (turn !== this.search) return;
+    this.hits = hits;
+    this.hitSet = new Set(hits.map(pathText));
+    for (const where of this.hitSet) this.items.get(where)?.classList.add("hit");
+    if (hits.length) this.step(1, false);
+    else found.textContent = "nothing found";
+  }
+
+  step(by, focus = false) {
+    if (!this.hits.length) return;
+    this.tree.querySelector(".now")?.classList.remove("now");
+    this.current = this.current < 0 ? 0 : (this.current + by + this.hits.length) % this.hits.length;
+    const item = this.reveal(this.hits[this.current]);
+    item?.classList.add("hit", "now");
+    item?.firstElementChild.scrollIntoView({ block: "center", inline: "nearest" });
+    if (focus) this.focus(item);
+    const total = this.hits.length >= HITS_MAX ? `${count(HITS_MAX)}+` : count(this.hits.length);
+    this.root.querySelector("[data-found]").textContent = `${this.current + 1} of ${total}`;
+  }
+
+  focus(item) {
+    if (!item) return;
+    this.tree.querySelector('[tabindex="0"]')?.setAttribute("tabindex", "-1");
+    item.tabIndex = 0;
+    item.focus({ preventScroll: true });
+    item.firstElementChild.scrollIntoView({ block: "nearest", inline: "nearest" });
+  }
+
+  visible() {
+    return [...this.tree.querySelectorAll("[role=treeitem]")].filter((item) => !item.closest("ul[hidden]"));
+  }
+
+  walk(item, step) {
+    const all = this.visible();
+    this.focus(all[Math.max(0, Math.min(all.length - 1, all.indexOf(item) + step))]);
+  }
+
+  key(event) {
+    const item = event.target.closest("[role=treeitem]");
+    if (!item || event.ctrlKey || event.metaKey || event.altKey) return;
+    const expanded = item.getAttribute("aria-expanded");
+    const act = {
+      ArrowDown: () => this.walk(item, 1),
+      ArrowUp: () => this.walk(item, -1),
+      ArrowRight: () => (expanded === "true" ? this.walk(item, 1) : this.open(item)),
+      ArrowLeft: () => (expanded === "true" ? this.close(item) : this.focus(item.parentElement.closest("[role=treeitem]"))),
+      Enter: () => (item.more ? this.focus(item.more()) : expanded === "true" ? this.close(item) : this.open(item)),
+      Home: () => this.walk(item, -Infinity),
+      End: () => this.walk(item, Infinity),
+      c: () => this.copy(item, "value"),
+      p: () => this.copy(item, "path"),
+      "/": () => this.root.querySelector("[data-find]").focus(),
+    }[event.key];
+    if (!act) return;
+    event.preventDefault();
+    act();
+  }
+
+  copy(item, what) {
+    const facts = this.facts.get(item);
+    if (!facts) return;
+    if (what === "path") return copyText(pathText(facts.path), `Copied ${pathText(facts.path)}`);
+    return copyText(isBranch(facts.value) ? JSON.stringify(facts.value, null, 2) : String(facts.value));
+  }
+
+  listen() {
+    const input = this.root.querySelector("[data-find]");
+    let timer;
+    input.addEventListener("input", () => {
+      clearTimeout(timer);
+      timer = setTimeout(() => this.look(input.value.trim()), 180);
+    });
+    input.addEventListener("keydown", (event) => {
+      if (event.key === "Enter") {
+        event.preventDefault();
+        this.step(event.shiftKey ? -1 : 1);
+      } else if (event.key === "Escape") {
+        input.value = "";
+        this.look("");
+        input.blur();
+      }
+    });
+    this.tree.addEventListener("keydown", (event) => this.key(event));
+    this.tree.addEventListener("click", (event) => {
+      const item = event.target.closest("[role=treeitem]");
+      if (!item) return;
+      if (event.target.closest("[data-copy-path]")) return this.copy(item, "path");
+      if (event.target.closest("[data-copy-value]")) return this.copy(item, "value");
+      if (item.more) return this.focus(item.more());
+      if (!getSelection().isCollapsed) return;
+      this.focus(item);
+      if (event.target.closest(".line") === item.firstElementChild && event.target.closest(".twist, .k, .size")) {
+        if (item.getAttribute("aria-expanded") === "true") this.close(item);
+        else this.open(item);
+      }
+    });
+    this.root.addEventListener("click", (event) => {
+      const button = event.target.closest("button");
+      if (!button) return;
+      const whole = () => JSON.stringify(this.data, null, 2);
+      if (button.dataset.findStep) this.step(Number(button.dataset.findStep));
+      else if ("expand" in button.dataset) this.expandAll();
+      else if ("collapse" in button.dataset) this.collapseAll();
+      else if ("copyAll" in button.dataset) copyText(whole());
+      else if ("save" in button.dataset) saveText(whole(), `${this.root.dataset.filename}.json`, "application/json");
+    });
+  }
+}
+
+for (const root of document.querySelectorAll("[data-inspect]")) new Tree(root);

@@ -1,0 +1,312 @@
+// Live rows: applies the rows the server renders, in its order, and keeps what the reader was doing:
+// focus, ticks, scroll. Also follows one container's header, the counts and the engine's state.
+
+import { heard, mark } from "./actions.js";
+import { Link } from "./socket.js";
+
+const FILTER_WAIT_MS = 220;
+const NEWS_MS = 1_700;
+
+const table = () => document.querySelector("table[data-rows]");
+const one = document.querySelector("[data-follow-one]");
+const body = () => table()?.tBodies[0];
+
+// -- the socket -------------------------------------------------------------------
+
+const kind = table()?.dataset.rows ?? "containers";
+let cursor = 0;
+let fresh = false; // the next rows message is the first of its page: nothing in it is news
+
+function query() {
+  if (one) return `id=${one.dataset.followOne}`;
+  if (table()) return location.search;
+  return document.querySelector("[data-counts]") ? "id=none" : null;
+}
+
+function follow() {
+  const asked = query();
+  if (asked === null) return;
+  fresh = true;
+  link.send({ type: "follow", query: asked, cursor });
+}
+
+const link = new Link(`ws/rows/${kind}/`, {
+  open: follow,
+  text(message) {
+    if (message.type === "rows") apply(message);
+    else if (message.type === "engine") showEngine(message);
+  },
+  state(state) {
+    if (state === "waiting") cursor = 0;
+  },
+});
+
+// -- rows ------------------------------------------------------------------------------
+
+function parse(html) {
+  const template = document.createElement("template");
+  template.innerHTML = html; // rendered and escaped by the server, the same template as the page
+  return template.content.firstElementChild;
+}
+
+const rowOf = (id) => body()?.querySelector(`:scope > tr[data-id="${CSS.escape(id)}"]`);
+
+function apply(message) {
+  const calm = fresh;
+  fresh = false;
+  cursor = message.cursor;
+  showCounts(message.counts ?? {});
+  if (message.header) swapHeader(message.header);
+  if (one) return heardOfOne(message);
+  const rows = body();
+  if (!rows) return;
+  const focus = whereFocusIs();
+  for (const { id, html } of message.rows ?? []) {
+    const now = parse(html);
+    const before = rowOf(id);
+    if (before) replace(before, now, calm);
+    else {
+      adopt(now);
+      rows.append(now);
+      if (!calm) flash(now);
+    }
+  }
+  for (const id of message.removed ?? []) {
+    rowOf(id)?.remove();
+    heard(id);
+  }
+  arrange(rows, message.order);
+  backTo(focus);
+  count();
+  pager(message);
+  document.dispatchEvent(new CustomEvent("webdock:rows"));
+}
+
+function arrange(rows, order) {
+  if (!order) return;
+  const wanted = new Set(order);
+  for (const row of [...rows.children]) if (!wanted.has(row.dataset.id)) row.remove();
+  let at = rows.firstElementChild;
+  for (const id of order) {
+    const row = rowOf(id);
+    if (!row) continue;
+    if (row === at) at = at.nextElementSibling;
+    else rows.insertBefore(row, at);
+  }
+}
+
+function replace(before, now, calm) {
+  const id = before.dataset.id;
+  const box = before.querySelector("input[name=ids]");
+  const changed = before.dataset.rev !== now.dataset.rev;
+  if (box?.checked) now.querySelector("input[name=ids]").checked = true;
+  adopt(now);
+  const stateChanged = before.dataset.state !== now.dataset.state;
+  before.replaceWith(now);
+  if (changed) heard(id);
+  mark(id);
+  if (stateChanged && !calm) flash(now);
+  const menu = document.querySelector(`.menu[popover][data-id="${CSS.escape(id)}"]`);
+  if (menu && stateChanged) menu.dataset.state = now.dataset.state;
+}
+
+function flash(row) {
+  row.classList.add("news");
+  setTimeout(() => row.classList.remove("news"), NEWS_MS);
+}
+
+// Published TCP ports open in a tab; the host is the one this page came from.
+export function adopt(root) {
+  for (const port of root.querySelectorAll("a[data-port]:not([href])")) {
+    if (port.dataset.type !== "tcp") continue;
+    const ip = port.dataset.ip;
+    const anyAddress = !ip || ip === "0.0.0.0" || ip === "::";
+    const host = anyAddress ? location.hostname : ip.includes(":") ? `[${ip}]` : ip;
+    port.href = `http://${host}:${port.dataset.port}/`;
+    port.target = "_blank";
+    port.rel = "noopener noreferrer";
+  }
+}
+
+function whereFocusIs() {
+  const element = document.activeElement;
+  const row = element?.closest?.("tr[data-id], #container-header");
+  if (!row) return null;
+  return { id: row.dataset.id, at: [...row.querySelectorAll("a, button, input")].indexOf(element), element };
+}
+
+function backTo(focus) {
+  if (!focus || document.activeElement === focus.element) return;
+  const row = rowOf(focus.id) ?? (one && document.getElementById("container-header"));
+  row?.querySelectorAll("a, button, input")[focus.at]?.focus({ preventScroll: true });
+}
+
+// -- one container ------------------------------------------------------------------------
+
+function swapHeader(html) {
+  const before = document.getElementById("container-header");
+  const now = parse(html);
+  if (!before || !now) return;
+  const focus = whereFocusIs();
+  const changed = before.dataset.rev !== now.dataset.rev;
+  const state = now.dataset.state;
+  const stateChanged = before.dataset.state !== state;
+  before.replaceWith(now);
+  if (changed) heard(now.dataset.id);
+  mark(now.dataset.id);
+  backTo(focus);
+  if (stateChanged) document.dispatchEvent(new CustomEvent("webdock:state", { detail: { id: now.dataset.id, state } }));
+}
+
+function heardOfOne(message) {
+  const gone = (message.removed ?? []).includes(one.dataset.followOne);
+  if (!gone) return;
+  heard(one.dataset.followOne);
+  document.dispatchEvent(new CustomEvent("webdock:state", { detail: { id: one.dataset.followOne, state: "removed" } }));
+}
+
+// The overview tab shows facts that a start or stop changes (addresses, ports, why it ended): fetch them anew.
+document.addEventListener("webdock:state", ({ detail }) => {
+  if (one && detail.state !== "removed" && document.querySelector("[data-refresh-on-state]")) load(location.href, "stay");
+});
+
+// -- counts and engine -------------------------------------------------------------------------
+
+function showCounts(counts) {
+  const all = kind === "images" ? { ...counts, images: counts.total } : { ...counts, containers: counts.total };
+  for (const element of document.querySelectorAll("[data-count]")) {
+    const value = all[element.dataset.count];
+    if (value === undefined) continue;
+    if (element.closest(".side") && !["containers", "images"].includes(element.dataset.count)) continue;
+    element.textContent = value;
+    const tab = element.closest("[data-unless-zero]");
+    if (tab) tab.hidden = !value && !tab.hasAttribute("aria-current");
+  }
+}
+
+function showEngine({ connected, error }) {
+  const element = document.querySelector("[data-engine-state]");
+  if (!element) return;
+  element.dataset.connected = String(connected);
+  element.title = error ?? "";
+  element.querySelector(".engine-state-text").textContent = connected ? element.dataset.wordUp : element.dataset.wordDown;
+}
+
+function pager({ order = [], counts = {} }) {
+  const range = document.querySelector("[data-page-range]");
+  if (!range || document.querySelector("#list .panel-foot nav")) return;
+  const first = order.length ? 1 : 0;
+  range.textContent = order.length ? `${first}–${order.length} of ${order.length}` : "";
+}
+
+// -- ticks -----------------------------------------------------------------------------------------
+
+let lastTicked = null;
+
+function count() {
+  const boxes = [...document.querySelectorAll("input[name=ids]")];
+  const ticked = boxes.filter((box) => box.checked).length;
+  const all = document.querySelector("[data-all]");
+  if (all) {
+    all.checked = ticked > 0 && ticked === boxes.length;
+    all.indeterminate = ticked > 0 && ticked < boxes.length;
+  }
+  const output = document.querySelector(".bulk output");
+  if (output) output.textContent = ticked ? `${ticked} ${output.dataset.word}` : "";
+}
+
+document.addEventListener("change", ({ target }) => {
+  if (target.matches("[data-all]")) for (const box of document.querySelectorAll("input[name=ids]")) box.checked = target.checked;
+  if (target.matches("[data-all], input[name=ids]")) count();
+});
+document.addEventListener("click", (event) => {
+  if (event.target.closest("[data-none]")) return untick();
+  if (!event.target.matches("input[name=ids]")) return;
+  const boxes = [...document.querySelectorAll("input[name=ids]")];
+  const from = boxes.findIndex((box) => box.value === lastTicked);
+  const to = boxes.indexOf(event.target);
+  if (event.shiftKey && from >= 0) {
+    for (const box of boxes.slice(Math.min(from, to), Math.max(from, to) + 1)) box.checked = event.target.checked;
+    count();
+  }
+  lastTicked = event.target.value;
+});
+function untick() {
+  for (const box of document.querySelectorAll("input[name=ids]:checked")) box.checked = false;
+  count();
+}
+document.addEventListener("webdock:untick", untick);
+document.addEventListener("webdock:ticked", count);
+
+// -- filter, sort, pages: the server's page, swapped in without leaving it -----------------------------
+
+let loading;
+
+async function load(url, history_) {
+  loading?.abort();
+  loading = new AbortController();
+  let page;
+  try {
+    const response = await fetch(url, { headers: { Accept: "text/html" }, signal: loading.signal });
+    if (!response.ok || response.redirected) return location.assign(url);
+    page = new DOMParser().parseFromString(await response.text(), "text/html");
+  } catch (error) {
+    if (error.name !== "AbortError") location.assign(url);
+    return;
+  }
+  const ticked = new Set([...document.querySelectorAll("input[name=ids]:checked")].map((box) => box.value));
+  for (const before of document.querySelectorAll("[data-swap]")) {
+    const now = page.getElementById(before.id);
+    if (now) before.replaceWith(document.adoptNode(now));
+  }
+  for (const box of document.querySelectorAll("input[name=ids]")) box.checked = ticked.has(box.value);
+  if (history_ === "push") history.pushState(null, "", url);
+  if (history_ === "replace") history.replaceState(null, "", url);
+  adopt(document);
+  count();
+  if (history_ !== "stay") {
+    cursor = Number(table()?.dataset.cursor ?? 0);
+    follow();
+  }
+}
+
+document.addEventListener("click", (event) => {
+  const link = event.target.closest("[data-swap] :is(.seg, th, .panel-foot) a[href], .seg[data-swap] a[href]");
+  if (!link || !table() || event.button || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  load(link.href, "push");
+});
+addEventListener("popstate", () => {
+  if (!table()) return;
+  const input = document.querySelector("[data-filter] input[type=search]");
+  if (input) input.value = new URLSearchParams(location.search).get("q") ?? "";
+  load(location.href, "none");
+});
+
+const filter = document.querySelector("[data-filter]");
+let filterTimer;
+
+function filterNow() {
+  const asked = new URLSearchParams(location.search);
+  const text = filter.querySelector("input[type=search]").value.trim();
+  if (text) asked.set("q", text);
+  else asked.delete("q");
+  asked.delete("page");
+  load(asked.size ? `?${asked}` : location.pathname, "replace");
+}
+filter?.addEventListener("input", () => {
+  clearTimeout(filterTimer);
+  filterTimer = setTimeout(filterNow, FILTER_WAIT_MS);
+});
+filter?.addEventListener("submit", (event) => {
+  event.preventDefault();
+  clearTimeout(filterTimer);
+  filterNow();
+});
+filter?.addEventListener("keydown", (event) => {
+  if (event.key === "Escape") event.target.blur();
+});
+
+cursor = Number(table()?.dataset.cursor ?? 0);
+adopt(document);
+count();

@@ -1,0 +1,158 @@
+// One websocket that comes back: back-off with jitter, close codes turned into what to do, one banner for all.
+
+import { meta, place } from "./dom.js";
+
+const FIRST_DELAY_MS = 400;
+const LONGEST_DELAY_MS = 15_000;
+const STEADY_MS = 5_000; // open this long: the next loss starts counting anew
+const BANNER_AFTER_MS = 1_200; // shorter losses stay unmentioned
+const HEALED_MS = 2_000;
+
+export const CODES = { login: 4401, forbidden: 4403, gone: 4404, state: 4409, slow: 4429, engine: 4503 };
+
+// How long to wait before the next try; random is 0…1.
+export function delayAfter(attempt, random = Math.random()) {
+  const ceiling = Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** attempt);
+  return Math.round(ceiling / 2 + (random * ceiling) / 2);
+}
+
+// "login", "stop", "at once" or "again".
+export function verdict(code) {
+  if (code === CODES.login) return "login";
+  if (code === 1000 || code === CODES.forbidden || code === CODES.gone || code === CODES.state) return "stop";
+  return code === CODES.slow ? "at once" : "again";
+}
+
+export class Link {
+  // handlers: open(), text(message), bytes(Uint8Array), state("connecting"|"open"|"waiting"|"stopped", detail)
+  constructor(path, handlers, { banner = true } = {}) {
+    this.url = new URL(path.startsWith("/") ? path : place(path), location.href);
+    this.url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
+    this.handlers = handlers;
+    this.banner = banner;
+    this.attempt = 0;
+    this.stopped = false;
+    links.add(this);
+    this.connect();
+  }
+
+  get isOpen() {
+    return this.socket?.readyState === WebSocket.OPEN;
+  }
+
+  connect() {
+    clearTimeout(this.timer);
+    this.timer = this.retryAt = undefined;
+    this.tell("connecting");
+    const socket = new WebSocket(this.url);
+    socket.binaryType = "arraybuffer";
+    this.socket = socket;
+    let steady;
+    socket.onopen = () => {
+      steady = setTimeout(() => (this.attempt = 0), STEADY_MS);
+      this.lostAt = undefined;
+      this.tell("open");
+      this.handlers.open?.();
+    };
+    socket.onmessage = ({ data }) => {
+      if (typeof data === "string") this.handlers.text?.(JSON.parse(data));
+      else this.handlers.bytes?.(new Uint8Array(data));
+    };
+    socket.onclose = ({ code, reason }) => {
+      clearTimeout(steady);
+      if (this.socket !== socket || this.stopped) return;
+      this.lost(code, reason);
+    };
+  }
+
+  lost(code, reason) {
+    const what = verdict(code);
+    this.lostAt ??= Date.now();
+    this.reason = code === CODES.engine ? reason || "The engine does not answer." : "";
+    if (what === "login") {
+      this.stop();
+      location.assign(`${meta("webdock-login")}?next=${encodeURIComponent(location.pathname + location.search)}`);
+    } else if (what === "stop") {
+      this.stop();
+      this.tell("stopped", { code, reason });
+    } else {
+      const delay = what === "at once" ? FIRST_DELAY_MS : delayAfter(this.attempt);
+      this.attempt += 1;
+      this.retryAt = Date.now() + delay;
+      this.timer = setTimeout(() => this.connect(), delay);
+      this.tell("waiting", { code, reason, delay });
+    }
+  }
+
+  tell(state, detail = {}) {
+    this.state = state;
+    this.handlers.state?.(state, detail);
+    showBanner();
+  }
+
+  now() {
+    if (!this.stopped && this.retryAt) this.connect();
+  }
+
+  send(message) {
+    if (!this.isOpen) return false;
+    this.socket.send(message instanceof Uint8Array ? message : JSON.stringify(message));
+    return true;
+  }
+
+  stop() {
+    this.stopped = true;
+    clearTimeout(this.timer);
+    links.delete(this);
+    this.socket?.close();
+    showBanner();
+  }
+}
+
+// -- the banner ---------------------------------------------------------------
+
+const links = new Set();
+const banner = document.getElementById("connection");
+let shown = false;
+let ticking;
+
+function showBanner() {
+  if (!banner) return;
+  const down = [...links].filter((link) => link.banner && link.lostAt);
+  clearTimeout(ticking);
+  if (down.length) {
+    const since = Math.min(...down.map((link) => link.lostAt));
+    const wait = since + BANNER_AFTER_MS - Date.now();
+    if (shown || wait <= 0) writeBanner(down);
+    ticking = setTimeout(showBanner, shown ? 500 : Math.max(wait, 20));
+  } else if (shown) {
+    shown = false;
+    banner.dataset.state = "healed";
+    banner.querySelector("[data-text]").textContent = "Connected again";
+    banner.querySelector("[data-retry]").hidden = true;
+    ticking = setTimeout(() => (banner.hidden = true), HEALED_MS);
+  }
+}
+
+function writeBanner(down) {
+  shown = true;
+  const next = Math.min(...down.map((link) => link.retryAt ?? Infinity));
+  const seconds = Math.max(0, Math.ceil((next - Date.now()) / 1000));
+  const why = down.map((link) => link.reason).find(Boolean) || "Connection lost.";
+  banner.dataset.state = "lost";
+  const text = `${why} ${Number.isFinite(next) && seconds ? `Trying again in ${seconds} s` : "Trying again…"}`;
+  const place = banner.querySelector("[data-text]");
+  if (place.textContent !== text) place.textContent = text;
+  banner.querySelector("[data-retry]").hidden = false;
+  banner.hidden = false;
+}
+
+function hurry() {
+  for (const link of links) link.now();
+}
+
+banner?.querySelector("[data-retry]").addEventListener("click", hurry);
+addEventListener("online", hurry);
+document.addEventListener("visibilitychange", () => {
+  if (!document.hidden) hurry();
+});
