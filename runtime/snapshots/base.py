@@ -41,7 +41,8 @@ class Staging:
 class Snapshotter(Protocol):
     """Constructed as `OverlaySnapshotter(root, run)` or `CopySnapshotter(root, run)`.
 
-    `root` is on disk and survives a reboot, `run` does not (mount points).
+    `root` is on disk, inside the engine's state directory, and survives a reboot; `run`, for mount points,
+    does not.
     """
 
     name: str  # "overlay2" as Docker calls it, or "vfs"
@@ -79,7 +80,7 @@ class Snapshotter(Protocol):
         ...
 
     # Containers.
-    def create(self, id: str, chain: list[str], mapping: IdMap | None, *, volatile: bool = False) -> None:
+    def create(self, id: str, chain: list[str], *, volatile: bool = False) -> None:
         """Prepare a writable snapshot over `chain`, lowest layer first; nothing is mounted yet.
 
         volatile: the container is removed when it stops (`--rm`), so its files need not reach the disk.
@@ -88,8 +89,12 @@ class Snapshotter(Protocol):
         ...
 
     def exists(self, id: str) -> bool: ...
-    def mount(self, id: str) -> Path:
-        """The root file system, mounted; the same path again when it already is. Raises: NotFound, Internal."""
+    def mount(self, id: str, mapping: IdMap | None = None) -> Path:
+        """The root file system, mounted; the mount that is there when it already was.
+
+        With a mapping its files carry host ids (container id 0 is `mapping.base`), as a mapped container
+        needs it; without, the container's own ids, whoever wrote them. Raises: NotFound, Internal.
+        """
         ...
 
     def unmount(self, id: str) -> None:
@@ -105,7 +110,7 @@ class Snapshotter(Protocol):
         ...
 
     def upper(self, id: str) -> Path:
-        """The directory with the container's own changes, as an overlay diff (for commit). Raises: NotFound."""
+        """The container's own changes as an overlay diff directory (for commit). Raises: NotFound."""
         ...
 
     def usage(self, id: str) -> int:
