@@ -1,0 +1,19 @@
+"""What all rings share: a ring that was asked for runs or fails, so a skipped test is a failed one."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+import pytest
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Turn a skip into a failure; scripts/test installs what tests need, so nothing is a reason to skip."""
+    report = yield
+    if report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} skipped itself: {report.longrepr}"
+    return report
