@@ -1,6 +1,5 @@
 """A real Docker engine of this machine, as the peer: in a network namespace of its own, so that its firewall
 rules and bridges touch nothing of ours."""
-and bridges touch nothing of ours."""
 
 from __future__ import annotations
 

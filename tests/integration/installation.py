@@ -87,9 +87,7 @@ class Installation:
         self.execute([*self.command, "down"], check=True)
 
     def purge(self) -> None:
-        """Remove everything and the directories; fails when anything of the instance is left on the
-        machine.
-        """
+        """Remove everything, directories included; fails when anything of it is left on the machine."""
         done = self.execute([*self.command, "down", "--purge", "--yes"])
         left = self.residue()
         logs = self.logs() if done.returncode or left else ""

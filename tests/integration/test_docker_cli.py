@@ -1,6 +1,4 @@
-"""The stock docker clients of two generations against engine.sock, on real terminals where people use them."""
-so.
-"""
+"""The stock docker clients of two generations against engine.sock, on real terminals where it matters."""
 
 from __future__ import annotations
 
@@ -20,11 +18,9 @@ from tests.integration.pty_session import PtySession
 
 Terminal = Callable[..., PtySession]
 
-    """Every docker client of this machine: the first on PATH, and the distribution's where it is another."""
+
 def docker_clients() -> list[str]:
-    """Every docker client of this machine: the first on PATH, and the distribution's when that is another
-    one.
-    """
+    """Every docker client of this machine: the first on PATH, and the distribution's if that is another."""
     found = [shutil.which("docker") or "docker-client-is-missing", "/usr/bin/docker"]
     kept: list[str] = []
     for path in found:

@@ -85,7 +85,7 @@ def emit(
 class LabelNames(dict[str, str]):
     """Every label's heading is its own name."""
 
-    def get(self, name: str, default: object = None) -> str:  # type: ignore[override]
+    def get(self, name: str, default: object = None) -> str:
         return name
 
     def __bool__(self) -> bool:

@@ -211,7 +211,7 @@ def place_program(instance: Instance, say: Callable[[str], None]) -> Program:
     """
     root = clone_root()
     stamp = program_stamp(root)
-    here = Program(Path(sys.prefix, "bin", "python"), root, stamp)
+    here = Program(Path(sys.executable), root, stamp)
     if can_read(here):
         return here
     copy = Program(instance.app_home / "venv/bin/python", instance.app_home / "src", stamp)

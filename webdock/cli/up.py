@@ -45,6 +45,7 @@ PREPARE_TIMEOUT_S = 300.0
 OTHER_UP_TIMEOUT_S = 90.0  # how long a second `up` waits for the first to get ready
 DOWN_TIMEOUT_S = 60.0
 STARTER_IMAGES = ("webdock/hello:latest", "webdock/busybox:latest")
+READY = "webdock-ready"  # what the detached supervisor says when both answer, with the link behind it
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -90,6 +91,9 @@ def already_running(instance: Instance) -> int:
                 )
             if owner.get("ready"):
                 print(f"webdock is running already ({other}): {owner.get('url')}")
+                link = setup_link(instance, Path(str(owner["python"])), web_environment(instance, os.environ))
+                if link:
+                    print(f"Set the first administrator's password here (works once, within an hour): {link}")
                 return 0
         if time.monotonic() > deadline:
             raise Failure("another `webdock up` of this instance is still starting and does not get ready")
@@ -128,13 +132,14 @@ def start_detached(instance: Instance, locks: list[int]) -> int:
     os.close(ready_write)
     for fd in locks:
         os.close(fd)
-    # The supervisor writes lines for us and closes the pipe; "ready" is the last line of a good start.
-    ready = False
+    # The supervisor writes lines for us and closes the pipe; "ready" and the link end a good start.
+    ready, link = False, ""
     try:
         with os.fdopen(ready_read, encoding="utf-8") as messages:
             for line in messages:
-                if line == "ready\n":
-                    ready = True
+                word, _, rest = line.partition(" ")
+                if word == READY:
+                    ready, link = True, rest.strip()
                 else:
                     sys.stderr.write(line)
     except KeyboardInterrupt:
@@ -144,7 +149,7 @@ def start_detached(instance: Instance, locks: list[int]) -> int:
     if not ready:
         process.wait(DOWN_TIMEOUT_S)
         return 1
-    announce(instance, read_owner(instance.home_lock) or {})
+    announce(instance.url, link)
     return 0
 
 
@@ -158,8 +163,8 @@ def supervise_detached(instance: Instance, fds: list[int]) -> int:
     os.dup2(ready_write, 2)
     os.close(ready_write)
 
-    def on_ready() -> None:
-        sys.stderr.write("ready\n")
+    def on_ready(link: str) -> None:
+        sys.stderr.write(f"{READY} {link}\n")
         sys.stderr.flush()
         os.dup2(log_fd, 2)
 
@@ -167,7 +172,7 @@ def supervise_detached(instance: Instance, fds: list[int]) -> int:
 
 
 def supervise(
-    instance: Instance, locks: list[int], *, detached: bool, on_ready: Callable[[], None] | None = None
+    instance: Instance, locks: list[int], *, detached: bool, on_ready: Callable[[str], None] | None = None
 ) -> int:
     """Prepare, start, wait until both answer, then keep them running until told to stop."""
 
@@ -205,12 +210,12 @@ def supervise(
         )
         ensure_starter_images(instance, program)
         supervisor.wait_until(lambda: engine_answers(instance) and web_answers(instance), READY_TIMEOUT_S)
-        link = setup_link(program, web_environ)
-        write_owner(instance, locks, ready=True, link=link)
+        link = setup_link(instance, program.python, web_environ)
+        write_owner(instance, locks, ready=True, python=str(program.python))
         if on_ready:
-            on_ready()
+            on_ready(link)
         else:
-            announce(instance, {"link": link})
+            announce(instance.url, link)
             sys.stderr.write("Ctrl-C stops engine and web; containers keep running.\n")
         supervisor.run()
         return 0
@@ -275,9 +280,7 @@ def prepare_web(instance: Instance, program: Program, environ: dict[str, str]) -
 
 
 def ensure_starter_images(instance: Instance, program: Program) -> None:
-    """Import the two starter images when the engine lacks them; made by the engine's own side, without
-    Django.
-    """
+    """Import the two starter images when the engine lacks them; the engine's own side makes them."""
 
     client = Client(f"unix://{instance.engine_socket}")
     known = {tag for image in client.get("/images/json") for tag in image.get("RepoTags") or ()}
@@ -299,26 +302,30 @@ def ensure_starter_images(instance: Instance, program: Program) -> None:
         raise Failure("the starter images cannot be made; is busybox-static installed?")
 
 
-def setup_link(program: Program, environ: dict[str, str]) -> str:
-    """The one-time link for the first administrator, "" when there is one already."""
+def setup_link(instance: Instance, python: Path, environ: Mapping[str, str]) -> str:
+    """A fresh one-time link for the first administrator, "" when there is an administrator already.
 
+    It is printed and never written down: whoever reads it may become administrator.
+    """
     done = subprocess.run(
-        as_web_user([str(program.python), "-I", "-m", "django", "setuplink"]),
-        env=environ,
+        as_web_user([str(python), "-I", "-m", "django", "setuplink"]),
+        env=dict(environ),
         cwd="/",
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=PREPARE_TIMEOUT_S,
     )
-    if done.returncode != 0:
-        raise SetupError(f"the link for the first administrator cannot be made:\n{done.stderr.strip()}")
-    return next((line.strip() for line in done.stdout.splitlines() if line.startswith("http")), "")
+    if done.returncode == 0:
+        return instance.url + done.stdout.strip()
+    if "administrator already" in done.stderr:
+        return ""
+    raise SetupError(f"the link for the first administrator cannot be made:\n{done.stderr.strip()}")
 
 
-def announce(instance: Instance, owner: dict[str, object]) -> None:
+def announce(url: str, link: str) -> None:
     """Print where the pages are, and the link with which the first administrator gets in."""
-    print(f"webdock is ready: {instance.url}")
-    if link := owner.get("link"):
-        print(f"Set the first administrator's password here (works once): {link}")
+    print(f"webdock is ready: {url}")
+    if link:
+        print(f"Set the first administrator's password here (works once, within an hour): {link}")
     sys.stdout.flush()
