@@ -30,7 +30,7 @@ def _area(rows: int, placeholder: str) -> forms.Textarea:
 
 
 class RunForm(forms.Form):
-    """``body()`` of a valid form is the body of POST /containers/create; ``cleaned_data["name"]`` its name."""
+    """``body()`` of a valid form is the body of POST /containers/create."""
 
     image = forms.CharField(label=_("Image"), max_length=512)
     name = forms.RegexField(

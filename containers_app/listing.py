@@ -1,4 +1,4 @@
-"""Which containers a list shows: filters, sort and page from its query string. For the page and its live rows.
+"""Which containers a list shows: filters, sort and page from its query string, for the page and live rows.
 
 Every value comes from the address bar: what is not understood is ignored, never an error.
 """

@@ -1,4 +1,4 @@
-"""Finds a shell inside a container: bash, else sh, else what busybox images hide; or says what there is instead.
+"""Finds a shell inside a container: bash, else sh, else what busybox images hide; or says what there is.
 
 Asks by running: only that tells the truth about PATH, user and file system of the container.
 """

@@ -1,8 +1,9 @@
 """TerminalConsumer: a browser's socket and one exec or attach stream, bytes both ways.
 
-Never decodes the bytes, never asks the database or a channel layer while they flow. Output goes out while less
-than a window is uncredited: the browser gives credit back when xterm has drawn it, so a flood stops at the PTY
-and Ctrl-C bites at once. The main process is never resized: a server may take SIGWINCH for something else.
+Never decodes the bytes, never asks the database or a channel layer while they flow. Output goes out while
+less than a window is uncredited: the browser gives credit back when xterm has drawn it, so a flood stops at
+the PTY and Ctrl-C bites at once. The main process is never resized: a server may take SIGWINCH for something
+else.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ from webdock.engines.models import Engine
 from webdock.engines.threads import carry_on, in_thread
 from webdock.engines.wording import explain
 
+FLOOD_GAP_S, FLOOD_PIECES = 0.002, 8  # that many pieces that close together are a flood
+GATHER_S = 0.003  # in a flood small pieces wait this long for each other; echoed keys never do
 WINDOW_BYTES = 256 << 10  # output the browser has not drawn yet
 INPUT_MAX_BYTES = 4 << 20  # input the process has not read yet
 SIZE_MAX = 1000  # columns or rows
@@ -58,6 +61,7 @@ class TerminalConsumer(SocketConsumer):
         self._input: deque[bytes] = deque()
         self._input_bytes = 0
         self._typed = asyncio.Event()
+        self._streak = 0  # pieces of output that came close together, with no key in between
         self._size: tuple[int, int] | None = None
         self._resized = asyncio.Event()
         self._ending_asked = False
@@ -110,6 +114,7 @@ class TerminalConsumer(SocketConsumer):
         self._input_bytes += len(data)
         if self._input_bytes > INPUT_MAX_BYTES:
             raise Closed(CLOSE_SLOW, _("The program does not read its input."))
+        self._streak = 0
         self._input.append(data)
         self._typed.set()
 
@@ -150,6 +155,8 @@ class TerminalConsumer(SocketConsumer):
 
     async def _send_output(self) -> None:
         """Until the stream ends or breaks."""
+        clock = asyncio.get_running_loop().time
+        sent_at = 0.0
         while True:
             while self._uncredited >= WINDOW_BYTES:
                 self._credited.clear()
@@ -162,6 +169,10 @@ class TerminalConsumer(SocketConsumer):
                 return
             self._uncredited += len(piece[1])
             await self.send_bytes(piece[1])
+            self._streak = self._streak + 1 if clock() - sent_at < FLOOD_GAP_S else 0
+            if self._streak >= FLOOD_PIECES:
+                await asyncio.sleep(GATHER_S)
+            sent_at = clock()
 
     async def _write_input(self) -> None:
         while True:
@@ -219,7 +230,7 @@ class TerminalConsumer(SocketConsumer):
     async def _exec_code(self) -> int | None:
         """The exit code of the exec, None when it is forgotten.
 
-        Raises: Closed when it still runs: then only the connection broke, and the session can be taken up again.
+        Raises: Closed when it still runs: only the connection broke, the session can be taken up again.
         """
         deadline = asyncio.get_running_loop().time() + EXIT_NOTED_S
         while True:

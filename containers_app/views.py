@@ -101,7 +101,7 @@ async def _run_page(request: HttpRequest, form: RunForm, *, status: int = 200) -
 
 
 async def _make(actor: Actor, form: RunForm) -> tuple[str, list[str], str] | None:
-    """Create and start: (id, warnings, why it did not start); None when it was not made, the form says why."""
+    """Create and start: (id, warnings, why it did not start); None when not made: the form says why."""
     engine = await sync_to_async(current_engine)()
     client = client_of(engine.alias)
     body, name = form.body(), form.cleaned_data["name"]

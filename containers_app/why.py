@@ -41,7 +41,7 @@ def exit_meaning(code: int) -> str:
 def why_not_running(container: Container) -> dict[str, Any] | None:
     """The card for a container that does not run as it should; None for one that does.
 
-    {"tone": "accent" | "warn" | "bad", "title", "text", "details": [lines], "log": [lines, filled by the view]}
+    {"tone": "accent" | "warn" | "bad", "title", "text", "details": [lines], "log": [lines, by the view]}
     """
     state = container.inspect.get("State") or {}
     health = _last_health(state)

@@ -1,4 +1,4 @@
-"""What can be asked of an image, and how: one way for buttons and the admin. Never writes an observed field."""
+"""What can be asked of an image, and how: one way for buttons and the admin. Writes nothing observed."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The web process: Daphne for pages and websockets, the sync of every engine on its event loop.
 
-Owns start and stop. Daphne has no lifespan, so its ``ready_callable`` starts the tasks; on SIGTERM the listening
-ends first, websockets are closed with 1012 (come back), pulls and the sync end, then the loop.
+Owns start and stop. Daphne has no lifespan, so its ``ready_callable`` starts the tasks; on SIGTERM the
+listening ends first, websockets are closed with 1012 (come back), pulls and the sync end, then the loop.
 """
 
 from __future__ import annotations
@@ -62,6 +62,7 @@ def run(listen: str | None = None, *, on_ready: Callable[[str], None] | None = N
     """Serve until SIGTERM or SIGINT; the exit status. ``on_ready`` is called with the URL once it listens."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "webdock.settings")
     from daphne.server import Server, twisted_loop  # first: it installs the reactor
+    from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
 
     from webdock.asgi import application
 
@@ -70,6 +71,17 @@ def run(listen: str | None = None, *, on_ready: Callable[[str], None] | None = N
 
     where = listen or settings.WEBDOCK_LISTEN
     state: dict[str, Any] = {"status": 0}
+
+    class Socket(WebSocketProtocol):  # type: ignore[misc]
+        def handle_reply(self, message: dict[str, Any]) -> None:
+            """Close with any code, 1012 as well, and with the reason; Daphne knows neither."""
+            if message.get("type") == "websocket.close" and self.state != self.STATE_CONNECTING:
+                reason = message.get("reason", "").encode()
+                self.sendCloseFrame(code=message.get("code", 1000), reasonUtf8=reason)
+            else:
+                super().handle_reply(message)
+
+    WebSocketFactory.protocol = Socket
 
     class WebServer(Server):  # type: ignore[misc]
         def listen_success(self, port: Any) -> None:

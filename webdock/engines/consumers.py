@@ -63,7 +63,7 @@ class SocketConsumer:
 
     def __init__(self, scope: Scope, send: Send) -> None:
         self.scope = scope
-        self._send = send
+        self._transmit = send
         self.kwargs: dict[str, Any] = scope.get("url_route", {}).get("kwargs", {})
         self.query = {
             key: values[-1]
@@ -96,12 +96,12 @@ class SocketConsumer:
         """A binary frame; return at once."""
 
     async def send_json(self, message: dict[str, Any]) -> None:
-        await self._send(
+        await self._transmit(
             {"type": "websocket.send", "text": json.dumps(message, ensure_ascii=False, separators=(",", ":"))}
         )
 
     async def send_bytes(self, data: bytes) -> None:
-        await self._send({"type": "websocket.send", "bytes": data})
+        await self._transmit({"type": "websocket.send", "bytes": data})
 
     # The frame around it
 
@@ -109,7 +109,7 @@ class SocketConsumer:
         first = await receive()
         if first["type"] != "websocket.connect":
             return
-        await self._send({"type": "websocket.accept"})  # accept first: a refusal then carries its code
+        await self._transmit({"type": "websocket.accept"})  # accept first: a refusal then carries its code
         code, reason = 1000, ""
         try:
             code, reason = await self._hold(receive)
@@ -125,7 +125,7 @@ class SocketConsumer:
             with translation.override(self._language()):
                 await self._admit()
                 async with asyncio.TaskGroup() as self.tasks:
-                    self.tasks.create_task(self._read(receive), name="read")
+                    self.tasks.create_task(self._hear(receive), name="read")
                     self.tasks.create_task(self._guard(), name="guard")
                     await self.run()
         except BaseExceptionGroup as errors:
@@ -155,7 +155,7 @@ class SocketConsumer:
 
     async def _close(self, code: int, reason: str) -> None:
         cut = reason.encode()[:REASON_MAX_BYTES].decode(errors="ignore")
-        await self._send({"type": "websocket.close", "code": code, "reason": cut})
+        await self._transmit({"type": "websocket.close", "code": code, "reason": cut})
 
     async def _admit(self) -> None:
         if not sockets.same_origin(self.scope):
@@ -177,7 +177,7 @@ class SocketConsumer:
             if not answer.allowed:
                 raise Closed(CLOSE_FORBIDDEN)
 
-    async def _read(self, receive: Receive) -> None:
+    async def _hear(self, receive: Receive) -> None:
         while True:
             message = await receive()
             if message["type"] == "websocket.disconnect":

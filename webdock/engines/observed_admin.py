@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse
 
 
 class ObservedAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    """Nothing can be added, changed or deleted as a row: what happens to the object goes through its engine."""
+    """Nothing is added, changed or deleted as a row: what happens to the object goes through its engine."""
 
     change_form_template = "admin/observed_change_form.html"
     exclude = ("inspect",)

@@ -1,4 +1,4 @@
-"""Answers of views: a page rendered off the event loop, JSON for scripts, a redirect with a message for forms."""
+"""Answers of views: a page rendered off the event loop, JSON for scripts, a redirect for forms."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from webdock.people.rights import wants_json
 async def page(
     request: HttpRequest, template: str, context: dict[str, Any] | None = None, *, status: int = 200
 ) -> HttpResponse:
-    """Render a template in the request's thread: templates ask the database, terminals must not wait for it."""
+    """Render a template in the request's thread: terminals must not wait for templates."""
     return await sync_to_async(render)(request, template, context, status=status)
 
 

@@ -1,7 +1,7 @@
 """Live rows: a page tells which rows it shows, and hears what is newer. Knows no kind of row.
 
-A hint (or the tick, when hints got lost) makes the consumer look at the page's ids and send rows whose revision
-is newer than its cursor, rendered from the template the page itself uses.
+A hint (or the tick, when hints got lost) makes the consumer look at the page's ids and send rows whose
+revision is newer than its cursor, rendered from the template the page itself uses.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class RowsConsumer(HintedConsumer):
     def read(
         self, query: QueryDict, cursor: int, shown: list[str] | None, rights: frozenset[str]
     ) -> Snapshot:
-        """What the page with this query shows, rendered where newer than the cursor or not shown; in a thread."""
+        """What the page shows, rendered where newer than the cursor or not shown yet; in a thread."""
 
     async def receive_text(self, message: dict[str, Any]) -> None:
         if message.get("type") != "follow":
@@ -96,7 +96,7 @@ class RowsConsumer(HintedConsumer):
             await asyncio.sleep(GAP_S)
 
     async def _tell_rows(self, query: QueryDict) -> None:
-        snapshot = await in_thread(self._read)(query, self._cursor, self._shown)
+        snapshot = await in_thread(self._snapshot)(query, self._cursor, self._shown)
         if query is not self._following:
             return  # the page moved on meanwhile; its next look is on the way
         first = self._shown is None
@@ -118,7 +118,7 @@ class RowsConsumer(HintedConsumer):
                 message["header"] = snapshot.header
             await self.send_json(message)
 
-    def _read(self, query: QueryDict, cursor: int, shown: list[str] | None) -> Snapshot:
+    def _snapshot(self, query: QueryDict, cursor: int, shown: list[str] | None) -> Snapshot:
         return self.read(query, cursor, shown, rights_of(self.user))
 
     async def _tell_engine(self) -> None:

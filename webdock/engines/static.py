@@ -1,6 +1,6 @@
 """Static files with hashed names, JavaScript imports rewritten to them as well.
 
-Before ``collectstatic`` ran there is no manifest; then names stay plain, so a fresh checkout and the tests work.
+Before ``collectstatic`` ran there is no manifest; then names stay plain: a fresh checkout and the tests work.
 """
 
 from whitenoise.storage import CompressedManifestStaticFilesStorage
