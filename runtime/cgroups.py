@@ -1,4 +1,4 @@
-"""The machine's control groups: which version, where mounted, a group's directories; and other host facts.
+"""The machine's control groups: which version, where mounted, a group's directories.
 
 Reads and removes groups; limits are set by the OCI runtime. `/sys/fs/cgroup` may be cgroup v2, v1, or hybrid
 (v1 with an additional, mostly empty v2 tree, which counts as v1).
@@ -9,12 +9,12 @@ Spec: cgroups(7); kernel Documentation/admin-guide/cgroup-v1 and cgroup-v2.rst.
 from __future__ import annotations
 
 import os
-import platform
 import time
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
+LIST_MAX = 1 << 16  # of a CPU or node number
 REMOVE_TRIES = 50  # a group is busy until its last process is reaped
 REMOVE_PAUSE_S = 0.01
 
@@ -155,53 +155,15 @@ def _populated(directory: str) -> bool:
         return False
 
 
-@dataclass(frozen=True)
-class HostFacts:
-    """What a container's config depends on about the machine."""
-
-    cgroup_version: int  # 1 (also hybrid) or 2
-    controllers: frozenset[str]  # as "memory", "cpu", "pids"
-    swap_limit: bool = True  # memory and swap can be limited together
-    cpus: int = 1
-    memory_bytes: int = 0
-    kernel: tuple[int, int] = (6, 1)
-    arch: str = "x86_64"  # as `uname -m`
-    apparmor: bool = False
-    seccomp: bool = True
-
-
-@cache
-def host_facts() -> HostFacts:
-    """This machine's, read once."""
-    found = detect()
-    major, minor = platform.release().split(".")[:2]
-    return HostFacts(
-        cgroup_version=found.version,
-        controllers=found.controllers,
-        swap_limit=_swap_limit(found),
-        cpus=os.cpu_count() or 1,
-        memory_bytes=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
-        kernel=(int(major), int("".join(c for c in minor if c.isdigit()) or 0)),
-        arch=platform.machine(),
-        apparmor=_starts_with("/sys/module/apparmor/parameters/enabled", "Y"),
-        seccomp=os.path.exists("/proc/sys/kernel/seccomp"),
-    )
-
-
-def _swap_limit(found: Cgroups) -> bool:
-    mount = found.mounts.get("memory")
-    if mount is None:
-        return False
-    if found.version == 1:
-        return (mount / "memory.memsw.limit_in_bytes").exists()
-    # The root group has no limits; a process's own group shows whether swap is accounted.
-    return (mount / own(os.getpid(), found).lstrip("/") / "memory.swap.max").exists() or os.path.exists(
-        "/proc/swaps"
-    )
-
-
-def _starts_with(path: str, text: str) -> bool:
-    try:
-        return Path(path).read_text().startswith(text)
-    except OSError:
-        return False
+def parse_list(text: str) -> frozenset[int]:
+    """ "0-2,5" -> {0, 1, 2, 5}. Raises: ValueError. Spec: cpuset(7), List format."""
+    found: set[int] = set()
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        first, dash, last = part.partition("-")
+        if not (first.isascii() and first.isdigit() and (not dash or (last.isascii() and last.isdigit()))):
+            raise ValueError(f"{part!r} is not a number or range")
+        low, high = int(first), int(last or first)
+        if high < low or high > LIST_MAX:
+            raise ValueError(f"{part!r} is not a range")
+        found.update(range(low, high + 1))
+    return frozenset(found)

@@ -37,9 +37,13 @@ class IdMap:
         """The container's id of a host id; what has none is nobody (65534), as the kernel shows it."""
         return host_id - self.base if self.base <= host_id < self.base + self.size else NOBODY
 
-    def seen(self, path: Path) -> Path:
+    def holds(self, path: Path | str) -> bool:
+        """Whether a path is in the state directory, so that `seen` knows it."""
+        return Path(path).is_relative_to(self.home)
+
+    def seen(self, path: Path | str) -> Path:
         """Where a path in the state directory is to be handed to a mapped container from."""
-        return self.view / path.relative_to(self.home)
+        return self.view / Path(path).relative_to(self.home)
 
     def oci(self) -> list[dict[str, int]]:
         """The `uidMappings` and `gidMappings` of an OCI config.json."""

@@ -1,302 +1,181 @@
-"""Binds, Mounts, Volumes, Tmpfs and VolumesFrom of a create request as one list of mount points; pure.
+"""The mounts of a container: Docker's defaults, what the caller resolved, and tmpfs; pure.
 
-Owns Docker's spellings and which of two mounts at one place wins. Creates no volume and looks at no path.
-
-Spec: Docker API 1.47, HostConfig.Binds, Mount, MountPoint.
+Spec: OCI runtime 1.1 config.md, Mounts; Docker API 1.47 HostConfig.Tmpfs, Mount, ReadonlyRootfs, IpcMode.
 """
 
 from __future__ import annotations
 
 import posixpath
-import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
-from runtime.api.errors import InvalidArgument, NotSupported
-from runtime.containers.record import MountPoint
+from runtime.api.errors import InvalidArgument
+from runtime.idmap import IdMap
 
-Body = dict[str, Any]
+PROPAGATIONS = frozenset({"private", "rprivate", "shared", "rshared", "slave", "rslave"})
+INIT_PATH = "/sbin/docker-init"
 
-PROPAGATIONS = ("private", "rprivate", "shared", "rshared", "slave", "rslave")
-PATH_BYTES = 4096
-
-_VOLUME = re.compile(r"^[a-zA-Z0-9][a-zA-Z0-9_.-]*$")
-_TMPFS_FLAGS = frozenset(
-    (
-        *("ro", "rw", "exec", "noexec", "suid", "nosuid", "dev", "nodev", "sync", "async", "dirsync"),
-        *(
-            "atime",
-            "noatime",
-            "diratime",
-            "nodiratime",
-            "relatime",
-            "norelatime",
-            "strictatime",
-            "nostrictatime",
-        ),
-        *("mand", "nomand", "bind", "rbind", "unbindable", "runbindable", "private", "rprivate", "shared"),
-        *("rshared", "slave", "rslave", "remount"),
-    )
-)
-_TMPFS_VALUES = frozenset(("mode", "uid", "gid", "size", "nr_inodes", "nr_blocks", "mpol"))
+_TMPFS_DEFAULTS = ("noexec", "nosuid", "nodev")
+_OPPOSITES = {
+    **{name: f"no{name}" for name in ("exec", "suid", "dev", "atime", "diratime")},
+    "rw": "ro",
+    "sync": "async",
+}
+_TMPFS_FLAGS = frozenset((*_OPPOSITES, *_OPPOSITES.values(), "relatime", "strictatime", "noswap"))
+_TMPFS_VALUES = frozenset({"size", "mode", "uid", "gid", "nr_inodes", "nr_blocks", "huge", "mpol"})
 
 
 @dataclass(frozen=True)
-class Wish:
-    """A mount point as asked; the caller finds the volume or checks the source."""
+class Mount:
+    """A mount the caller resolved: a bind of a host path, also of a volume or of our hosts file; or a tmpfs."""
 
-    point: MountPoint
-    copy: bool = True  # fill an empty volume with what the image has there
-    create_source: bool = False  # make a missing host directory, as `-v` does
-    labels: Mapping[str, str] = field(default_factory=dict)  # of a new volume
-    driver: str = ""  # of a new volume
-    driver_options: Mapping[str, str] = field(default_factory=dict)
-
-
-def plan(config: Body, host: Body, inherited: Iterable[MountPoint]) -> list[Wish]:
-    """Every mount point of a new container, in order of destination.
-
-    inherited: what VolumesFrom brings. Raises: InvalidArgument in Docker's words, NotSupported.
-    """
-    tmpfs = {_clean(path): options for path, options in (host.get("Tmpfs") or {}).items()}
-    wishes = {point.destination: Wish(replace(point, anonymous=False), copy=False) for point in inherited}
-    given: set[str] = set()
-    for text in host["Binds"] or ():
-        wish = parse_bind(text, host["VolumeDriver"])
-        _take(wish, wishes, given, tmpfs)
-    for body in host.get("Mounts") or ():
-        wish = parse_mount(body)
-        _take(wish, wishes, given, tmpfs)
-    for path in config["Volumes"] or ():
-        destination = _absolute(path, path)
-        if destination not in wishes and destination not in tmpfs:
-            wishes[destination] = Wish(MountPoint("volume", destination, driver="local", anonymous=True))
-    return [wishes[destination] for destination in sorted(wishes)]
+    destination: str  # absolute path in the container
+    type: str = "bind"  # "bind" | "tmpfs"
+    source: str = ""  # host path for bind
+    read_only: bool = False
+    propagation: str = "rprivate"  # one of PROPAGATIONS
+    recursive: bool = True  # bind what is mounted below, too (BindOptions.NonRecursive is the opposite)
+    options: tuple[str, ...] = ()  # further mount(8) options, as "size=64m", "mode=1777", "noexec"
+    idmap: bool = False  # mapped containers: host ids appear as container ids (see `userns.mappable`)
 
 
-def tmpfs_mounts(host: Body) -> list[MountPoint]:
-    """HostConfig.Tmpfs, which inspect does not count among the mount points. Raises: InvalidArgument."""
-    return [
-        MountPoint(
-            "tmpfs", _absolute(path, path), options=_tmpfs_options(path, text.split(",") if text else [])
-        )
-        for path, text in (host.get("Tmpfs") or {}).items()
+def container_mounts(
+    host_config: dict[str, Any],
+    *,
+    resolved: Iterable[Mount],
+    privileged: bool,
+    mapping: IdMap | None,
+    cgroup_namespace: bool,
+) -> list[dict[str, Any]]:
+    """All OCI mounts in the order to be made, parents first. Raises: InvalidArgument."""
+    own: dict[str, dict[str, Any]] = {}
+    for mount in (*_tmpfs_mounts(host_config), *resolved):
+        destination = _destination(mount.destination)
+        own[destination] = _oci(mount, destination, mapping)
+    mounts = [
+        mount
+        for mount in _defaults(host_config, privileged)
+        if mount["destination"] not in own
+        and not (mount["destination"].startswith("/dev/") and "/dev" in own)
+        and not (mount["destination"].startswith("/sys/") and "/sys" in own)
     ]
+    if host_config.get("ReadonlyRootfs"):
+        mounts = [_read_only(mount) for mount in mounts]
+    # A mount hides what is mounted below it, so shallow ones come first; equal depths keep their order.
+    return mounts + sorted(own.values(), key=lambda mount: mount["destination"].count("/"))
 
 
-def parse_bind(text: str, volume_driver: str = "") -> Wish:
-    """ "/host:/container:ro", "volume:/container", "/container". Raises: InvalidArgument."""
-    if "\0" in text or len(text) > 3 * PATH_BYTES:
-        raise InvalidArgument(f"invalid volume specification: '{text[:80]!r}'")
-    parts = text.split(":")
-    if not 1 <= len(parts) <= 3 or not all(parts):
-        raise InvalidArgument(f"invalid volume specification: '{text[:200]}'")
-    mode = parts[2] if len(parts) == 3 else ""
-    words = mode.split(",") if mode else []
-    source, destination = ("", parts[0]) if len(parts) == 1 else (parts[0], parts[1])
-    destination = _absolute(destination, text)
-    _check_mode(mode, words, bind=source.startswith("/"))
-    read_only = "ro" in words
-    propagation = next((word for word in words if word in PROPAGATIONS), "")
-    if source.startswith("/"):
-        point = MountPoint(
-            "bind",
-            destination,
-            source=posixpath.normpath(source),
-            mode=mode,
-            rw=not read_only,
-            propagation=propagation or "rprivate",
-        )
-        return Wish(point, create_source=True)
-    if source and not _VOLUME.match(source):
-        raise InvalidArgument(
-            f"invalid volume specification: '{text[:200]}': "
-            f'"{source[:80]}" includes invalid characters for a local volume name, '
-            'only "[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. '
-            "If you intended to pass a host directory, use absolute path"
-        )
-    point = MountPoint(
-        "volume",
-        destination,
-        name=source,
-        driver=volume_driver or "local",
-        mode=mode or ("z" if source else ""),
-        rw=not read_only,
-        anonymous=not source,
-    )
-    return Wish(point, copy="nocopy" not in words)
+def _defaults(host_config: dict[str, Any], privileged: bool) -> list[dict[str, Any]]:
+    ipc = host_config.get("IpcMode") or "private"
+    view = "rw" if privileged else "ro"
 
+    def mount(destination: str, kind: str, source: str, *options: str) -> dict[str, Any]:
+        return {"destination": destination, "type": kind, "source": source, "options": list(options)}
 
-def parse_mount(body: Body) -> Wish:
-    """One of HostConfig.Mounts. Raises: InvalidArgument in Docker's words, NotSupported."""
-    kind = body.get("Type") or "volume"
-    target, source = body.get("Target") or "", body.get("Source") or ""
-    if kind not in ("bind", "volume", "tmpfs"):
-        if kind in ("npipe", "cluster", "image"):
-            raise NotSupported(f"mount type {kind} is not supported here")
-        raise InvalidArgument(f'invalid mount config for type "{kind[:40]}": mount type unknown')
-
-    def wrong(why: str) -> InvalidArgument:
-        return InvalidArgument(f'invalid mount config for type "{kind}": {why}')
-
-    if not target:
-        raise wrong("field Target must not be empty")
-    if not target.startswith("/"):
-        raise wrong(f"invalid mount path: '{target[:200]}' mount path must be absolute")
-    if _clean(target) == "/":
-        raise wrong("invalid specification: destination can't be '/'")
-    for other, field_name in (
-        ("bind", "BindOptions"),
-        ("volume", "VolumeOptions"),
-        ("tmpfs", "TmpfsOptions"),
-    ):
-        if other != kind and body.get(field_name):
-            raise wrong(f"field {field_name} must not be specified")
-    if "\0" in target + source or len(target) + len(source) > 2 * PATH_BYTES:
-        raise wrong("a path has a NUL byte or is too long")
-    read_only = bool(body.get("ReadOnly"))
-    if kind == "bind":
-        return _bind_mount(body, target, source, read_only, wrong)
-    if kind == "volume":
-        return _volume_mount(body, target, source, read_only, wrong)
-    if source:
-        raise wrong("field Source must not be specified")
-    point = MountPoint("tmpfs", _clean(target), rw=not read_only, from_mounts=True)
-    options = body.get("TmpfsOptions") or {}
-    words = []
-    if options.get("SizeBytes"):
-        if options["SizeBytes"] < 0:
-            raise wrong(f"invalid tmpfs size: {options['SizeBytes']}")
-        words.append(f"size={options['SizeBytes']}")
-    if options.get("Mode"):
-        words.append(f"mode={options['Mode']:o}")
-    words += ["=".join(pair[:2]) for pair in options.get("Options") or () if pair]
-    point.options = _tmpfs_options(target, words)
-    return Wish(point)
-
-
-def _bind_mount(body: Body, target: str, source: str, read_only: bool, wrong: Any) -> Wish:
-    options = body.get("BindOptions") or {}
-    if not source:
-        raise wrong("field Source must not be empty")
-    if not source.startswith("/"):
-        raise wrong(f"invalid mount path: '{source[:200]}' mount path must be absolute")
-    propagation = options.get("Propagation") or "rprivate"
-    if propagation not in PROPAGATIONS:
-        raise wrong(f"invalid propagation mode: {propagation[:40]}")
-    point = MountPoint(
-        "bind",
-        _clean(target),
-        source=posixpath.normpath(source),
-        rw=not read_only,
-        propagation=propagation,
-        recursive=not options.get("NonRecursive"),
-        from_mounts=True,
-    )
-    return Wish(point, create_source=bool(options.get("CreateMountpoint")))
-
-
-def _volume_mount(body: Body, target: str, source: str, read_only: bool, wrong: Any) -> Wish:
-    options = body.get("VolumeOptions") or {}
-    driver = options.get("DriverConfig") or {}
-    if source and not _VOLUME.match(source):
-        raise wrong(
-            f'"{source[:80]}" includes invalid characters for a local volume name, only '
-            '"[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed'
-        )
-    subpath = options.get("Subpath") or ""
-    if subpath and (subpath.startswith("/") or ".." in subpath.split("/")):
-        raise wrong("subpath must be a relative path within the volume")
-    point = MountPoint(
-        "volume",
-        _clean(target),
-        name=source,
-        driver=driver.get("Name") or "local",
-        mode="z",
-        rw=not read_only,
-        subpath=subpath,
-        anonymous=not source,
-        from_mounts=True,
-    )
-    return Wish(
-        point,
-        copy=not options.get("NoCopy") and not subpath,
-        labels=options.get("Labels") or {},
-        driver=driver.get("Name") or "",
-        driver_options=driver.get("Options") or {},
-    )
-
-
-def parse_volumes_from(text: str) -> tuple[str, str]:
-    """(container, mode) of "name:ro". Raises: InvalidArgument."""
-    name, _, mode = text.partition(":")
-    words = mode.split(",") if mode else []
-    if not name:
-        raise InvalidArgument("malformed volumes-from specification: ''")
-    _check_mode(mode, words, bind=True)
-    if any(word in PROPAGATIONS or word == "nocopy" for word in words):
-        raise InvalidArgument(f"invalid mode: {mode[:40]}")
-    return name, mode
-
-
-def inherit(points: Iterable[MountPoint], mode: str) -> list[MountPoint]:
-    """Mount points of another container as VolumesFrom takes them over."""
-    words = mode.split(",") if mode else []
-    return [
-        replace(
-            point,
-            rw=point.rw and "ro" not in words,
-            mode=mode or point.mode,
-            options=list(point.options),
-            from_mounts=False,
-        )
-        for point in points
-        if point.type != "tmpfs"
+    quiet = ("nosuid", "noexec", "nodev")
+    mounts = [
+        mount("/proc", "proc", "proc", *quiet),
+        mount("/dev", "tmpfs", "tmpfs", "nosuid", "strictatime", "mode=755", "size=65536k"),
+        mount(
+            *("/dev/pts", "devpts", "devpts", "nosuid", "noexec", "newinstance"),
+            *("ptmxmode=0666", "mode=0620", "gid=5"),
+        ),
+        mount("/sys", "sysfs", "sysfs", *quiet, view),
+        mount("/sys/fs/cgroup", "cgroup", "cgroup", view, *quiet),
     ]
+    if ipc == "host":
+        mounts.append(mount("/dev/mqueue", "bind", "/dev/mqueue", "rbind", *quiet))
+        mounts.append(mount("/dev/shm", "bind", "/dev/shm", "rbind", *quiet))
+        return mounts
+    mounts.append(mount("/dev/mqueue", "mqueue", "mqueue", *quiet))
+    if ipc in ("private", ""):  # shareable and container: get one from the caller that others can bind, too
+        size = host_config.get("ShmSize") or 64 << 20
+        mounts.append(mount("/dev/shm", "tmpfs", "shm", *quiet, "mode=1777", f"size={size}"))
+    return mounts
 
 
-def _take(wish: Wish, wishes: dict[str, Wish], given: set[str], tmpfs: Mapping[str, str]) -> None:
-    destination = wish.point.destination
-    if destination in given or destination in tmpfs:
-        raise InvalidArgument(f"Duplicate mount point: {destination}")
-    given.add(destination)
-    wishes[destination] = wish
+def _oci(mount: Mount, destination: str, mapping: IdMap | None) -> dict[str, Any]:
+    view = "ro" if mount.read_only else "rw"
+    if mount.type == "tmpfs":
+        return {
+            "destination": destination,
+            "type": "tmpfs",
+            "source": "tmpfs",
+            "options": [*mount.options, *(("ro",) if mount.read_only else ())],
+        }
+    if mount.type != "bind" or not mount.source.startswith("/"):
+        raise InvalidArgument(f"invalid mount for {destination}: bind source {mount.source!r} is not absolute")
+    if mount.propagation not in PROPAGATIONS:
+        raise InvalidArgument(f"invalid propagation mode for {destination}: {mount.propagation!r}")
+    source, options = mount.source, ["rbind" if mount.recursive else "bind", view, mount.propagation]
+    if mapping is not None and mount.idmap:
+        options.append("idmap")
+    elif mapping is not None and mapping.holds(source):
+        source = str(mapping.seen(source))
+    return {
+        "destination": destination,
+        "type": "bind",
+        "source": source,
+        "options": [*options, *mount.options],
+    }
 
 
-def _absolute(path: str, text: str) -> str:
-    """A clean destination. Raises: InvalidArgument."""
-    if not path.startswith("/"):
-        raise InvalidArgument(
-            f"invalid volume specification: '{text[:200]}': "
-            f"invalid mount path: '{path[:200]}' mount path must be absolute"
-        )
-    if "\0" in path or len(path.encode()) > PATH_BYTES:
-        raise InvalidArgument("invalid volume specification: the path has a NUL byte or is too long")
-    if (clean := _clean(path)) == "/":
-        raise InvalidArgument(
-            f"invalid volume specification: '{text[:200]}': invalid specification: destination can't be '/'"
-        )
-    return clean
+def _read_only(mount: dict[str, Any]) -> dict[str, Any]:
+    """With a read-only root, the defaults a program must write to stay writable."""
+    if mount["destination"] in ("/proc", "/dev", "/dev/pts", "/dev/shm", "/dev/mqueue"):
+        return mount
+    options = [option for option in mount["options"] if option not in ("rw", "ro")]
+    return {**mount, "options": [*options, "ro"]}
 
 
-def _clean(path: str) -> str:
-    return posixpath.normpath("/" + path.lstrip("/"))
-
-
-def _check_mode(mode: str, words: list[str], *, bind: bool) -> None:
-    allowed = {"ro", "rw", "z", "Z", "nocopy", *PROPAGATIONS}
-    groups = (("ro", "rw"), ("z", "Z"), PROPAGATIONS, ("nocopy",))
-    crowded = any(sum(word in group for word in words) > 1 for group in groups)
-    misplaced = not bind and any(word in PROPAGATIONS for word in words)
-    if not set(words) <= allowed or crowded or misplaced or (bind and "nocopy" in words):
-        raise InvalidArgument(f"invalid mode: {mode[:80]}")
-
-
-def _tmpfs_options(path: str, words: list[str]) -> list[str]:
-    for word in words:
-        name, equals, value = word.partition("=")
-        if (equals and name in _TMPFS_VALUES and value) or (not equals and name in _TMPFS_FLAGS):
+def _tmpfs_mounts(host_config: dict[str, Any]) -> list[Mount]:
+    found = []
+    for destination, text in (host_config.get("Tmpfs") or {}).items():
+        found.append(Mount(destination, "tmpfs", options=_tmpfs_options(str(text), destination)))
+    for entry in host_config.get("Mounts") or ():
+        if entry.get("Type") != "tmpfs":
             continue
-        raise InvalidArgument(f'invalid tmpfs option "{word[:80]}" for {path[:200]}')
-    return words
+        given = entry.get("TmpfsOptions") or {}
+        options = [":".join(pair) if len(pair) > 1 else pair[0] for pair in given.get("Options") or ()]
+        if given.get("SizeBytes"):
+            options.append(f"size={int(given['SizeBytes'])}")
+        if given.get("Mode"):
+            options.append(f"mode={int(given['Mode']):o}")
+        text = ",".join(option.replace(":", "=", 1) for option in options)
+        found.append(
+            Mount(
+                str(entry.get("Target") or ""),
+                "tmpfs",
+                options=_tmpfs_options(text, str(entry.get("Target"))),
+                read_only=bool(entry.get("ReadOnly")),
+            )
+        )
+    return found
+
+
+def _tmpfs_options(text: str, destination: str) -> tuple[str, ...]:
+    """Docker's defaults, then what was asked for; opposites cancel. Raises: InvalidArgument."""
+    options = dict.fromkeys(_TMPFS_DEFAULTS)
+    for option in filter(None, text.split(",")):
+        name, equals, _ = option.partition("=")
+        if not (option in _TMPFS_FLAGS or (equals and name in _TMPFS_VALUES)):
+            raise InvalidArgument(f'invalid tmpfs option "{option}" for {destination}')
+        for word, opposite in _OPPOSITES.items():
+            if option in (word, opposite):
+                options.pop(word, None)
+                options.pop(opposite, None)
+        if equals:
+            options = {o: None for o in options if not o.startswith(f"{name}=")}
+        options[option] = None
+    return tuple(options)
+
+
+def _destination(path: str) -> str:
+    if not path.startswith("/") or "\0" in path:
+        raise InvalidArgument(f"invalid mount path: '{path}' mount path must be absolute")
+    clean = posixpath.normpath(path)
+    clean = "/" + clean.lstrip("/")
+    if clean == "/":
+        raise InvalidArgument("invalid mount: destination can't be '/'")
+    return clean
