@@ -189,9 +189,7 @@ def cgroup_check(cgroups: Cgroups, *, crun: bool, runc: bool) -> Check:
 
 
 def overlay_check(registered: bool, trial: str | None) -> Check:
-    """``trial`` is what the kernel said when an overlay was mounted where the images will lie; None when
-    not tried.
-    """
+    """``trial`` is what the kernel said to an overlay mounted where images will lie; None when not tried."""
     if trial:
         return Check(
             "overlayfs",
@@ -278,9 +276,7 @@ def space_check(free_bytes: int, where: str) -> Check:
 
 
 def listen_check(where: str, error: OSError | None, holder: str, unprivileged_from: int, port: int) -> Check:
-    """``error`` is what bind said; ``holder`` names the process that has the port, as far as it can be
-    seen.
-    """
+    """``error`` is what bind said; ``holder`` the process that has the port, as far as it can be seen."""
     if port < unprivileged_from:
         return Check(
             "address",

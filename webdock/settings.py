@@ -1,4 +1,4 @@
-"""Django's settings, parsed from WEBDOCK_* variables (docs/operations.md lists them). No logic beyond parsing."""
+"""Django's settings, parsed from WEBDOCK_* variables (docs/operations.md lists them); nothing but parsing."""
 
 from __future__ import annotations
 

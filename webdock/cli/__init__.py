@@ -1,3 +1,1 @@
-"""The ``webdock`` command: server verbs that start things, client verbs that speak HTTP to an engine's
-socket.
-"""
+"""The ``webdock`` command: verbs that start things, and verbs that speak HTTP to an engine's socket."""

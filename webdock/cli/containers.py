@@ -1,6 +1,4 @@
-"""Verbs over existing containers: list, stop, restart, kill, pause, remove, rename, update, wait, port,
-top.
-"""
+"""Verbs over existing containers: list, stop, restart, kill, pause, rm, rename, update, wait, port, top."""
 
 from __future__ import annotations
 
@@ -138,9 +136,7 @@ def size_text(container: dict[str, Any]) -> str:
 
 
 def ports_text(ports: Sequence[dict[str, Any]]) -> str:
-    """``0.0.0.0:8080->80/tcp, 443/tcp``; neighbouring ports are drawn together as in
-    ``8080-8082->80-82/tcp``.
-    """
+    """``0.0.0.0:8080->80/tcp, 443/tcp``; neighbours are drawn together: ``8080-8082->80-82/tcp``."""
     singles = sorted(
         {
             (port.get("IP", ""), port.get("Type", "tcp"), port["PrivatePort"], port.get("PublicPort", 0))

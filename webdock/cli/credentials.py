@@ -31,9 +31,7 @@ def docker_file(environ: Mapping[str, str]) -> Path:
 
 
 def registry_of(reference: str) -> str:
-    """The registry a reference names: ``localhost:5000/a/b:1`` -> ``localhost:5000``; DOCKER_HUB without
-    one.
-    """
+    """The registry a reference names: ``localhost:5000/a/b:1`` -> ``localhost:5000``, else DOCKER_HUB."""
     first, slash, _ = reference.partition("/")
     if slash and ("." in first or ":" in first or first == "localhost"):
         return DOCKER_HUB if first in ("docker.io", "index.docker.io") else first

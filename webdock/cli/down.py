@@ -116,9 +116,7 @@ def purge(instance: Instance) -> None:
 
 
 def purge_engine(client: Client) -> None:
-    """Remove what leaves traces outside the home: containers, networks; and volumes, whose data may be
-    anywhere.
-    """
+    """Remove containers, networks and volumes, which leave traces outside the home."""
     for container in client.get("/containers/json", {"all": True}):
         client.delete(f"/containers/{container['Id']}", {"force": True, "v": True})
     for network in client.get("/networks"):

@@ -9,12 +9,13 @@ Spec: Docker API 1.47; the upgraded stream of attach and exec start (``Upgrade: 
 
 from __future__ import annotations
 
+import codecs
 import http.client
 import json
 import os
 import socket
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Self
 from urllib.parse import quote, urlencode, urlsplit
 
 from webdock.cli.errors import Failure
@@ -68,6 +69,32 @@ class TcpConnection(http.client.HTTPConnection):
         self.sock.settimeout(None)
 
 
+class Answer:
+    """A response whose body is read by the caller, with its connection; closing it closes both."""
+
+    def __init__(self, connection: http.client.HTTPConnection, response: http.client.HTTPResponse) -> None:
+        self._connection, self._response = connection, response
+        self.status, self.reason, self.headers = response.status, response.reason, response.headers
+
+    def read(self, count: int | None = None) -> bytes:
+        """``count`` bytes, fewer only at the end; everything without a count."""
+        return self._response.read(count)
+
+    def read1(self, count: int) -> bytes:
+        """What is there, b"" at the end."""
+        return self._response.read1(count)
+
+    def close(self) -> None:
+        self._response.close()
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
 class Duplex:
     """An upgraded connection: bytes both ways, each direction closed by itself."""
 
@@ -106,6 +133,7 @@ class Duplex:
             self._socket.shutdown(socket.SHUT_RDWR)  # wakes a reader in another thread
         except OSError:
             pass
+        self._response.close()
         self._connection.close()
 
 
@@ -161,9 +189,10 @@ class Client:
         """The messages of a JSON stream as they arrive."""
         with self.open(method, path, query, body, headers) as response:
             decoder = json.JSONDecoder()
+            characters = codecs.getincrementaldecoder("utf-8")(errors="replace")
             pending = ""
             while chunk := response.read1(CHUNK_BYTES):
-                pending += chunk.decode(errors="replace")
+                pending += characters.decode(chunk)
                 while pending := pending.lstrip():
                     try:
                         message, end = decoder.raw_decode(pending)
@@ -183,7 +212,7 @@ class Client:
         query: Query | None = None,
         body: object = None,
         headers: Mapping[str, str] | None = None,
-    ) -> http.client.HTTPResponse:
+    ) -> Answer:
         """Send a request and return the answer with its body unread.
 
         ``body`` is a JSON value, or bytes or an iterator of bytes that goes out as it is.
@@ -192,17 +221,18 @@ class Client:
             Refused: for any status from 400 on, and 304.
             Unreachable: when nobody answers.
         """
-        _, response = self._exchange(method, path, query, body, headers)
-        if response.status >= 400 or response.status == 304:
-            self._refuse(response)
-        return response
+        connection, response = self._exchange(method, path, query, body, headers)
+        answer = Answer(connection, response)
+        if answer.status >= 400 or answer.status == 304:
+            self._refuse(answer)
+        return answer
 
     def hijack(self, path: str, query: Query | None = None, body: object = None) -> Duplex:
         """POST and take the connection over as a byte stream."""
         headers = {"Connection": "Upgrade", "Upgrade": "tcp"}
         connection, response = self._exchange("POST", path, query, body, headers)
         if response.status not in (101, 200):
-            self._refuse(response)
+            self._refuse(Answer(connection, response))
         return Duplex(connection, response)
 
     # -- below ---------------------------------------------------------------------------------------------
@@ -248,14 +278,18 @@ class Client:
             try:
                 return connection, connection.getresponse()
             except (OSError, http.client.HTTPException):
+                connection.close()
                 raise Unreachable(f"the engine at {self.host} closed the connection") from None
         except (http.client.HTTPException, ConnectionResetError) as error:
+            connection.close()
             raise Unreachable(f"the engine at {self.host} went away while it was asked: {error}") from None
         except OSError as error:
+            connection.close()
             raise Unreachable(self._explain(error)) from None
 
-    def _refuse(self, response: http.client.HTTPResponse) -> NoReturn:
-        content = response.read()
+    def _refuse(self, response: Answer) -> NoReturn:
+        with response:
+            content = response.read()
         try:
             message = json.loads(content)["message"]
         except (ValueError, KeyError, TypeError):

@@ -122,9 +122,7 @@ class Instance:
         return values
 
     def owner(self) -> dict[str, object] | None:
-        """What the supervisor that holds this home wrote about itself, or None when nothing readable is
-        there.
-        """
+        """What the supervisor that holds this home wrote about itself; None when nothing is there."""
         try:
             content = json.loads(self.home_lock.read_text())
         except (OSError, ValueError):

@@ -10,11 +10,10 @@ import argparse
 import os
 import sys
 from contextlib import ExitStack
-from http.client import HTTPResponse
 from typing import Any
 
 from webdock.cli.errors import Failure
-from webdock.cli.http import Client, Refused, find_host, segment
+from webdock.cli.http import Answer, Client, Refused, find_host, segment
 from webdock.cli.options import attached_streams, container_body, container_options, environment
 from webdock.cli.terminal import (
     DEFAULT_DETACH_KEYS,
@@ -205,7 +204,7 @@ def hold(
         return session.run()
 
 
-def exit_code_of(waiting: HTTPResponse) -> int:
+def exit_code_of(waiting: Answer) -> int:
     """The exit code out of the answer to a wait."""
     import json
 
@@ -300,7 +299,7 @@ def attach(options: argparse.Namespace) -> int:
     return attach_to(client, about["Id"], options, waiting)
 
 
-def attach_to(client: Client, container: str, options: argparse.Namespace, waiting: HTTPResponse) -> int:
+def attach_to(client: Client, container: str, options: argparse.Namespace, waiting: Answer) -> int:
     query = {
         "stream": True,
         "stdin": options.interactive,

@@ -101,9 +101,7 @@ def web_answers(instance: Instance) -> bool:
 
 
 def stop_strays(instance: Instance) -> None:
-    """End an engine or web process of this instance that outlived its supervisor; we hold the lock, so it
-    is stray.
-    """
+    """End an engine or web process that outlived its supervisor; whoever calls holds the locks."""
     mark = f"WEBDOCK_HOME={instance.home}".encode()
     for _ in range(100):
         strays = []

@@ -135,9 +135,7 @@ def command(*argv: str) -> None:
 
 
 def ensure_directories(instance: Instance) -> None:
-    """Create home and run with the modes the wall between web and engine rests on; wrong modes are put
-    right.
-    """
+    """Create home and run with the modes on which the wall rests; wrong modes are put right."""
     user = pwd.getpwnam(WEB_USER)
     for path, mode, uid, gid in (
         (instance.home, 0o755, 0, 0),
@@ -164,9 +162,7 @@ def ensure_directories(instance: Instance) -> None:
 
 
 def as_web_user(argv: list[str], *, pdeathsig: bool = False) -> list[str]:
-    """Wrap a command so that it runs as the web user without any right: no capability, no way to regain
-    one.
-    """
+    """Wrap a command so that it runs as the web user, without a capability or a way to get one."""
     return [
         "setpriv",
         f"--reuid={WEB_USER}",

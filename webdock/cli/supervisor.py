@@ -33,9 +33,7 @@ WATCHED = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class Log:
-    """An append-only log file that moves itself aside at LOG_BYTES; may echo to a terminal with a name
-    before.
-    """
+    """An append-only log file that moves itself aside at LOG_BYTES; may echo to a terminal."""
 
     def __init__(self, path: Path, echo: Callable[[str], None] | None) -> None:
         self.path = path
@@ -114,9 +112,7 @@ class Child:
         return code
 
     def plan_restart(self) -> float:
-        """Set when to start again and return the pause in seconds; it doubles while the process keeps dying
-        young.
-        """
+        """Set when to start again; the pause (returned, seconds) doubles while the process dies young."""
         now = time.monotonic()
         if now - self.started > STEADY_S:
             self.backoff_s = BACKOFF_FIRST_S
@@ -242,9 +238,7 @@ def tail_of(path: Path, lines: int = 15) -> str:
 
 
 def echo_to_terminal(name: str) -> Callable[[str], None]:
-    """A function that writes lines to standard error with a name before, and gives up quietly when it is
-    gone.
-    """
+    """A function that writes lines to standard error, a name before each; quiet when that is gone."""
 
     def echo(line: str) -> None:
         try:

@@ -86,9 +86,7 @@ def split(text: str) -> Iterator[tuple[bool, str]]:
 
 
 def block(pieces: list[tuple[bool, str]], at: int, depth: int) -> tuple[list[Node], int, str]:
-    """Parse until the end, or an ``end`` or ``else`` that closes this block; returns nodes, position, what
-    closed.
-    """
+    """Parse until the end, or the ``end`` or ``else`` that closes: nodes, position, what closed."""
     if depth > NESTING_MAX:
         raise TemplateError(f"more than {NESTING_MAX} blocks in each other")
     nodes: list[Node] = []

@@ -50,9 +50,7 @@ def parse_keys(text: str) -> bytes:
 
 
 class DetachFilter:
-    """Watches typed bytes for the detach keys; pure. A part of the sequence is held back until it is
-    decided.
-    """
+    """Watches typed bytes for the detach keys; a part of them is held back until it is decided. Pure."""
 
     def __init__(self, keys: bytes) -> None:
         self._keys = keys
