@@ -19,6 +19,9 @@ WINDOW_MAX_BYTES = 1 << 27  # of a zstd frame; what the zstd tool accepts by def
 XZ_MEMORY_MAX_BYTES = 1 << 27
 MAGIC_BYTES = 6  # what ``kind_of`` needs to see
 
+# What the three libraries raise for data that is not theirs.
+_BROKEN: tuple[type[Exception], ...] = (OSError, EOFError, ValueError, lzma.LZMAError, igzip.IsalError)
+
 
 class CompressionError(Exception):
     """The stream is cut short, or not what its first bytes promise."""
@@ -35,7 +38,7 @@ class _Decompressor(Protocol):
 
 
 def kind_of(start: bytes) -> str:
-    """"gzip", "zstd", "bzip2", "xz" or "plain", by the first bytes of a stream."""
+    """ "gzip", "zstd", "bzip2", "xz" or "plain", by the first bytes of a stream."""
     if start.startswith(b"\x1f\x8b\x08"):
         return "gzip"
     if start.startswith(b"\x28\xb5\x2f\xfd") or (start[1:4] == b"\x2a\x4d\x18" and 0x50 <= start[0] <= 0x5F):
@@ -81,21 +84,21 @@ def _with_start(start: bytes, chunks: Iterator[bytes]) -> Iterator[bytes]:
 def _members(chunks: Iterator[bytes], make: Callable[[], _Decompressor], kind: str) -> Iterator[bytes]:
     """One member after the other: several of them in one file are one stream."""
     member: _Decompressor | None = None
-    try:
-        for chunk in chunks:
-            data = bytes(chunk)
-            while data or (member is not None and not member.needs_input):
-                if member is None:
-                    member = make()
+    for chunk in chunks:
+        data = bytes(chunk)
+        while data or (member is not None and not member.needs_input):
+            if member is None:
+                member = make()
+            try:
                 piece = member.decompress(data, PIECE_BYTES)
-                data = b""
-                if piece:
-                    yield piece
-                if member.eof:
-                    data = member.unused_data
-                    member = None
-    except (OSError, EOFError, ValueError, lzma.LZMAError, igzip.IsalError) as error:
-        raise CompressionError(f"{kind}: {str(error) or 'invalid data'}") from None
+            except _BROKEN as error:
+                raise CompressionError(f"{kind}: {str(error) or 'invalid data'}") from None
+            data = b""
+            if piece:
+                yield piece
+            if member.eof:
+                data = member.unused_data
+                member = None
     if member is not None:
         raise CompressionError(f"{kind}: unexpected end of the stream")
 

@@ -93,9 +93,7 @@ def parse(text: str) -> Reference:
     Raises: InvalidArgument, in Docker's words.
     """
     if _HEX64.fullmatch(text):
-        raise InvalidArgument(
-            f"invalid repository name ({text}), cannot specify 64-byte hexadecimal strings"
-        )
+        raise InvalidArgument(f"invalid repository name ({text}), cannot specify 64-byte hexadecimal strings")
     rest, at, digest = text.partition("@")
     if at:
         digest = check_digest(digest)
@@ -166,7 +164,9 @@ def id_prefix(text: str) -> str | None:
 def _split_domain(rest: str) -> tuple[str, str]:
     first, slash, remainder = rest.partition("/")
     # Docker's rule: a first part is a host when it has a dot, a port or capitals, or is localhost.
-    is_host = slash and (any(sign in first for sign in ".:[") or first == "localhost" or first != first.lower())
+    is_host = slash and (
+        any(sign in first for sign in ".:[") or first == "localhost" or first != first.lower()
+    )
     domain, path = (first, remainder) if is_host else (DEFAULT_DOMAIN, rest)
     if domain == "index.docker.io":
         domain = DEFAULT_DOMAIN

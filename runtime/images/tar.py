@@ -31,8 +31,21 @@ class TarError(Exception):
 class Entry:
     """One member, names as bytes exactly as written."""
 
-    __slots__ = ("gid", "kind", "link", "major", "minor", "mode", "mtime_ns", "name", "size", "sparse")
-    __slots__ += ("stored", "uid", "xattrs")
+    __slots__ = (
+        "gid",
+        "kind",
+        "link",
+        "major",
+        "minor",
+        "mode",
+        "mtime_ns",
+        "name",
+        "size",
+        "sparse",
+        "stored",
+        "uid",
+        "xattrs",
+    )
 
     name: bytes
     link: bytes
@@ -182,7 +195,7 @@ class TarReader:
         entry.major = entry.minor = 0
         entry.xattrs = None
         entry.sparse = None
-        if kind == CHAR or kind == BLOCKDEV:
+        if kind in (CHAR, BLOCKDEV):
             entry.major = number(header[329:337], "device")
             entry.minor = number(header[337:345], "device")
         if pax:

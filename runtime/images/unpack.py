@@ -108,7 +108,8 @@ def climbs_out(directory: bytes, target: bytes) -> bool:
 def unpack(chunks: Iterator[bytes], limits: Limits, opaque: str) -> Unpacked:
     """Extract a layer into the current directory, which must be the root directory of this process.
 
-    ``opaque`` is the attribute that marks opaque directories. Reads the stream to its end. Leaves a partial tree when it fails; the caller throws it away.
+    ``opaque`` is the attribute that marks opaque directories. Reads the stream to its end. Leaves a partial
+    tree when it fails; the caller throws it away.
 
     Raises: UnpackError, TarError, OSError.
     """

@@ -33,7 +33,7 @@ from runtime.images.unpack import Limits, Unpacked, UnpackError, unpack
 
 READ_BYTES = 1 << 18  # of the blob at once
 QUEUE_PIECES = 4  # decompressed pieces between the two threads
-NOTE_S = 0.05  # between two progress notes
+NOTE_S = 0.1  # between two progress notes
 PACKET_BYTES = 32 << 10  # of one message with paths
 RECURSION_MAX = 10_000  # deeper than any path of 4095 bytes
 
@@ -74,7 +74,11 @@ def _child(job: dict[str, Any], job_descriptor: int, blob: int, directory: int) 
     except (UnpackError, TarError, CompressionError) as error:
         message = {"failed": "layer", "message": str(error), "errno": 0}
     except OSError as error:
-        message = {"failed": "disk", "message": error.strerror or str(error), "errno": error.errno or errno.EIO}
+        message = {
+            "failed": "disk",
+            "message": error.strerror or str(error),
+            "errno": error.errno or errno.EIO,
+        }
     except _Abandoned:
         os._exit(0)
     except MemoryError:

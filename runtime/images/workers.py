@@ -25,9 +25,11 @@ IDLE_S = 20.0  # the worker is kept this long after its last layer
 PACKET_BYTES = 64 << 10
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
-_PROGRAM = "import sys; sys.path.insert(0, sys.argv[1]); from runtime.images.worker import main; main(int(sys.argv[2]))"
+_PROGRAM = (
+    "import sys; sys.path.insert(0, sys.argv[1]); "
+    "from runtime.images.worker import main; main(int(sys.argv[2]))"
+)
 _ROOT = Path(__file__).resolve().parents[2]
-_GROWTH_BYTES = 8 + 1
 
 
 class Growing(Protocol):

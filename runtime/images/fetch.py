@@ -1,0 +1,271 @@
+"""Downloading blobs: several at once, each once for all who want it, going on where the last try ended.
+
+Owns the running downloads. Never unpacks and never names an image. A download ends when nobody follows it
+any more; what came of it is kept for the next try.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import Any, Protocol, TypeVar
+
+from runtime.api.errors import EngineError, Internal
+from runtime.images.content import BlobInvalid, ContentStore, Descriptor, Ingest, is_full
+from runtime.images.progress import BAR_S
+from runtime.images.registry import RegistryAnswer, Repository, pause
+from runtime.images.transport import Unreachable
+from runtime.images.workers import DiskFull
+
+DOWNLOADS = 3  # at once, of all pulls; Docker's max-concurrent-downloads
+BATCH_BYTES = 1 << 19  # written at once
+PROGRESS_BYTES = 1 << 16  # a try that brought this much counts as a success
+
+_T = TypeVar("_T")
+
+
+class Listener(Protocol):
+    """Hears how a download goes; all calls come from the event loop."""
+
+    def downloading(self, current: int, total: int) -> None: ...
+    def verifying(self) -> None: ...
+    def waiting(self, seconds: float) -> None: ...
+
+
+class Kept:
+    """A blob that is here already."""
+
+    resumed = False
+
+    def __init__(self, content: ContentStore, descriptor: Descriptor) -> None:
+        self._path = content.path(descriptor.digest)
+        self._size = descriptor.size
+
+    def open(self) -> int:
+        return os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+
+    async def grown(self, beyond: int) -> tuple[int, bool]:
+        return self._size, True
+
+    async def finished(self) -> None:
+        return
+
+
+class Download:
+    """A blob that is arriving."""
+
+    def __init__(self, fetches: Fetches, descriptor: Descriptor, sources: Sequence[Repository]) -> None:
+        self.descriptor = descriptor
+        self.listeners: list[Listener] = []
+        self.resumed = False  # began with bytes of an earlier try
+        self._fetches = fetches
+        self._sources = sources
+        self._ingest: Ingest | None = None
+        self._available = 0
+        self._complete = False
+        self._error: EngineError | None = None
+        self._changed = asyncio.Event()
+        self._noted_at = 0.0
+        self.followers = 0
+        self.task = asyncio.create_task(self._run())
+
+    # -- for those who read it while it comes
+
+    async def started(self) -> None:
+        """Wait until there is a file to read. Raises: what stopped the download."""
+        while self._ingest is None and self._error is None:
+            await self._changed.wait()
+        if self._error is not None:
+            raise self._error
+
+    def open(self) -> int:
+        if self._ingest is None:
+            raise RuntimeError("expected a started download, got one that waits")
+        return self._ingest.open() if not self._complete else self._fetches.kept(self.descriptor).open()
+
+    async def grown(self, beyond: int) -> tuple[int, bool]:
+        while True:
+            if self._error is not None:
+                raise self._error
+            if self._complete or self._available > beyond:
+                return self._available, self._complete
+            await self._changed.wait()
+
+    async def finished(self) -> None:
+        """Wait for the verified blob. Raises: what stopped the download."""
+        while not self._complete:
+            if self._error is not None:
+                raise self._error
+            await self._changed.wait()
+
+    # -- the work
+
+    def _announce(self) -> None:
+        """Wake everybody who waits, once."""
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def _run(self) -> None:
+        try:
+            async with self._fetches.slots:
+                await self._fetch()
+        except EngineError as error:
+            self._error = error
+        except OSError as error:
+            self._error = disk_error(error)
+        finally:
+            if self._error is None and not self._complete:
+                self._error = Internal(f"the download of {self.descriptor.digest} was given up")
+            self._announce()
+
+    async def _fetch(self) -> None:
+        fetches, size = self._fetches, self.descriptor.size
+        ingest = await fetches.in_thread(fetches.content.ingest, self.descriptor.digest, size)
+        self._ingest = ingest
+        self._available = ingest.offset
+        self.resumed = ingest.offset > 0
+        self._announce()
+        try:
+            failure: EngineError | None = None
+            for source in self._sources:
+                try:
+                    await self._from(source, ingest)
+                    break
+                except (Unreachable, RegistryAnswer) as error:
+                    failure = failure or error
+            else:
+                raise failure or Internal(f"blob {self.descriptor.digest} has no source")
+            for listener in self.listeners:
+                listener.verifying()
+            await fetches.in_thread(ingest.commit)
+            self._complete = True
+        except BlobInvalid:
+            await fetches.in_thread(ingest.discard)
+            raise
+        except OSError as error:
+            if is_full(error):
+                await fetches.in_thread(ingest.discard)
+            raise
+        finally:
+            # Race: a write may still run in its thread when this task is cancelled; `keep` waits for it.
+            await asyncio.shield(fetches.in_thread(ingest.keep))
+
+    async def _from(self, source: Repository, ingest: Ingest) -> None:
+        """Fetch what is missing from one place, with as many tries as bring something."""
+        transport = source.session.transport
+        attempt = 0
+        while ingest.offset < self.descriptor.size:
+            before = ingest.offset
+            try:
+                await self._once(source, ingest)
+                if ingest.offset < self.descriptor.size:
+                    raise Unreachable(f"blob {self.descriptor.digest}: unexpected EOF")
+            except (Unreachable, RegistryAnswer) as error:
+                if isinstance(error, RegistryAnswer) and error.status_seen == 416:
+                    raise BlobInvalid(
+                        f"blob {self.descriptor.digest} is {ingest.offset} bytes long, "
+                        f"its manifest says {self.descriptor.size}"
+                    ) from None
+                attempt = 1 if ingest.offset - before >= PROGRESS_BYTES else attempt + 1
+                pause_s = pause(transport, error, attempt)
+                if pause_s is None:
+                    raise
+                for listener in self.listeners:
+                    listener.waiting(pause_s)
+                await asyncio.sleep(pause_s)
+
+    async def _once(self, source: Repository, ingest: Ingest) -> None:
+        async with source.blob(self.descriptor.digest, ingest.offset) as stream:
+            # A registry without ranges begins anew; what we have is skipped, as a reader may be using it.
+            skip = ingest.offset - stream.offset
+            batch: list[bytes] = []
+            size = 0
+            while True:
+                chunk = await stream.read()
+                if skip:
+                    skipped = min(skip, len(chunk))
+                    skip -= skipped
+                    chunk = chunk[skipped:]
+                    if not chunk and skip:
+                        continue
+                batch.append(chunk)
+                size += len(chunk)
+                if size >= BATCH_BYTES or (not chunk and size):
+                    await self._append(ingest, batch)
+                    batch, size = [], 0
+                if not chunk:
+                    return
+
+    async def _append(self, ingest: Ingest, batch: list[bytes]) -> None:
+        try:
+            await self._fetches.in_thread(ingest.append, batch)
+        except OSError as error:
+            # Inside a request an OSError would be taken for one of the connection.
+            if is_full(error):
+                ingest.discard()
+            raise disk_error(error) from error
+        self._available = ingest.offset
+        self._announce()
+        now = time.monotonic()
+        if now - self._noted_at >= BAR_S:
+            self._noted_at = now
+            for listener in self.listeners:
+                listener.downloading(self._available, self.descriptor.size)
+
+
+class Fetches:
+    """The downloads of one engine."""
+
+    def __init__(self, content: ContentStore, *, downloads: int = DOWNLOADS) -> None:
+        self.content = content
+        self.slots = asyncio.Semaphore(downloads)
+        self._running: dict[str, Download] = {}
+        self._threads = ThreadPoolExecutor(downloads + 1, "blobs")
+
+    def kept(self, descriptor: Descriptor) -> Kept:
+        return Kept(self.content, descriptor)
+
+    async def in_thread(self, call: Callable[..., _T], *args: Any) -> _T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call, *args)
+
+    @asynccontextmanager
+    async def follow(
+        self, descriptor: Descriptor, sources: Sequence[Repository], listener: Listener
+    ) -> AsyncIterator[Kept | Download]:
+        """The blob, here or arriving, while the context is open; the last one to leave ends the download."""
+        digest = descriptor.digest
+        while (download := self._running.get(digest)) is not None and not download.followers:
+            await asyncio.wait([download.task])  # it is being given up; begin anew when it is gone
+            await asyncio.sleep(0)
+        if download is None:
+            if self.content.has(digest):
+                yield Kept(self.content, descriptor)
+                return
+            download = self._running[digest] = Download(self, descriptor, sources)
+            download.task.add_done_callback(lambda _: self._forget(digest))
+        download.followers += 1
+        download.listeners.append(listener)
+        try:
+            yield download
+        finally:
+            download.followers -= 1
+            download.listeners.remove(listener)
+            if not download.followers:
+                download.task.cancel()
+                await asyncio.gather(download.task, return_exceptions=True)
+
+    def _forget(self, digest: str) -> None:
+        self._running.pop(digest, None)
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=False)
+
+
+def disk_error(error: OSError) -> EngineError:
+    """A failure of this machine's disk, as the room's users see it."""
+    text = os.strerror(error.errno).lower() if error.errno else str(error)
+    return DiskFull(text) if is_full(error) else Internal(f"writing image content: {text}")
