@@ -24,6 +24,7 @@ from runtime.network.netns import Namespaces
 from runtime.network.nft import Element, NftSocket
 
 _SYSCTL = Path("/proc/sys/net")
+_HAS_IPV6 = (_SYSCTL / "ipv6").exists()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +63,12 @@ class Bridges:
         self._short = short
         self._namespaces = namespaces
         self._netlink = NetlinkSocket()
+        self._slow = NetlinkSocket()  # of the background thread
         self._nft = NftSocket()
 
     def close(self) -> None:
         self._netlink.close()
+        self._slow.close()
         self._nft.close()
 
     @property
@@ -76,6 +79,10 @@ class Bridges:
     def interface_of(self, network_id: str, default: bool) -> str:
         """The bridge's name for a network that names none itself."""
         return f"{self._short}0" if default else f"{self._short}-{network_id[:8]}"
+
+    def port_name(self, endpoint_id: str) -> str:
+        """The host's end of an endpoint's interface."""
+        return f"{self._short}v{endpoint_id[:7]}"
 
     def owns(self, name: str) -> bool:
         """Whether an interface of that name is a container's end made by this instance."""
@@ -105,7 +112,7 @@ class Bridges:
         return links.links(self._netlink)
 
     def subnets_in_use(self, but: str = "") -> tuple[list[tuple[str, Network]], list[Network]]:
-        """(interface, its subnet) for every address, and every route, of the machine; without those of ``but``."""
+        """(interface, its subnet) of every address here, and every route; without those of ``but``."""
         names = {link.index: link.name for link in self.links()}
         mine = {index for index, name in names.items() if name == but}
         direct = [
@@ -151,11 +158,11 @@ class Bridges:
 
     def remove(self, name: str) -> None:
         """Delete an interface; a missing one is no error."""
-        try:
-            self._netlink.send(links.delete_link(name))
-        except NetlinkError as error:
-            if error.errno != errno.ENODEV:
-                raise
+        _delete(self._netlink, name)
+
+    def remove_slowly(self, name: str) -> None:
+        """The same, to be called from another thread than everything else."""
+        _delete(self._slow, name)
 
     def allow_forwarding(self, ipv6: bool) -> None:
         """Let the host pass packets on between interfaces."""
@@ -184,20 +191,19 @@ class Bridges:
         bridge = links.link(self._netlink, plug.bridge)
         if bridge is None:
             raise OSError(errno.ENODEV, f"bridge {plug.bridge} is gone")
+        port = plug.host_interface
+        requests = [links.set_quiet(port)] if _HAS_IPV6 else []
+        if plug.hairpin or plug.isolated:
+            requests.append(links.set_port(port, hairpin=plug.hairpin, isolated=plug.isolated))
         descriptor = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
         try:
             self._netlink.send(
-                links.new_veth(
-                    plug.host_interface, bridge.index, plug.interface, plug.mac, descriptor, plug.mtu
-                )
+                links.new_veth(port, bridge.index, plug.interface, plug.mac, descriptor, plug.mtu)
             )
         finally:
             os.close(descriptor)
         try:
-            if plug.hairpin or plug.isolated:
-                self._netlink.send(
-                    links.set_port(plug.host_interface, hairpin=plug.hairpin, isolated=plug.isolated)
-                )
+            self._netlink.send(*requests, links.set_up_named(port))
             if any(isinstance(entry, IPv6Interface) for entry in plug.addresses):
                 self._allow_ipv6(namespace, plug.interface)
             inside = links.link(inner, plug.interface)
@@ -216,28 +222,30 @@ class Bridges:
             for name, value in (("accept_ra", "0"), ("accept_dad", "0"), ("disable_ipv6", "0")):
                 self._sysctl(f"ipv6/conf/{interface}/{name}", value)
 
-    def set_hairpin(self, host_interface: str, *, hairpin: bool, isolated: bool) -> None:
+    def set_port(self, host_interface: str, *, hairpin: bool, isolated: bool) -> None:
         with contextlib.suppress(NetlinkError):
             self._netlink.send(links.set_port(host_interface, hairpin=hairpin, isolated=isolated))
 
     def unplug(self, host_interface: str) -> bool:
-        """Take an interface off its bridge at once; whether it was there. Deleting it may then take its time."""
+        """Take an interface off its bridge at once; whether it was there. Deleting it takes longer."""
         found = links.link(self._netlink, host_interface)
         if found is None:
             return False
         self._netlink.send(links.unplug(found.index))
         return True
 
-    def route(self, inner: NetlinkSocket, interface: str, gateways: Sequence[Address]) -> None:
-        """Make that interface's gateways the way to everywhere else; a family not named loses its own."""
-        for version in (4, 6):
-            gateway = next((entry for entry in gateways if entry.version == version), None)
-            found = links.link(inner, interface) if gateway is not None else None
+    def route(
+        self, inner: NetlinkSocket, ways: Sequence[tuple[str, Address]], *, replace: bool = False
+    ) -> None:
+        """Make (interface, gateway) the ways to everywhere else; with ``replace`` other ones end."""
+        for interface, gateway in ways:
+            found = links.link(inner, interface)
+            if found is None:
+                raise OSError(errno.ENODEV, f"interface {interface} is gone")
+            inner.send(links.set_default_route(found.index, gateway))
+        for version in {4, 6} - {gateway.version for _, gateway in ways} if replace else ():
             try:
-                if gateway is not None and found is not None:
-                    inner.send(links.set_default_route(found.index, gateway))
-                else:
-                    inner.send(links.delete_default_route(version))
+                inner.send(links.delete_default_route(version))
             except NetlinkError as error:
                 if error.errno not in (errno.ESRCH, errno.EAFNOSUPPORT, errno.EOPNOTSUPP):
                     raise
@@ -274,3 +282,11 @@ class Bridges:
         """Delete the table."""
         if self.loaded():
             nft.load(f"delete table inet {self.table}\n")
+
+
+def _delete(netlink: NetlinkSocket, name: str) -> None:
+    try:
+        netlink.send(links.delete_link(name))
+    except NetlinkError as error:
+        if error.errno != errno.ENODEV:
+            raise

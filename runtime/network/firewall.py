@@ -29,7 +29,7 @@ _PORT6 = "inet_proto . inet_service : ipv6_addr . inet_service"
 _SETS = {
     "bridges": "set bridges { type ifname;",
     "internal": "set internal { type ifname;",
-    "masquerade": "set masquerade { type ifname;",
+    "leaving": "set leaving { type ifname;",
     "same": "set same { type ifname . ifname;",
     "hairpin4": "set hairpin4 { type ipv4_addr . ipv4_addr; flags interval;",
     "hairpin6": "set hairpin6 { type ipv6_addr . ipv6_addr; flags interval;",
@@ -62,7 +62,7 @@ _CHAINS = """
   }
   chain postrouting {
     type nat hook postrouting priority srcnat; policy accept;
-    iifname @masquerade oifname != @bridges masquerade
+    iifname @leaving oifname != @bridges masquerade
     ip saddr 127.0.0.0/8 oifname @bridges masquerade
     ct status dnat ip saddr . ip daddr @hairpin4 masquerade
     ct status dnat ip6 saddr . ip6 daddr @hairpin6 masquerade
@@ -119,7 +119,7 @@ def bridge_elements(rules: BridgeRules) -> list[Element]:
     if rules.internal:
         return [*found, Element("internal", (rules.bridge,))]
     if rules.masquerade:
-        found.append(Element("masquerade", (rules.bridge,)))
+        found.append(Element("leaving", (rules.bridge,)))
     for subnet in rules.subnets:
         found.append(Element(f"hairpin{subnet.version}", (subnet, subnet)))
     return found

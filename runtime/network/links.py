@@ -88,7 +88,7 @@ def new_bridge(name: str, mac: str, mtu: int) -> Message:
 
 
 def new_veth(name: str, bridge: int, peer: str, mac: str, namespace: int, mtu: int) -> Message:
-    """Create a pair: ``name`` here, up and a port of ``bridge``; ``peer``, down, in the namespace of that fd.
+    """Create a pair: ``name`` here, a port of ``bridge``; ``peer`` in the namespace of that fd; both down.
 
     Kernel: the peer is opened before it knows its other end, so asking for it up fails with ENOTCONN.
     """
@@ -98,13 +98,8 @@ def new_veth(name: str, bridge: int, peer: str, mac: str, namespace: int, mtu: i
         attribute(IFLA_INFO_KIND, b"veth"),
         nested(IFLA_INFO_DATA, nested(VETH_INFO_PEER, inner)),
     )
-    # A port of a bridge needs no address of its own, and would ask the whole network about one.
-    quiet = nested(
-        IFLA_AF_SPEC,
-        nested(socket.AF_INET6, attribute(IFLA_INET6_ADDR_GEN_MODE, bytes([IN6_ADDR_GEN_MODE_NONE]))),
-    )
-    outer = _name(name) + _word(IFLA_MASTER, bridge) + _word(IFLA_MTU, mtu) + quiet + info
-    return Message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, _UP + outer)
+    outer = _name(name) + _word(IFLA_MASTER, bridge) + _word(IFLA_MTU, mtu) + info
+    return Message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, _DOWN + outer)
 
 
 def set_port(name: str, *, hairpin: bool, isolated: bool) -> Message:
@@ -118,8 +113,19 @@ def set_port(name: str, *, hairpin: bool, isolated: bool) -> Message:
     return Message(RTM_NEWLINK, 0, _DOWN + _name(name) + info)
 
 
+def set_quiet(name: str) -> Message:
+    """No IPv6 address of its own, before it comes up: a bridge's port would ask everybody about one."""
+    mode = attribute(IFLA_INET6_ADDR_GEN_MODE, bytes([IN6_ADDR_GEN_MODE_NONE]))
+    spec = nested(IFLA_AF_SPEC, nested(socket.AF_INET6, mode))
+    return Message(RTM_NEWLINK, 0, _DOWN + _name(name) + spec)
+
+
 def set_up(index: int) -> Message:
     return Message(RTM_SETLINK, 0, _IFINFO.pack(0, 0, index, IFF_UP, IFF_UP))
+
+
+def set_up_named(name: str) -> Message:
+    return Message(RTM_NEWLINK, 0, _UP + _name(name))
 
 
 def unplug(index: int) -> Message:

@@ -25,6 +25,8 @@ from runtime.network.relay import DatagramRelay, StreamRelay
 BACKLOG = 128  # connections the kernel holds until they are taken
 RANDOM_TRIES = 64  # a random port must be free on both address families
 
+_ANY = ("", "0.0.0.0")  # noqa: S104 - every address of both families
+
 Address = IPv4Address | IPv6Address
 
 log = logging.getLogger(__name__)
@@ -56,6 +58,9 @@ class Reservation:
         for entry in self.held:
             if entry.socket is None:
                 continue
+            if entry.relay is not None:
+                entry.relay.close()
+                entry.relay = None
             same, other = (ipv4, ipv6) if entry.published.host_ip.version == 4 else (ipv6, ipv4)
             target = same or other
             if target is None:
@@ -68,26 +73,26 @@ class Listeners:
     """All host ports of this instance."""
 
     def __init__(self, default_ip: str) -> None:
-        self._default_ip = "" if default_ip in ("0.0.0.0", "") else default_ip  # noqa: S104
+        self._default_ip = default_ip
         self._ours: dict[tuple[Protocol, int], list[Published]] = {}
         self._has_ipv6 = _has_ipv6()
 
-    def reserve(self, wishes: Iterable[Binding]) -> Reservation:
-        """Take every host port that is wished for, or none.
+    def reserve(self, wishes: Iterable[Binding], default_ip: str = "") -> Reservation:
+        """Take every host port that is wished for, or none; ``default_ip`` is for wishes without one.
 
         Raises: PortTaken.
         """
         reservation = Reservation()
         try:
             for wish in wishes:
-                self._reserve_one(wish, reservation)
+                self._reserve_one(wish, default_ip or self._default_ip, reservation)
         except BaseException:
             self.release(reservation)
             raise
         return reservation
 
     def adopt(self, published: Iterable[Published]) -> Reservation:
-        """Take the ports of a running container again; one that cannot be had is logged and goes on by rule."""
+        """Take the ports of a running container again; of one that cannot be had only the rule is left."""
         reservation = Reservation()
         for entry in published:
             try:
@@ -111,14 +116,14 @@ class Listeners:
                 self._ours.pop(key, None)
         reservation.held.clear()
 
-    def _addresses(self, wish: Binding) -> Sequence[Address]:
-        if wish.host_ip or self._default_ip:
-            return [ip_address(wish.host_ip or self._default_ip)]
+    def _addresses(self, wish: Binding, default_ip: str) -> Sequence[Address]:
+        if wish.host_ip or default_ip not in _ANY:
+            return [ip_address(wish.host_ip or default_ip)]
         any4 = ip_address("0.0.0.0")  # noqa: S104
         return [any4, ip_address("::")] if self._has_ipv6 else [any4]
 
-    def _reserve_one(self, wish: Binding, reservation: Reservation) -> None:
-        addresses = self._addresses(wish)
+    def _reserve_one(self, wish: Binding, default_ip: str, reservation: Reservation) -> None:
+        addresses = self._addresses(wish, default_ip)
         candidates: Iterable[int] = range(wish.first, wish.last + 1) if wish.first else [0] * RANDOM_TRIES
         failure: OSError | None = None
         for number in candidates:

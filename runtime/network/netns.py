@@ -15,7 +15,7 @@ import os
 import secrets
 import select
 import subprocess
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +47,19 @@ def _enter(namespace: int) -> None:
     _check(_libc.setns(namespace, CLONE_NEWNET), "setns")
 
 
+def _is_mount(path: Path) -> bool:
+    """Whether something is mounted there, even from the same file system, which `os.path.ismount` misses."""
+    wanted = os.path.realpath(path)
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:
+        for line in table:
+            place = line.split(" ", 5)[4]
+            if "\\" in place:
+                place = place.encode("utf-8", "surrogateescape").decode("unicode_escape")
+            if place == wanted:
+                return True
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Namespace:
     """A pinned namespace, with a route netlink socket inside it when it comes from the pool."""
@@ -57,13 +70,16 @@ class Namespace:
 
 
 class Namespaces:
-    """The pinned namespaces of one instance and the few kept ready. Not for two threads at once, but for
-    ``ready`` and ``take``, which hand over single entries."""
+    """The pinned namespaces of one instance and the few kept ready.
+
+    ``fill`` runs in one thread, ``take`` in another; each hands over whole entries.
+    """
 
     def __init__(self, directory: Path, keep: int) -> None:
         self.directory = directory
         self._keep = keep
         self._ready: dict[Path | None, deque[Namespace]] = {}
+        self._coming: Counter[Path | None] = Counter()
         self._host = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         self._device = os.fstat(self._host).st_dev
 
@@ -74,7 +90,7 @@ class Namespaces:
         it here release it there, too.
         """
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o755)
-        if not os.path.ismount(self.directory):
+        if not _is_mount(self.directory):
             _mount(str(self.directory), self.directory, MS_BIND | MS_REC)
         _check(_libc.mount(b"", bytes(self.directory), None, MS_SHARED | MS_REC, None), "mount --make-shared")
 
@@ -94,7 +110,7 @@ class Namespaces:
         """Release everything and the directory's own mount."""
         for path in self.pins():
             self.release(path)
-        while os.path.ismount(self.directory):
+        while _is_mount(self.directory):
             _check(_libc.umount2(bytes(self.directory), MNT_DETACH), f"umount {self.directory}")
         with contextlib.suppress(OSError):
             self.directory.rmdir()
@@ -119,13 +135,18 @@ class Namespaces:
             _check(_libc.umount2(bytes(path), MNT_DETACH), f"umount {path}")
         path.unlink(missing_ok=True)
 
-    def lacking(self, owner: Path | None) -> int:
-        """How many are missing to the number kept ready."""
-        return max(0, self._keep - len(self._ready.get(owner, ())))
+    def claim(self, owner: Path | None) -> int:
+        """How many calls of ``fill`` are missing to the number kept ready; they are to follow."""
+        missing = max(0, self._keep - len(self._ready.get(owner, ())) - self._coming[owner])
+        self._coming[owner] += missing
+        return missing
 
     def fill(self, owner: Path | None) -> None:
         """Make one more ready."""
-        self._ready.setdefault(owner, deque()).append(self.make(owner))
+        try:
+            self._ready.setdefault(owner, deque()).append(self.make(owner))
+        finally:
+            self._coming[owner] -= 1
 
     def take(self, owner: Path | None) -> Namespace:
         """A namespace with its loopback up: a ready one, or one made now."""

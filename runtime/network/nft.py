@@ -243,12 +243,17 @@ class NftSocket:
         payload = bytes([FAMILIES[family], 0, 0, 0]) + body
         return self._netlink.dump(_message(kind, 0, payload))
 
-    def redirect_dns(self, address: IPv4Address, udp_port: int, tcp_port: int) -> None:
+    def redirect_dns(
+        self, address: IPv4Address, udp_port: int, tcp_port: int, *, replace: bool = False
+    ) -> None:
         """Let port 53 of a loopback address lead to other ports, in the namespace this socket was opened in.
 
         Packets are rewritten on their way out, without connection tracking, so nothing is spent on the
-        container's other traffic and port 53 stays free for a name server of its own. Replaces what a
-        former call did.
+        container's other traffic and port 53 stays free for a name server of its own. ``replace`` for a
+        namespace where this was done before.
+
+        Kernel: closing a socket waits for a grace period (10 ms) when something was deleted through it, so
+        a fresh namespace is spared that.
         """
         table = "webdock_dns"
         head = bytes([NFPROTO_IPV4, 0, 0, 0])
@@ -259,12 +264,9 @@ class NftSocket:
             + _string(7, "filter")
             + nested(4, _number(1, NF_INET_LOCAL_OUT), attribute(2, struct.pack("!i", -400)))
         )
-        requests = [
-            _message(NEWTABLE, NLM_F_CREATE, head + name),
-            _message(DELTABLE, 0, head + name),
-            _message(NEWTABLE, NLM_F_CREATE, head + name),
-            _message(NEWCHAIN, NLM_F_CREATE, head + chain),
-        ]
+        new_table = _message(NEWTABLE, NLM_F_CREATE, head + name)
+        requests = [new_table, _message(DELTABLE, 0, head + name)] if replace else []
+        requests += [new_table, _message(NEWCHAIN, NLM_F_CREATE, head + chain)]
         for protocol, port, checksum in ((Protocol.UDP, udp_port, 6), (Protocol.TCP, tcp_port, 16)):
             for address_at, port_at, seen, becomes in ((16, 2, 53, port), (12, 0, port, 53)):
                 rule = nested(

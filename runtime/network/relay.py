@@ -86,7 +86,7 @@ class StreamRelay:
                     group.create_task(self._pump(client, server))
                     group.create_task(self._pump(server, client))
             except (OSError, ExceptionGroup):
-                # The container does not listen, or one side hung up: the other sees a reset, not a silent end.
+                # Nobody listens inside, or one side hung up: the other sees a reset, not a quiet end.
                 linger = struct.pack("ii", 1, 0)
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
 
