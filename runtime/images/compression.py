@@ -20,7 +20,7 @@ XZ_MEMORY_MAX_BYTES = 1 << 27
 MAGIC_BYTES = 6  # what ``kind_of`` needs to see
 
 # What the three libraries raise for data that is not theirs.
-_BROKEN: tuple[type[Exception], ...] = (OSError, EOFError, ValueError, lzma.LZMAError, igzip.IsalError)
+_BROKEN = (OSError, EOFError, ValueError, lzma.LZMAError, igzip.IsalError)
 
 
 class CompressionError(Exception):
@@ -91,7 +91,7 @@ def _members(chunks: Iterator[bytes], make: Callable[[], _Decompressor], kind: s
                 member = make()
             try:
                 piece = member.decompress(data, PIECE_BYTES)
-            except _BROKEN as error:
+            except _BROKEN as error:  # type: ignore[misc]
                 raise CompressionError(f"{kind}: {str(error) or 'invalid data'}") from None
             data = b""
             if piece:

@@ -139,10 +139,7 @@ class Puller:
     async def _pull_one(
         self, reference: Reference, sources: list[Repository], platform: Platform | None, progress: Progress
     ) -> None:
-        def waiting(seconds: float) -> None:
-            progress.put(status(f"Retrying in {max(1, round(seconds))} seconds", reference.tag or "manifest"))
-
-        resolved = await self.resolve(reference, sources, platform, waiting)
+        resolved = await self.resolve(reference, sources, platform)
         progress.put(status(f"Pulling from {reference.path}", reference.digest or reference.tag))
         known = self._store.by_name(reference)
         if known is not None and known.id == ImageId(resolved.manifest.config.digest):
@@ -168,7 +165,6 @@ class Puller:
         reference: Reference,
         sources: Sequence[Repository],
         platform: Platform | None,
-        waiting: Callable[[float], None] | None = None,
     ) -> Resolved:
         """The manifest for a platform, from the first place that has the reference.
 
@@ -176,11 +172,10 @@ class Puller:
         """
         wanted = platform or host()
         asked = reference.digest or reference.tag or ""
-        last = len(sources) - 1
         failure: EngineError | None = None
         for at, source in enumerate(sources):
             try:
-                top = await source.manifest(asked, waiting if at == last else None)
+                top = await source.manifest(asked)
                 fetched, manifest = await self._descend(reference, source, top, wanted)
             except (RegistryAnswer, Unreachable, Refused, InvalidArgument, NotFound) as error:
                 # A mirror may be away, behind, or wrong; the registry's own answer is the one that counts.

@@ -38,7 +38,6 @@ TOKEN_LIFE_S = 60.0  # when the service does not say
 TAGS_MAX = 10_000
 CHUNK_BYTES = 1 << 17
 
-Waiting = Callable[[float], None]  # told how long the next try is away
 _T = TypeVar("_T")
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
@@ -136,6 +135,7 @@ class Session:
                     # The first reason is the one to tell, unless it only says that this is plain HTTP.
                     failure = error if failure is None or isinstance(failure, NotTls) else failure
             assert failure is not None
+            failure.passing = False  # who never answered is not waited for, as Docker does
             raise failure
 
     async def authorization(self, scope: str) -> str | None:
@@ -243,7 +243,7 @@ class Repository:
     def _scopes(self) -> str:
         return " ".join((self.scope, *self.extra_scopes))
 
-    async def manifest(self, reference: str, waiting: Waiting | None = None) -> FetchedManifest:
+    async def manifest(self, reference: str) -> FetchedManifest:
         """The manifest or index under a tag or digest; a digest is verified.
 
         Raises: RegistryAnswer, Unreachable, Refused, InvalidArgument.
@@ -266,7 +266,7 @@ class Repository:
                 raise InvalidArgument(f"manifest verification failed for digest {named}: got {found}")
             return FetchedManifest(data, media_type, found)
 
-        return await patiently(self.session.transport, once, waiting)
+        return await patiently(self.session.transport, once)
 
     async def exists(self, kind: str, reference: str) -> aiohttp.typedefs.LooseHeaders | None:
         """The headers of a manifest ("manifests") or blob ("blobs"); None when it is not there."""
@@ -386,9 +386,7 @@ class Repository:
         return NoCredentials(401, error.code, error.message)
 
 
-async def patiently(
-    transport: Transport, once: Callable[[], Awaitable[_T]], waiting: Waiting | None = None
-) -> _T:
+async def patiently(transport: Transport, once: Callable[[], Awaitable[_T]]) -> _T:
     """Run ``once`` again with growing pauses while its failure may pass."""
     attempt = 0
     while True:
@@ -399,19 +397,15 @@ async def patiently(
             pause_s = pause(transport, error, attempt)
             if pause_s is None:
                 raise
-        if waiting is not None:
-            waiting(pause_s)
         await asyncio.sleep(pause_s)
 
 
 def pause(transport: Transport, error: Unreachable | RegistryAnswer, attempt: int) -> float | None:
     """Seconds until try ``attempt`` + 1; None when there shall be none."""
     patience = transport.patience
-    if attempt >= patience.attempts or isinstance(error, NotTls):
+    if attempt >= patience.attempts or not error.passing:
         return None
     if isinstance(error, RegistryAnswer):
-        if not error.passing:
-            return None
         if error.retry_after_s is not None:
             return error.retry_after_s if error.retry_after_s <= patience.retry_after_max_s else None
     backoff_s: float = min(patience.backoff_s * 2 ** (attempt - 1), patience.backoff_max_s)

@@ -48,6 +48,8 @@ class Patience:
 class Unreachable(Internal):
     """Nobody answered, or not in HTTP; another endpoint or a later try may."""
 
+    passing = True  # whether the same endpoint is worth another try
+
 
 class Refused(Internal):
     """This engine will not ask that; trying again changes nothing."""
@@ -205,8 +207,9 @@ class Transport:
             if config is not None and (config.local or literal):
                 return
         raise Refused(
-            f'Get "https://{host}:{port}/v2/": dial tcp {address}:{port}: an address of this machine or '
-            f'link is only reached for a registry named in engine.toml ([registries."{host}:{port}"], local = true)'
+            f'Get "https://{host}:{port}/v2/": dial tcp {address}:{port}: an address of this machine or link '
+            f"is only reached for a registry named in engine.toml "
+            f'([registries."{host}:{port}"], local = true)'
         )
 
 
@@ -298,3 +301,5 @@ def _unreachable(method: str, url: URL, error: BaseException) -> EngineError:
 
 class NotTls(Unreachable):
     """The host speaks plain HTTP; only an insecure registry may be asked so."""
+
+    passing = False

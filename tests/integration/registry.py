@@ -1,0 +1,116 @@
+"""The distribution's docker-registry on a free loopback port, as the real thing that pulls and pushes meet."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from runtime.images import manifest as media
+from tests.fakes.image_files import Image
+
+READY_TIMEOUT_S = 20
+
+
+class RealRegistry:
+    """Started by ``start``; ``stop`` removes its process and its data.
+
+    users: name -> password in bcrypt, as ``htpasswd -B`` writes it; asks for Basic authentication.
+    """
+
+    def __init__(self, *, users: dict[str, str] | None = None, port: int = 0) -> None:
+        self.root = Path(tempfile.mkdtemp(prefix="webdock-registry-", dir="/var/tmp"))
+        self.port = port or _free_port()
+        self._users = users
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def host(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.host}"
+
+    def start(self) -> RealRegistry:
+        config: dict[str, object] = {
+            "version": "0.1",
+            "log": {"level": "error"},
+            "storage": {
+                "filesystem": {"rootdirectory": str(self.root / "data")},
+                "delete": {"enabled": True},
+                "maintenance": {"uploadpurging": {"enabled": False}},
+            },
+            "http": {"addr": self.host, "secret": "a secret of tests"},
+        }
+        if self._users is not None:
+            lines = [f"{name}:{password}\n" for name, password in self._users.items()]
+            (self.root / "htpasswd").write_text("".join(lines))
+            config["auth"] = {"htpasswd": {"realm": "test", "path": str(self.root / "htpasswd")}}
+        # JSON is YAML, too.
+        (self.root / "config.yml").write_text(json.dumps(config))
+        with open(self.root / "log", "wb") as log:
+            self._process = subprocess.Popen(
+                ["docker-registry", "serve", str(self.root / "config.yml")], stdout=log, stderr=log
+            )
+        deadline = time.monotonic() + READY_TIMEOUT_S
+        while True:
+            try:
+                urllib.request.urlopen(f"{self.url}/v2/", timeout=2).close()
+                return self
+            except urllib.error.HTTPError as error:
+                error.close()
+                return self
+            except OSError:
+                if self._process.poll() is not None or time.monotonic() > deadline:
+                    raise AssertionError(f"docker-registry: {(self.root / 'log').read_text()}") from None
+                time.sleep(0.02)
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(10)
+            self._process = None
+        shutil.rmtree(self.root, ignore_errors=True)
+
+    # -- filling it without any client of ours
+
+    def put(self, repository: str, tag: str, image: Image) -> str:
+        """Upload an image; returns its manifest's digest."""
+        for digest, blob in image.blobs.items():
+            self.put_blob(repository, digest, blob)
+        return self.put_manifest(repository, tag, image.manifest, image.media_type)
+
+    def put_blob(self, repository: str, digest: str, blob: bytes) -> None:
+        started = self._request("POST", f"{self.url}/v2/{repository}/blobs/uploads/", b"")
+        location = started.headers["Location"]
+        glue = "&" if "?" in location else "?"
+        self._request("PUT", f"{location}{glue}digest={digest}", blob, "application/octet-stream")
+
+    def put_manifest(
+        self, repository: str, tag: str, data: bytes, media_type: str = media.OCI_MANIFEST
+    ) -> str:
+        answer = self._request("PUT", f"{self.url}/v2/{repository}/manifests/{tag}", data, media_type)
+        return str(answer.headers["Docker-Content-Digest"])
+
+    def _request(self, method: str, url: str, data: bytes, media_type: str = "") -> urllib.request.addinfourl:
+        request = urllib.request.Request(url, data=data, method=method)
+        if media_type:
+            request.add_header("Content-Type", media_type)
+        answer: urllib.request.addinfourl
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            answer.read()
+            return answer
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
