@@ -13,6 +13,7 @@ from typing import Any
 from runtime.api.errors import InvalidArgument
 from runtime.idmap import IdMap
 
+SHM = "/dev/shm"  # noqa: S108 - a mount point, no temporary file
 PROPAGATIONS = frozenset({"private", "rprivate", "shared", "rshared", "slave", "rslave"})
 INIT_PATH = "/sbin/docker-init"
 
@@ -28,7 +29,7 @@ _TMPFS_VALUES = frozenset({"size", "mode", "uid", "gid", "nr_inodes", "nr_blocks
 
 @dataclass(frozen=True)
 class Mount:
-    """A mount the caller resolved: a bind of a host path, also of a volume or of our hosts file; or a tmpfs."""
+    """A mount the caller resolved: a bind of a host path, of a volume, of our hosts file; or a tmpfs."""
 
     destination: str  # absolute path in the container
     type: str = "bind"  # "bind" | "tmpfs"
@@ -86,12 +87,12 @@ def _defaults(host_config: dict[str, Any], privileged: bool) -> list[dict[str, A
     ]
     if ipc == "host":
         mounts.append(mount("/dev/mqueue", "bind", "/dev/mqueue", "rbind", *quiet))
-        mounts.append(mount("/dev/shm", "bind", "/dev/shm", "rbind", *quiet))
+        mounts.append(mount(SHM, "bind", SHM, "rbind", *quiet))
         return mounts
     mounts.append(mount("/dev/mqueue", "mqueue", "mqueue", *quiet))
     if ipc in ("private", ""):  # shareable and container: get one from the caller that others can bind, too
         size = host_config.get("ShmSize") or 64 << 20
-        mounts.append(mount("/dev/shm", "tmpfs", "shm", *quiet, "mode=1777", f"size={size}"))
+        mounts.append(mount(SHM, "tmpfs", "shm", *quiet, "mode=1777", f"size={size}"))
     return mounts
 
 
@@ -105,7 +106,9 @@ def _oci(mount: Mount, destination: str, mapping: IdMap | None) -> dict[str, Any
             "options": [*mount.options, *(("ro",) if mount.read_only else ())],
         }
     if mount.type != "bind" or not mount.source.startswith("/"):
-        raise InvalidArgument(f"invalid mount for {destination}: bind source {mount.source!r} is not absolute")
+        raise InvalidArgument(
+            f"invalid mount for {destination}: bind source {mount.source!r} is not absolute"
+        )
     if mount.propagation not in PROPAGATIONS:
         raise InvalidArgument(f"invalid propagation mode for {destination}: {mount.propagation!r}")
     source, options = mount.source, ["rbind" if mount.recursive else "bind", view, mount.propagation]
@@ -123,7 +126,7 @@ def _oci(mount: Mount, destination: str, mapping: IdMap | None) -> dict[str, Any
 
 def _read_only(mount: dict[str, Any]) -> dict[str, Any]:
     """With a read-only root, the defaults a program must write to stay writable."""
-    if mount["destination"] in ("/proc", "/dev", "/dev/pts", "/dev/shm", "/dev/mqueue"):
+    if mount["destination"] in ("/proc", "/dev", "/dev/pts", SHM, "/dev/mqueue"):
         return mount
     options = [option for option in mount["options"] if option not in ("rw", "ro")]
     return {**mount, "options": [*options, "ro"]}
