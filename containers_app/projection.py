@@ -16,7 +16,7 @@ from django.utils import timezone
 from containers_app.models import Container
 from containers_app.observed import container_fields, summary_differs
 from runtime.api.client import EngineClient
-from runtime.api.errors import NotFound
+from runtime.api.errors import NotFound, PeerProtocolError
 from webdock.engines.models import Engine, next_revision
 from webdock.engines.threads import in_thread
 
@@ -74,7 +74,9 @@ class ContainerProjection:
                     body = await client.container_inspect(id)
                 except NotFound:
                     return id, None
-                return str(body["Id"]), body
+                if body.get("Id") != id:
+                    raise PeerProtocolError(f"asked for container {id[:12]}, got {str(body.get('Id'))[:12]}")
+                return id, body
 
         for start in range(0, len(ids), APPLY_BATCH):
             seen = dict(await asyncio.gather(*(inspect(id) for id in ids[start : start + APPLY_BATCH])))

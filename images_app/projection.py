@@ -13,9 +13,9 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
-from images_app.models import Image, ImageTag
+from images_app.models import ID_PREFIX, Image, ImageTag
 from runtime.api.client import EngineClient
-from runtime.api.errors import NotFound
+from runtime.api.errors import NotFound, PeerProtocolError
 from webdock.engines.models import Engine, next_revision
 from webdock.engines.moments import moment
 from webdock.engines.threads import in_thread
@@ -66,7 +66,9 @@ class ImageProjection:
                     body = await client.image_inspect(ref)
                 except NotFound:
                     return ref, None
-                return str(body["Id"]), body
+                if not str(body.get("Id", "")).startswith(ID_PREFIX):
+                    raise PeerProtocolError(f"asked for image {ref}, got one without an id")
+                return body["Id"], body
 
         for start in range(0, len(ids), APPLY_BATCH):
             seen = dict(await asyncio.gather(*(inspect(id) for id in ids[start : start + APPLY_BATCH])))

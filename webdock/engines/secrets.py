@@ -8,7 +8,8 @@ from typing import Any
 MASK = "••••••••"
 
 _SECRET = re.compile(
-    r"PASS(?:WORD|WD|PHRASE)?(?:_|$)|SECRET|TOKEN|API_?KEY|PRIVATE_?KEY|ACCESS_?KEY|CREDENTIAL|(?:^|_)KEY$|(?:^|_)PWD$|_DSN$",
+    r"PASS(?:WORD|WD|PHRASE)|(?:^|_|DB)PASS(?:_|$)|SECRET|TOKEN|CREDENTIAL"
+    r"|(?:API|PRIVATE|ACCESS)_?KEY|(?:^|_)KEY$|(?:^|_)PWD$|_DSN$",
     re.IGNORECASE,
 )
 _URL_PASSWORD = re.compile(r"(\w+://[^/\s:@]*:)[^/\s@]+(@)")

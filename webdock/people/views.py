@@ -3,59 +3,47 @@
 from __future__ import annotations
 
 from django.contrib.auth import login as start_session
-from django.contrib.auth.forms import AuthenticationForm
 from django.contrib.auth.views import LoginView, LogoutView
+from django.core.exceptions import NON_FIELD_ERRORS
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.utils.decorators import method_decorator
-from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_GET, require_http_methods
 
 from webdock.engines.audit import Actor, request_address, write
 from webdock.engines.models import AuditEntry
-from webdock.people.forms import WelcomeForm
+from webdock.people.forms import THROTTLED, LoginForm, WelcomeForm
 from webdock.people.models import SetupLink, token_digest
 from webdock.people.rights import PUBLIC, requires
-from webdock.people.throttle import failed, succeeded, throttled
+from webdock.people.throttle import WINDOW, failed, succeeded
 
 SETUP_KEY = "webdock_setup"  # in the session: the digest of the link that was followed
 
 
 class Login(LoginView):
     template_name = "people/login.html"
+    authentication_form = LoginForm
     redirect_authenticated_user = True
 
-    @method_decorator(sensitive_post_parameters())
-    def post(self, request: HttpRequest, *args: object, **kwargs: object) -> HttpResponse:
-        username, address = request.POST.get("username", ""), request_address(request)
-        if throttled(username, address):
-            form = AuthenticationForm(request, initial={"username": username})
-            form.cleaned_data = {}
-            form._errors = form.error_class()  # type: ignore[attr-defined]
-            form.is_bound = True
-            form.add_error(None, _("Too many attempts. Wait a few minutes and try again."))
-            self._audit(username, address, AuditEntry.Result.REFUSED, "too many attempts")
-            response = self.render_to_response(self.get_context_data(form=form))
-            response.status_code = 429
-            response["Retry-After"] = "300"
-            return response
-        return super().post(request, *args, **kwargs)
-
-    def form_valid(self, form: AuthenticationForm) -> HttpResponse:
+    def form_valid(self, form: LoginForm) -> HttpResponse:
         user = form.get_user()
         address = request_address(self.request)
         succeeded(user.get_username(), address)
         self._audit(user.get_username(), address, AuditEntry.Result.OK, "", user.pk)
         return super().form_valid(form)
 
-    def form_invalid(self, form: AuthenticationForm) -> HttpResponse:
+    def form_invalid(self, form: LoginForm) -> HttpResponse:
         username, address = self.request.POST.get("username", ""), request_address(self.request)
+        response = super().form_invalid(form)
+        if form.has_error(NON_FIELD_ERRORS, THROTTLED):
+            self._audit(username, address, AuditEntry.Result.REFUSED, "too many attempts")
+            response.status_code = 429
+            response["Retry-After"] = str(int(WINDOW.total_seconds()))
+            return response
         failed(username, address)
         self._audit(username, address, AuditEntry.Result.REFUSED, "wrong name or password")
-        response = super().form_invalid(form)
         response.status_code = 400
         return response
 

@@ -1,0 +1,201 @@
+"""Fixtures of the web ring: a database in a file, a fake engine on a socket, and three people."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from asgiref.sync import sync_to_async
+from channels.layers import channel_layers
+from channels.testing import WebsocketCommunicator
+from django.conf import settings as django_settings
+from django.contrib.auth.models import Group, User
+from django.test import AsyncClient
+
+from images_app import pulls as pulls_module
+from runtime.api.client import EngineClient
+from tests.fakes.engine import FakeEngine
+from webdock.engines import clients
+from webdock.engines.models import Engine
+from webdock.engines.sync import EngineSync
+from webdock.people.rights import OPERATORS
+
+ORIGIN = "http://testserver"
+PASSWORD = "a long enough password"
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A file, as in production: an in-memory database shares its locks between threads."""
+    from django.db import connections
+
+    path = tmp_path_factory.mktemp("database") / "test.sqlite3"
+    connections["default"].settings_dict["TEST"]["NAME"] = str(path)
+
+
+@pytest.fixture(autouse=True)
+def web_settings(settings: Any, tmp_path: Path) -> Any:
+    """Quick hashes, no engine anywhere, hosts of the test client."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    settings.ENGINES = {"local": f"unix://{tmp_path}/nobody.sock"}
+    settings.ALLOWED_HOSTS = ["testserver", "localhost"]
+    return settings
+
+
+@pytest.fixture(autouse=True)
+def fresh_process() -> Iterator[None]:
+    """No pulls and no channel layer left over from another test."""
+    pulls_module._pulls = pulls_module.Pulls()
+    channel_layers.backends = {}
+    yield
+    channel_layers.backends = {}
+
+
+@pytest_asyncio.fixture
+async def fake(web_settings: Any) -> AsyncIterator[FakeEngine]:
+    """A fake engine with one image, known to the settings as "local"."""
+    async with FakeEngine() as engine:
+        engine.add_image("busybox:latest", Cmd=["sleep", "1000"])
+        web_settings.ENGINES = {"local": engine.url}
+        yield engine
+        await pulls_module.pulls().close()
+        await clients.close_clients()
+
+
+@pytest_asyncio.fixture
+async def api(fake: FakeEngine) -> AsyncIterator[EngineClient]:
+    """A client of the fake engine beside the product's own."""
+    async with EngineClient(fake.url) as client:
+        yield client
+
+
+@pytest_asyncio.fixture
+async def synced(transactional_db: None, fake: FakeEngine) -> AsyncIterator[EngineSync]:
+    """The sync, running and caught up."""
+    sync = EngineSync("local")
+    task = asyncio.create_task(sync.run())
+    async with asyncio.timeout(10):
+        await sync.synced.wait()
+    yield sync
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+def _user(name: str, **more: Any) -> User:
+    return User.objects.create_user(name, password=PASSWORD, **more)
+
+
+@pytest.fixture
+def admin(transactional_db: None) -> User:
+    return _user("admin", is_staff=True, is_superuser=True)
+
+
+@pytest.fixture
+def operator(transactional_db: None) -> User:
+    user = _user("operator")
+    user.groups.add(Group.objects.get_or_create(name=OPERATORS)[0])
+    return user
+
+
+@pytest.fixture
+def viewer(transactional_db: None) -> User:
+    return _user("viewer")
+
+
+async def browser_of(user: User | None, **more: Any) -> AsyncClient:
+    """A browser in which this person is logged in."""
+    browser = AsyncClient(**more)
+    if user is not None:
+        await browser.aforce_login(user)
+    return browser
+
+
+@pytest_asyncio.fixture
+async def as_admin(admin: User) -> AsyncClient:
+    return await browser_of(admin)
+
+
+@pytest_asyncio.fixture
+async def as_operator(operator: User) -> AsyncClient:
+    return await browser_of(operator)
+
+
+@pytest_asyncio.fixture
+async def as_viewer(viewer: User) -> AsyncClient:
+    return await browser_of(viewer)
+
+
+@pytest_asyncio.fixture
+async def as_stranger(transactional_db: None) -> AsyncClient:
+    return await browser_of(None)
+
+
+Connect = Callable[..., Awaitable[WebsocketCommunicator]]
+
+
+@pytest_asyncio.fixture
+async def connect() -> AsyncIterator[Connect]:
+    """Open a websocket as the person of a browser: ``await connect(browser, "/ws/pulls/")``."""
+    from webdock.asgi import websocket_application
+
+    opened: list[WebsocketCommunicator] = []
+
+    async def open_socket(browser: AsyncClient, path: str, *, origin: str | None = ORIGIN) -> Any:
+        headers = [(b"host", b"testserver")]
+        if origin is not None:
+            headers.append((b"origin", origin.encode()))
+        morsel = browser.cookies.get(django_settings.SESSION_COOKIE_NAME)
+        if morsel is not None:
+            headers.append((b"cookie", f"{django_settings.SESSION_COOKIE_NAME}={morsel.value}".encode()))
+        socket = WebsocketCommunicator(websocket_application, path, headers=headers)
+        accepted, _protocol = await socket.connect(timeout=5)
+        assert accepted, "every socket is accepted first, so that a refusal has its code"
+        opened.append(socket)
+        return socket
+
+    yield open_socket
+    for socket in opened:
+        await socket.send_input({"type": "websocket.disconnect", "code": 1001})
+        try:
+            await socket.wait(timeout=5)
+        except asyncio.CancelledError:
+            pass
+
+
+async def closing(socket: WebsocketCommunicator, timeout_s: float = 5) -> tuple[int, str]:
+    """Read until the socket closes; its code and reason."""
+    async with asyncio.timeout(timeout_s):
+        while True:
+            message = await socket.receive_output(timeout=timeout_s)
+            if message["type"] == "websocket.close":
+                return message["code"], message.get("reason", "")
+
+
+async def make_container(
+    api: EngineClient, name: str | None = None, *command: str, start: bool = True, **body: Any
+) -> str:
+    """A container of the fake engine, running ``sleep 1000`` unless told otherwise; its id."""
+    asked: dict[str, Any] = {"Image": "busybox:latest", **body}
+    if command:
+        asked["Cmd"] = list(command)
+    made = await api.container_create(asked, name=name)
+    if start:
+        await api.container_start(made["Id"])
+    return str(made["Id"])
+
+
+async def eventually(ask: Callable[[], Awaitable[Any]], timeout_s: float = 5) -> Any:
+    """The first true answer; fails after the time."""
+    async with asyncio.timeout(timeout_s):
+        while not (answer := await ask()):
+            await asyncio.sleep(0.01)
+    return answer
+
+
+@sync_to_async
+def local_engine() -> Engine:
+    return Engine.objects.get_or_create(alias="local")[0]
