@@ -22,6 +22,7 @@ import json
 import os
 import signal
 import socket
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,9 +72,17 @@ class ExitInfo:
 class Conmon:
     """Starts, adopts and talks to the conmon processes of one runtime."""
 
-    def __init__(self, runtime: Runtime, binary: str = "conmon") -> None:
+    def __init__(self, runtime: Runtime, binary: str = "conmon", null: Path | None = None) -> None:
+        """null: where to keep a null device that programs without input get, as /dev/webdock-null.
+
+        crun makes the program's user the owner of its input. Were that the host's own /dev/null, a container
+        could take it away from everybody.
+        """
         self.runtime = runtime
         self.binary = binary
+        self._null = null
+        if null is not None:
+            _make_null(null)
         self._parked: dict[Path, tuple[list[socket.socket], Callable[[], None]]] = {}
 
     async def create(
@@ -250,7 +259,7 @@ class Conmon:
         return [
             self.binary,
             *("--api-version", "1", "-c", id, "-u", uuid, "-n", id[:12]),
-            *self.runtime.conmon_arguments(),
+            *self.runtime.conmon_arguments(None if stdin or tty else self._null),
             *("--runtime-arg", f"--log={dir / 'runtime.log'}"),
             *("-b", str(dir), "-p", str(dir / "pidfile"), "-P", str(dir / "conmon.pid")),
             *("--persist-dir", str(dir), "--full-attach", "--no-sync-log", "--log-level", "warning"),
@@ -406,6 +415,16 @@ def _is_conmon(pid: int, dir: Path) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return False
     return any(words[i] == b"-b" and words[i + 1] == os.fsencode(dir) for i in range(len(words) - 1))
+
+
+def _make_null(path: Path) -> None:
+    with contextlib.suppress(FileExistsError):
+        os.mknod(path, stat.S_IFCHR | 0o666, os.makedev(1, 3))
+    status = os.lstat(path)
+    if not stat.S_ISCHR(status.st_mode) or status.st_rdev != os.makedev(1, 3):
+        raise Internal(f"{path} is not a null device")
+    os.chown(path, 0, 0)
+    os.chmod(path, 0o666)  # noqa: S103 - everybody may use it, as the host's own
 
 
 def _control(handle: ConmonHandle, message: str) -> None:

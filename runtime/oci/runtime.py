@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import shutil
 import tempfile
 from collections.abc import Iterable
@@ -43,10 +44,14 @@ class Runtime:
         self.cgroup_manager = cgroup_manager
         self.name = Path(binary).name
 
-    def conmon_arguments(self) -> list[str]:
-        """The words that make conmon use this runtime."""
-        words = ["-r", self.binary]
-        for argument in self._globals():
+    def conmon_arguments(self, null: Path | None) -> list[str]:
+        """The words that make conmon use this runtime; null: a device to be its input, not /dev/null."""
+        command = [self.binary, *self._globals()]
+        if null is not None:
+            script = f'exec "$0" "$@" <{shlex.quote(str(null))}'
+            command = ["/bin/sh", "-c", script, *command]
+        words = ["-r", command[0]]
+        for argument in command[1:]:
             words += ["--runtime-arg", argument]
         return [*words, *(["-s"] if self.cgroup_manager == "systemd" else [])]
 

@@ -43,7 +43,8 @@ class Yard:
         self.rootfs = rootfs
         self.cgroup = f"/ocitest-{uuid.uuid4().hex[:8]}"
         self.runtime = Runtime(binary, base / "state")
-        self.conmon = Conmon(self.runtime)
+        self.null = Path(f"/dev/{self.cgroup[1:]}-null")
+        self.conmon = Conmon(self.runtime, null=self.null)
         self.ids: list[str] = []
 
     def bundle(self, *args: str, tty: bool = False, **process: Any) -> Path:
@@ -109,6 +110,7 @@ class Yard:
             await self.runtime.delete(id, force=True)
             await self.conmon.abandon(self.base / id)
         self.conmon.close()
+        self.null.unlink()
         cgroups.remove(self.cgroup)
 
 

@@ -415,6 +415,30 @@ async def test_a_container_does_not_notice_that_its_engine_was_killed(yard: Yard
     assert conmon.adopt(bundle) is None
 
 
+async def test_the_hosts_null_device_stays_the_hosts(yard: Yard) -> None:
+    script = "head -c 1 | wc -c; test -c /proc/self/fd/0 && echo device"
+    bundle = yard.bundle("sh", "-c", script, user={"uid": 1234, "gid": 1234})
+    handle = await yard.create(bundle)
+    stream = await yard.conmon.attach(handle)
+    await yard.runtime.start(handle.id)
+    assert (await drain(stream))[1].split() == [b"0", b"device"]
+    stream.close()
+    sleeper = await yard.run("sleep", "100")
+    _, output = await yard.conmon.exec(
+        id=sleeper.id,
+        exec_id="e",
+        dir=bundle / "exec",
+        process={**process("sh", "-c", script), "user": {"uid": 1234, "gid": 1234}},
+        tty=False,
+        stdin=False,
+    )
+    assert output is not None
+    assert (await drain(output))[1].split() == [b"0", b"device"]
+    output.close()
+    status = os.stat("/dev/null")
+    assert (status.st_uid, status.st_gid, status.st_mode & 0o777) == (0, 0, 0o666)
+
+
 async def test_conmon_holds_nothing_of_the_engine(crun_yard: Yard) -> None:
     yard = crun_yard
     secret = os.open("/etc/hostname", os.O_RDONLY)
