@@ -175,7 +175,7 @@ class Ingest:
         """A descriptor of its own for reading what is there."""
         return os.open(f"/proc/self/fd/{self._descriptor}", os.O_RDONLY | os.O_CLOEXEC)
 
-    def append(self, chunks: Iterable[bytes]) -> None:
+    def append(self, chunks: Iterable[bytes | memoryview]) -> None:
         """Raises: BlobInvalid when there is more than was announced; OSError."""
         with self._lock:
             for chunk in chunks:
@@ -190,10 +190,15 @@ class Ingest:
                     self.offset += count
                     view = view[count:]
 
+    @property
+    def found(self) -> Digest:
+        """The digest of what has come so far."""
+        return Digest(f"{self._hash.name}:{self._hash.hexdigest()}")
+
     def commit(self) -> Descriptor:
         """Verify and make the blob appear. Raises: BlobInvalid; the bytes are gone then."""
         with self._lock:
-            found = Digest(f"{self._hash.name}:{self._hash.hexdigest()}")
+            found = self.found
             if self._size is not None and self.offset != self._size:
                 self._discard()
                 raise BlobInvalid(

@@ -25,11 +25,14 @@ from runtime.images.content import ContentStore
 from runtime.images.fetch import Fetches
 from runtime.images.filters import Filters
 from runtime.images.layers import Layers
+from runtime.images.load import Loader
 from runtime.images.progress import Message, Progress, streamed
 from runtime.images.pull import Puller
 from runtime.images.reference import Reference
 from runtime.images.remove import InUse, Removal
 from runtime.images.remove import plan as plan_removal
+from runtime.images.save import archive
+from runtime.images.save import plan as plan_archive
 from runtime.images.store import Change, ImageRecord, ImageStore, Leases
 from runtime.images.times import moment
 from runtime.images.transport import Patience, Transport
@@ -40,6 +43,7 @@ log = logging.getLogger(__name__)
 
 Rows = list[dict[str, Any]]
 Removals = list[Removal]
+Meant = list[tuple[ImageRecord, list[Reference]]]
 
 
 class Images:
@@ -78,6 +82,16 @@ class Images:
             snapshots=snapshots,
             transport=self._transport,
             mirrors=mirrors,
+            events=events,
+        )
+
+        self._loader = Loader(
+            content=self._content,
+            store=self._store,
+            leases=self._leases,
+            collector=self._collector,
+            layers=self._layers,
+            snapshots=snapshots,
             events=events,
         )
 
@@ -215,6 +229,41 @@ class Images:
             name, credentials(auth), wanted, progress, all_tags=not name.tag and not name.digest
         )
         return streamed(progress, work)
+
+    # -- archives
+
+    def load(self, body: AsyncIterator[bytes], *, quiet: bool = False) -> AsyncIterator[Message]:
+        """Take in the images of an archive, as ``save`` writes it; Docker's progress messages.
+
+        Before the first message it raises InvalidArgument for what is no such archive; later failures are
+        messages. Closing the iterator cancels.
+        """
+        progress = Progress()
+        return streamed(progress, self._loader.load(body, progress, quiet=quiet))
+
+    def save(self, refs: Sequence[str]) -> AsyncIterator[bytes]:
+        """An archive of these images. Raises at once: NotFound, InvalidArgument."""
+        found = []
+        for ref in refs:
+            for image, names in self._meant(ref):
+                found.append((image, names))
+                self._publish("save", image, image.id)
+        return archive(self._content, plan_archive(found))
+
+    def _meant(self, ref: str) -> Meant:
+        """What ``save`` takes a name without a tag for: every tag of the repository, as Docker does."""
+        prefix = references.id_prefix(ref)
+        if prefix is None and not ref.startswith("sha256:"):
+            name = references.parse(ref)
+            if not name.tag and not name.digest:
+                tagged = [
+                    (image, [one for one in image.names if one.repository == name]) for image in self._store
+                ]
+                tagged = [(image, names) for image, names in tagged if names]
+                if tagged:
+                    return tagged
+        image, found = self._store.resolve(ref)
+        return [(image, [found] if found is not None else [])]
 
     # -- removing
 

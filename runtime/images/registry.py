@@ -405,9 +405,8 @@ def pause(transport: Transport, error: Unreachable | RegistryAnswer, attempt: in
     patience = transport.patience
     if attempt >= patience.attempts or not error.passing:
         return None
-    if isinstance(error, RegistryAnswer):
-        if error.retry_after_s is not None:
-            return error.retry_after_s if error.retry_after_s <= patience.retry_after_max_s else None
+    if isinstance(error, RegistryAnswer) and error.retry_after_s is not None:
+        return error.retry_after_s if error.retry_after_s <= patience.retry_after_max_s else None
     backoff_s: float = min(patience.backoff_s * 2 ** (attempt - 1), patience.backoff_max_s)
     return backoff_s * random.uniform(0.75, 1.25)  # noqa: S311 - spreads retries, guards nothing
 
