@@ -193,7 +193,7 @@ class Namespaces:
         answers a line once it is where it should be, and stays until the namespace is pinned.
         """
         child = subprocess.Popen(
-            ["nsenter", f"--user={owner}", "--preserve-credentials", "unshare", "--net", "cat"],
+            ["nsenter", f"--user={owner}", "unshare", "--net", "cat"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
