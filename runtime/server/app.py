@@ -75,15 +75,19 @@ class ApiServer:
         web_uid = _user_id(WEB_USER)
         admins = frozenset({admin_gid} - {0})
         web_groups = frozenset({admin_gid, web_gid} - {0})
+        owners = frozenset({0, os.geteuid()})
         self._hang_ups = HangUps()
         await self._listen(
-            config.engine_socket, admin_gid, False, lambda peer: peer.uid == 0 or bool(peer.groups & admins)
+            config.engine_socket,
+            admin_gid,
+            False,
+            lambda peer: peer.uid in owners or bool(peer.groups & admins),
         )
         await self._listen(
             config.web_socket,
             web_gid,
             True,
-            lambda peer: peer.uid in (0, web_uid) or bool(peer.groups & web_groups),
+            lambda peer: peer.uid in owners | {web_uid} or bool(peer.groups & web_groups),
         )
 
     async def _listen(self, path: Path, gid: int, confined: bool, admits: Callable[[Peer], bool]) -> None:

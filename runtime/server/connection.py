@@ -8,7 +8,10 @@ request.
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
+import os
+import pwd
 import select
 import socket
 import struct
@@ -29,7 +32,7 @@ LINE_BYTES = 64 << 10  # request line: filters may be long
 HEADER_BYTES = 64 << 10  # one header: registry tokens may be long
 READ_BYTES = 256 << 10  # of a request body, read ahead
 KEEP_ALIVE_S = 3600.0  # clients pool their connections longer than they should
-GROUPS_MAX = 65536  # the kernel's own limit
+_GROUPS_BYTES = 1024  # of one getsockopt; more groups are looked up by name
 _SO_PEERGROUPS = 59
 _UCRED = struct.Struct("3i")
 
@@ -54,9 +57,21 @@ class Peer:
         pid, uid, gid = _UCRED.unpack(
             connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
         )
-        raw = connected.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, 4 * GROUPS_MAX)
-        groups = struct.unpack(f"{len(raw) // 4}I", raw)
+        try:
+            raw = connected.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, _GROUPS_BYTES)
+            groups = list(struct.unpack(f"{len(raw) // 4}I", raw))
+        except OSError as error:
+            if error.errno != errno.ERANGE:
+                raise
+            groups = _groups_of(uid, gid)
         return cls(pid, uid, frozenset((gid, *groups)))
+
+
+def _groups_of(uid: int, gid: int) -> list[int]:
+    try:
+        return os.getgrouplist(pwd.getpwuid(uid).pw_name, gid)
+    except KeyError:
+        return []
 
 
 class HangUps:
