@@ -35,6 +35,10 @@ export function aged(text, seconds) {
 function tick() {
   if (document.hidden) return;
   const now = serverNow();
+  for (const element of document.querySelectorAll("time[data-ago]")) {
+    const text = `${human((now - Date.parse(element.dateTime)) / 1000)} ago`;
+    if (text !== element.textContent) element.textContent = text;
+  }
   for (const element of document.querySelectorAll("[data-age]")) {
     const since = Date.parse(element.dataset.age);
     if (Number.isNaN(since)) continue;
@@ -43,4 +47,7 @@ function tick() {
   }
 }
 
-if (document.documentElement.lang.startsWith("en")) setInterval(tick, EVERY_MS);
+if (document.documentElement.lang.startsWith("en")) {
+  tick();
+  setInterval(tick, EVERY_MS);
+}

@@ -16,7 +16,8 @@ const KEPT_MAX = 50_000; // lines for the download
 const PER_FRAME_MS = 7;
 const LINE_MAX_CHARS = 16_384; // drawn of one line; the download has it whole
 const END_PX = 24; // this close to the end counts as at the end
-const TAIL = 1000;
+const TAIL = 1000; // lines at first
+const TAIL_AGAIN = 10_000; // at most, of what was missed
 const CREDIT_EVERY = 200; // lines
 
 const root = document.querySelector("[data-logs]");
@@ -37,27 +38,48 @@ let uncredited = 0;
 // -- the socket ------------------------------------------------------------------------
 
 let link;
+let lastTime = ""; // of the newest line
+let again = ""; // the newest line when this connection began
+const WORDS = { connecting: "connecting", open: "live", waiting: "reconnecting", stopped: "ended" };
 
-function connect(path) {
+function connect() {
   link?.stop();
-  link = new Link(path, {
+  link = new Link(address(), {
     text: receive,
-    state(state, detail) {
-      const words = { connecting: "connecting", open: "live", waiting: "reconnecting", stopped: "ended" };
-      root.querySelector("[data-log-state]").textContent = state === "stopped" && detail.code !== 1000 ? detail.reason || words[state] : words[state];
-      if (state === "open") fresh = true;
+    state(state, { code, reason } = {}) {
+      if (state === "connecting") again = lastTime;
+      if (state === "open") uncredited = 0;
+      if (state === "waiting") link.aim(address());
+      tellState(state === "stopped" && code !== 1000 && reason ? reason : WORDS[state]);
     },
   });
 }
 
-let fresh = false; // the next lines are the tail of a new connection
-const address = () => `ws/logs/${root.dataset.logs}/?tail=${TAIL}&timestamps=1`;
+function tellState(words) {
+  ended = words === WORDS.stopped;
+  root.querySelector("[data-log-state]").textContent = words;
+}
+
+let ended = false;
+
+// After a loss only what came since is asked for; lines seen already are left out.
+const address = () =>
+  `ws/logs/${root.dataset.logs}/?timestamps=1&${lastTime ? `tail=${TAIL_AGAIN}&since=${Math.floor(Date.parse(lastTime) / 1000)}` : `tail=${TAIL}`}`;
+
+// Whether an RFC 3339 time is later than another, to the nanosecond; fractions come with their zeros cut.
+export function later(time, than) {
+  const parts = (text) => /^(.{19})(?:\.(\d+))?/.exec(text) ?? ["", text, ""];
+  const [[, a, fractionA = ""], [, b, fractionB = ""]] = [parts(time), parts(than)];
+  return a === b ? fractionA.padEnd(9, "0") > fractionB.padEnd(9, "0") : a > b;
+}
 
 function receive(message) {
   if (message.type === "skipped") waiting.push({ skipped: message.count });
+  else if (message.type === "end") tellState("ended");
   if (message.type !== "lines") return;
-  if (fresh) startOver();
   for (const [stream, text, time] of message.lines) {
+    if (again && time && !later(time, again)) continue;
+    if (time) lastTime = time;
     const line = { stream, text, time };
     kept.push(line);
     waiting.push(line);
@@ -65,19 +87,6 @@ function receive(message) {
   credit(message.lines.length);
   if (following) draw();
   else tellNew();
-}
-
-// A new connection sends the tail again: what is drawn goes, so that nothing stands there twice.
-function startOver() {
-  fresh = false;
-  if (!shown && !waiting.length) return;
-  for (const old of view.querySelectorAll(".log-chunk, .log-note")) old.remove();
-  waiting.clear();
-  kept.clear();
-  chunk = null;
-  shown = 0;
-  style = undefined;
-  follow(true);
 }
 
 function credit(lines) {
@@ -327,11 +336,11 @@ document.addEventListener("keydown", (event) => {
 });
 // A container that starts again writes again.
 document.addEventListener("webdock:state", ({ detail }) => {
-  if (detail.state === "running" && link?.stopped) connect(address());
+  if (detail.state === "running" && (ended || link?.stopped)) connect();
 });
 addEventListener("resize", () => {
   if (following) view.scrollTop = view.scrollHeight;
 });
 
 for (const name of ["times", "wrap"]) if (recall(`logs-${name}`)) setToggle(name, true);
-connect(address());
+connect();

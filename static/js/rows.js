@@ -84,6 +84,10 @@ function apply(message) {
 
 function arrange(rows, order) {
   if (!order) return;
+  if (order.some((id) => !rowOf(id)) && cursor) {
+    cursor = 0; // a row moved here from another page without being newer: ask for all of this one
+    return follow();
+  }
   const wanted = new Set(order);
   for (const row of [...rows.children]) if (!wanted.has(row.dataset.id)) row.remove();
   let at = rows.firstElementChild;
@@ -264,6 +268,7 @@ async function load(url, history_) {
   if (history_ === "replace") history.replaceState(null, "", url);
   adopt(document);
   count();
+  document.dispatchEvent(new CustomEvent("webdock:swapped"));
   if (history_ !== "stay") {
     cursor = Number(table()?.dataset.cursor ?? 0);
     follow();

@@ -26,14 +26,19 @@ export function verdict(code) {
 export class Link {
   // handlers: open(), text(message), bytes(Uint8Array), state("connecting"|"open"|"waiting"|"stopped", detail)
   constructor(path, handlers, { banner = true } = {}) {
-    this.url = new URL(path.startsWith("/") ? path : place(path), location.href);
-    this.url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
+    this.aim(path);
     this.handlers = handlers;
     this.banner = banner;
     this.attempt = 0;
     this.stopped = false;
     links.add(this);
     this.connect();
+  }
+
+  // Where the next try goes.
+  aim(path) {
+    this.url = new URL(path.startsWith("/") ? path : place(path), location.href);
+    this.url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
   }
 
   get isOpen() {

@@ -5,6 +5,7 @@ import { Link } from "./socket.js";
 
 const KEPT_POINTS = 3_600;
 const SHOWN_S = 300; // the window that moves with time
+const SHOWN_MIN_S = 60;
 
 const uPlot = globalThis.uPlot;
 const root = document.querySelector("[data-charts]");
@@ -45,6 +46,15 @@ function colour(name) {
   return value;
 }
 
+// As wide as what was heard, from one minute to five.
+function window_() {
+  const end = times.at(-1) ?? Date.now() / 1000;
+  const width = Math.min(SHOWN_S, Math.max(SHOWN_MIN_S, end - (times[0] ?? end)));
+  return [end - width, end];
+}
+
+const timeOfDay = (second) => new Date(second * 1000).toLocaleTimeString(document.documentElement.lang, { hour12: false });
+
 function options(name, element) {
   const { keys, format, floor, binary } = CHARTS[name];
   const axis = { stroke: colour("--faint"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false }, font: `11px ${getComputedStyle(document.body).fontFamily}` };
@@ -55,11 +65,11 @@ function options(name, element) {
     cursor: { y: false, points: { size: 6 } },
     padding: [8, 8, 0, 0],
     scales: {
-      x: { time: true, range: () => [Date.now() / 1000 - SHOWN_S, Date.now() / 1000] },
+      x: { time: true, range: window_ },
       y: { range: (_, __, high) => [0, Math.max(floor, (high ?? 0) * 1.15)] },
     },
     axes: [
-      { ...axis, space: 70, size: 26 },
+      { ...axis, space: 80, size: 26, values: (_, marks) => marks.map(timeOfDay) },
       { ...axis, size: 72, space: 34, values: (_, marks) => marks.map((mark) => format(mark)), ...(binary ? { splits: (_, __, low, high) => splits(low, high) } : {}) },
     ],
     series: [

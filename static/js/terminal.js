@@ -12,9 +12,9 @@ import { WebglAddon } from "../vendor/xterm/addon-webgl.mjs";
 import { post } from "./actions.js";
 import { ask } from "./ask.js";
 import { copyText } from "./copy.js";
-import { clone, recall, remember } from "./dom.js";
+import { clone, meta, recall, remember } from "./dom.js";
 import { placeBeside } from "./menu.js";
-import { Link } from "./socket.js";
+import { CODES, Link } from "./socket.js";
 import { controlled, keySequence, lineCount, pasteable } from "./terminal-keys.js";
 import { toast } from "./toast.js";
 
@@ -24,6 +24,7 @@ const SCROLLBACK_LINES = 10_000;
 const KEPT_LINES = 400; // of the scrollback, in the picture for a reload
 const KEPT_MAX_CHARS = 300_000;
 const FONT_PX = { default: 13, min: 8, max: 28 };
+const TYPED_AHEAD_MAX = 4096; // characters kept while the line is down
 const RESIZE_WAIT_MS = 60;
 const TITLE_MAX_CHARS = 120;
 const PANES_MAX = 2;
@@ -57,6 +58,12 @@ const openLink = (event, uri) => {
   window.open(uri, "_blank", "noopener,noreferrer");
 };
 
+// The server names sockets from its own root; behind a proxy's sub-path the page knows better.
+function below(path) {
+  const base = meta("webdock-base");
+  return path.startsWith(base) ? path : base + path.replace(/^\//, "");
+}
+
 const monospace = () => getComputedStyle(document.documentElement).getPropertyValue("--mono").trim();
 const fontSize = () => Math.min(FONT_PX.max, Math.max(FONT_PX.min, Number(recall("terminal-font")) || FONT_PX.default));
 
@@ -66,6 +73,7 @@ class Pane {
     this.menu = this.element.querySelector("[data-menu]");
     this.sticky = { ctrl: false, alt: false };
     this.uncredited = 0;
+    this.typedAhead = "";
     this.watching = false;
     this.over = false;
     root.append(this.element);
@@ -152,6 +160,12 @@ class Pane {
     this.join({ session: answer.session, websocket: answer.websocket, title: answer.title, kind });
   }
 
+  // A session of this person that no window shows any more.
+  resume({ session, kind, name }) {
+    this.reset();
+    this.join({ session, websocket: `/ws/terminal/${session}/`, title: name, kind });
+  }
+
   join(session, picture = "") {
     this.session = session;
     this.watching = session.kind === "attach" && !session.control;
@@ -161,7 +175,7 @@ class Pane {
     this.mode();
     if (picture) this.term.write(picture);
     this.link?.stop();
-    this.link = new Link(session.websocket, {
+    this.link = new Link(below(session.websocket), {
       open: () => this.sendSize(),
       bytes: (data) => this.write(data),
       text: (message) => this.control(message),
@@ -175,6 +189,7 @@ class Pane {
     this.link = null;
     this.over = false;
     this.uncredited = 0;
+    this.typedAhead = "";
     this.term.reset();
     this.note();
   }
@@ -190,11 +205,13 @@ class Pane {
 
   control(message) {
     if (message.type === "ready") {
+      this.restored = false;
       this.title(message.title ?? this.session.title);
       this.state("ok", this.watching ? "watching" : "connected");
       this.mode();
       this.sendSize();
-      if (this === active()) this.term.focus();
+      this.isReady = true;
+      this.sendTypedAhead();
     } else if (message.type === "exit") {
       const code = Number.isInteger(message.code) ? ` with code ${message.code}` : "";
       this.ended(`The session ended${code}.`);
@@ -203,22 +220,24 @@ class Pane {
     }
   }
 
-  // The line's state stands in the bar, never over the text; while it is down nothing can be typed.
+  // The line's state stands in the bar, never over the text; what is typed while it is down is kept and sent
+  // once, when the same session answers again.
   follow(state, detail) {
     if (this.over) return;
+    if (state !== "open") this.isReady = false;
     if (state === "connecting") this.state("accent", "connecting");
     else if (state === "open") {
       this.uncredited = 0;
       this.state("ok", this.watching ? "watching" : "connected");
     } else if (state === "waiting") {
       const seconds = Math.max(1, Math.round(detail.delay / 1000));
-      this.state("warn", `reconnecting in ${seconds} s – typing waits`);
+      this.state("warn", `reconnecting in ${seconds} s, typing waits`);
     } else if (state === "stopped") this.stopped(detail);
     this.mode();
   }
 
   stopped({ code, reason }) {
-    if (this.restored && (code === 4404 || code === 4409)) {
+    if (this.restored && code === CODES.gone) {
       this.restored = false;
       return this.open(this.session.kind); // the kept session is gone: a new one takes its place
     }
@@ -260,8 +279,7 @@ class Pane {
   }
 
   mode() {
-    const canType = !this.watching && !this.over && Boolean(this.link?.isOpen);
-    this.term.options.disableStdin = !canType;
+    this.term.options.disableStdin = this.watching || this.over;
     this.element.dataset.mode = this.watching ? "watch" : "type";
     this.element.querySelector('[data-do="control"]').hidden = !this.watching || this.over;
     this.element.querySelector('[data-do="end"]').hidden = this.over || this.watching || !this.session;
@@ -270,13 +288,25 @@ class Pane {
   // -- typing --
 
   type(text) {
-    if (this.watching || this.over || !this.link?.isOpen) return;
+    if (this.watching || this.over) return;
     let typed = text;
     if (this.sticky.ctrl && typed.length === 1) typed = controlled(typed);
     if (this.sticky.alt && typed.length === 1) typed = `\x1b${typed}`;
     this.hold("ctrl", false);
     this.hold("alt", false);
-    this.sendBytes(encoder.encode(typed));
+    this.send(typed);
+  }
+
+  send(text) {
+    if (this.isReady && this.link?.isOpen) this.sendBytes(encoder.encode(text));
+    else if (this.typedAhead.length + text.length <= TYPED_AHEAD_MAX) this.typedAhead += text;
+    else toast("The line is down and what was typed ahead is full: this was not taken.", "warn");
+  }
+
+  sendTypedAhead() {
+    const text = this.typedAhead;
+    this.typedAhead = "";
+    if (text) this.send(text);
   }
 
   sendBytes(bytes) {
@@ -319,7 +349,7 @@ class Pane {
     const sequence = keySequence(key, { application: this.term.modes.applicationCursorKeysMode, ...this.sticky });
     this.hold("ctrl", false);
     this.hold("alt", false);
-    if (!this.term.options.disableStdin) this.sendBytes(encoder.encode(sequence));
+    if (!this.term.options.disableStdin) this.send(sequence);
   }
 
   // -- find --
@@ -346,8 +376,9 @@ class Pane {
 
   // -- buttons and keys --
 
-  async do(name) {
+  async do(name, button) {
     const act = {
+      resume: () => this.resume(button.dataset),
       find: () => this.showFind(this.part("find-bar").hidden),
       "find-on": () => this.findNext(1),
       "find-back": () => this.findNext(-1),
@@ -420,7 +451,7 @@ class Pane {
     const { term, element } = this;
     term.onData((text) => this.type(text));
     term.onBinary((text) => {
-      if (!term.options.disableStdin) this.sendBytes(Uint8Array.from(text, (char) => char.charCodeAt(0)));
+      if (!term.options.disableStdin && this.isReady) this.sendBytes(Uint8Array.from(text, (char) => char.charCodeAt(0)));
     });
     term.onTitleChange((text) => this.title(text));
     term.onResize(() => {
@@ -446,7 +477,7 @@ class Pane {
       const button = event.target.closest("button[data-do]");
       if (!button) return;
       if (button.closest("[data-menu]")) this.menu.hidePopover();
-      this.do(button.dataset.do);
+      this.do(button.dataset.do, button);
     });
     const bar = element.querySelector(".key-bar");
     bar.addEventListener("pointerdown", (event) => event.preventDefault()); // the on-screen keyboard stays
@@ -467,7 +498,6 @@ class Pane {
       frame = requestAnimationFrame(() => this.fitNow());
     });
     this.watch.observe(screen);
-    element.addEventListener("focusin", () => (root.dataset.active = String(panes.indexOf(this))));
   }
 
   close() {
@@ -494,27 +524,23 @@ function showChoices() {
 
 // -- panes ------------------------------------------------------------------------------
 
-const active = () => panes[Number(root.dataset.active ?? 0)] ?? panes[0];
-
 function addPane() {
   const pane = new Pane();
   panes.push(pane);
   arrange();
+  pane.term.focus();
   return pane;
 }
 
 function split() {
   if (panes.length >= PANES_MAX) return;
-  const pane = addPane();
-  root.dataset.active = String(panes.length - 1);
-  pane.open("shell");
+  addPane().open("shell");
 }
 
 function closePane(pane) {
   if (panes.length < 2) return;
   panes.splice(panes.indexOf(pane), 1);
   pane.close();
-  root.dataset.active = "0";
   arrange();
   keep();
 }

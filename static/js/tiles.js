@@ -3,27 +3,31 @@
 import { bytes, count, percent, rate } from "./format.js";
 import { Link } from "./socket.js";
 
-const root = document.querySelector("[data-stats]");
+let link;
 
 function show(name, text) {
-  const element = root.querySelector(`[data-stat="${name}"]`);
-  if (element.textContent !== text) element.textContent = text;
+  const element = document.querySelector(`[data-stat="${name}"]`);
+  if (element && element.textContent !== text) element.textContent = text;
 }
 
-if (root) {
-  new Link(
-    `ws/stats/${root.dataset.stats}/`,
-    {
-      text(message) {
-        if (message.type !== "stats") return;
-        show("cpu", percent(message.cpu));
-        show("memory", bytes(message.memory));
-        show("memory-more", message.memory_limit ? `of ${bytes(message.memory_limit)}` : "no limit");
-        show("network", rate(message.rx));
-        show("network-more", `in, ${rate(message.tx)} out`);
-        show("pids", count(message.pids));
-      },
-    },
-    { banner: false },
-  );
+function receive(message) {
+  if (message.type !== "stats") return;
+  show("cpu", percent(message.cpu));
+  show("memory", bytes(message.memory));
+  show("memory-more", message.memory_limit ? `of ${bytes(message.memory_limit)}` : "no limit");
+  show("network", rate(message.rx));
+  show("network-more", `in, ${rate(message.tx)} out`);
+  show("pids", count(message.pids));
 }
+
+// The tiles come and go with the state; the page's part that holds them is swapped then.
+function connect() {
+  const root = document.querySelector("[data-stats]");
+  if (!root) {
+    link?.stop();
+    link = undefined;
+  } else if (!link || link.stopped) link = new Link(`ws/stats/${root.dataset.stats}/`, { text: receive }, { banner: false });
+}
+
+document.addEventListener("webdock:swapped", connect);
+connect();
