@@ -80,7 +80,8 @@ def select(filters: Filters) -> QuerySet[Container]:
         key, equals, value = filters.label.partition("=")
         rows = rows.filter(labels__has_key=key)
         if equals:
-            rows = rows.annotate(label_value=KeyTextTransform(key, "labels")).filter(label_value=value)
+            text = Cast(KeyTextTransform(key, "labels"), TextField())
+            rows = rows.annotate(label_value=text).filter(label_value=value)
     if filters.network:
         text = Cast("networks", TextField())
         needle = json.dumps({"name": filters.network})[1:-1]

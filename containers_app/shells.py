@@ -6,7 +6,6 @@ Asks by running: only that tells the truth about PATH, user and file system of t
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import Any
 
 from django.utils.translation import gettext as _
@@ -29,12 +28,12 @@ OTHERS = (
 )
 
 
-@dataclass(frozen=True)
-class NoShell(Exception):
-    """Nothing that we know is a shell runs in there; ``message`` says what does."""
+class NoShell(Conflict):
+    """Nothing that we know is a shell runs in there; the message says what does."""
 
-    message: str
-    programs: tuple[str, ...]  # what the container itself was started with
+    def __init__(self, message: str, programs: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.programs = programs  # what the container itself was started with
 
 
 _found: dict[tuple[str, str], list[str]] = {}  # (image id, user) -> shell; oldest out first

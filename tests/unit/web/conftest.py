@@ -160,10 +160,7 @@ async def connect() -> AsyncIterator[Connect]:
     yield open_socket
     for socket in opened:
         await socket.send_input({"type": "websocket.disconnect", "code": 1001})
-        try:
-            await socket.wait(timeout=5)
-        except asyncio.CancelledError:
-            pass
+        await asyncio.wait([socket.future], timeout=5)
 
 
 async def closing(socket: WebsocketCommunicator, timeout_s: float = 5) -> tuple[int, str]:

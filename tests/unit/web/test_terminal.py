@@ -1,0 +1,370 @@
+"""The terminal's socket against real processes on real PTYs: bytes both ways, credit, ends of every kind."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import uuid
+from typing import Any
+
+import pytest
+from channels.testing import WebsocketCommunicator
+from django.contrib.auth.models import User
+from django.test import AsyncClient
+
+from containers_app import terminal
+from containers_app.models import TerminalSession
+from runtime.api.client import EngineClient
+from runtime.api.errors import NotFound
+from tests.fakes.engine import FakeEngine
+from tests.unit.web.conftest import Connect, browser_of, closing, eventually, local_engine, make_container
+from webdock.engines.models import Engine
+
+pytestmark = pytest.mark.django_db(transaction=True)
+WINDOW_MAX = terminal.WINDOW_BYTES + (128 << 10)  # one read may go past the window
+
+
+class Screen:
+    """The browser's end: gathers bytes, gives credit unless told not to, keeps control messages."""
+
+    def __init__(self, socket: WebsocketCommunicator, *, credit: bool = True) -> None:
+        self.socket = socket
+        self.credit = credit
+        self.bytes = b""
+        self.controls: list[dict[str, Any]] = []
+        self.closed: tuple[int, str] | None = None
+
+    async def step(self, timeout_s: float = 5) -> None:
+        # Not receive_output: on a timeout that ends the application.
+        message = await asyncio.wait_for(self.socket.output_queue.get(), timeout_s)
+        if message["type"] == "websocket.close":
+            self.closed = (message["code"], message.get("reason", ""))
+        elif "bytes" in message:
+            self.bytes += message["bytes"]
+            if self.credit:
+                await self.socket.send_json_to({"type": "credit", "bytes": len(message["bytes"])})
+        else:
+            self.controls.append(json.loads(message["text"]))
+
+    async def until(self, pattern: bytes) -> bytes:
+        while not (found := re.search(pattern, self.bytes)):
+            assert self.closed is None, (self.closed, self.bytes[-500:])
+            await self.step()
+        return found[0]
+
+    async def control(self, kind: str) -> dict[str, Any]:
+        while True:
+            for message in self.controls:
+                if message["type"] == kind:
+                    return message
+            assert self.closed is None, (self.closed, self.controls)
+            await self.step()
+
+    async def until_closed(self) -> tuple[int, str]:
+        while self.closed is None:
+            await self.step()
+        return self.closed
+
+    async def type(self, text: str | bytes) -> None:
+        data = text.encode() if isinstance(text, str) else text
+        await self.socket.send_to(bytes_data=data)
+
+
+@pytest.fixture
+def shell(fake: FakeEngine, api: EngineClient, operator: User, connect: Connect) -> Any:
+    """Open a terminal in a fresh container: ``screen, id = await shell("sh")``."""
+
+    async def open_shell(*command: str, credit: bool = True) -> tuple[Screen, str]:
+        id = await make_container(api)
+        session = await prepare(api, operator, id, *(command or ("sh",)))
+        browser = await browser_of(operator)
+        screen = Screen(await connect(browser, f"/ws/terminal/{session.pk}/"), credit=credit)
+        await screen.control("ready")
+        return screen, id
+
+    return open_shell
+
+
+async def prepare(
+    api: EngineClient, user: User, id: str, *command: str, kind: str = "shell"
+) -> TerminalSession:
+    exec_id = ""
+    if kind == "shell":
+        body = {
+            "Cmd": list(command),
+            "Tty": True,
+            "AttachStdin": True,
+            "AttachStdout": True,
+            "Env": ["PS1=> "],
+        }
+        exec_id = await api.exec_create(id, body)
+    engine = await local_engine()
+    return await TerminalSession.objects.acreate(
+        engine=engine,
+        container_id=id,
+        user=user,
+        kind=kind,
+        title="sh",
+        exec_id=exec_id,
+        columns=100,
+        rows=30,
+    )
+
+
+async def test_keys_go_in_and_output_comes_back(shell: Any) -> None:
+    screen, _id = await shell()
+    await screen.type("echo gr''üße; stty size\n")
+    await screen.until("grüße".encode())
+    await screen.until(rb"30 100")
+
+
+async def test_bytes_are_never_decoded(shell: Any) -> None:
+    screen, _id = await shell("sh", "-c", "stty raw -echo; printf ready; cat -v")
+    await screen.until(b"ready")
+    await screen.type(b"\xc3")
+    await screen.type(b"\xbc\xff")
+    await screen.until(re.escape(b"M-CM-<M-^?"))
+
+
+async def test_resize_reaches_the_shell(shell: Any) -> None:
+    screen, _id = await shell()
+    await screen.socket.send_json_to({"type": "resize", "cols": 132, "rows": 43})
+    for _n in range(50):
+        await screen.type("stty size\n")
+        await screen.step()
+        if b"43 132" in screen.bytes:
+            break
+    await screen.until(b"43 132")
+
+
+@pytest.mark.parametrize(
+    "message", [{"type": "resize"}, {"type": "resize", "cols": -1, "rows": "x"}, {"type": "?"}, {}]
+)
+async def test_control_messages_that_say_nothing_change_nothing(shell: Any, message: dict[str, Any]) -> None:
+    screen, _id = await shell()
+    await screen.socket.send_json_to(message)
+    await screen.socket.send_to(text_data="{not json")
+    await screen.socket.send_to(text_data="[]")
+    await screen.type("echo al''ive\n")
+    await screen.until(b"alive")
+
+
+async def test_output_stops_at_the_window_until_credit_comes(shell: Any) -> None:
+    screen, _id = await shell(
+        "sh", "-c", "head -c 3000000 /dev/zero | tr '\\0' x; printf '#done'", credit=False
+    )
+    with pytest.raises(TimeoutError):
+        while True:
+            await screen.step(timeout_s=0.4)
+    assert terminal.WINDOW_BYTES <= len(screen.bytes) <= WINDOW_MAX
+
+
+async def test_credit_lets_everything_through(shell: Any) -> None:
+    screen, _id = await shell("sh", "-c", "head -c 3000000 /dev/zero | tr '\\0' x; printf '#done'")
+    await screen.until(b"#done")
+    assert screen.bytes.count(b"x") == 3000000
+
+
+async def test_ctrl_c_during_a_flood_bites_at_once(shell: Any) -> None:
+    screen, _id = await shell()
+    await screen.type("yes\n")
+    while len(screen.bytes) < 200_000:
+        await screen.step()
+    seen = len(screen.bytes)
+    began = asyncio.get_running_loop().time()
+    await screen.type(b"\x03")
+    await screen.type("echo st''opped\n")
+    await screen.until(b"stopped")
+    assert asyncio.get_running_loop().time() - began < 2
+    assert len(screen.bytes) - seen < 4 << 20
+
+
+async def test_a_paste_of_100_kb_arrives_whole(shell: Any) -> None:
+    screen, _id = await shell("sh", "-c", "stty raw -echo; printf ready; head -c 100000 | cksum")
+    await screen.until(b"ready")
+    await screen.type(b"0123456789" * 10_000)
+    await screen.until(rb"1637199519 100000|\d+ 100000")
+
+
+async def test_exit_of_the_shell_tells_its_code(shell: Any) -> None:
+    screen, _id = await shell()
+    await screen.type("exit 7\n")
+    assert (await screen.control("exit"))["code"] == 7
+    assert (await screen.until_closed())[0] == 1000
+    session = await TerminalSession.objects.aget()
+    assert session.exit_code == 7 and session.ended_at is not None
+
+
+async def test_end_hangs_the_shell_up(shell: Any, api: EngineClient) -> None:
+    screen, _id = await shell()
+    await screen.type("echo re''ady\n")
+    await screen.until(b"ready")
+    session = await TerminalSession.objects.aget()
+    await screen.socket.send_json_to({"type": "end"})
+    assert (await screen.until_closed())[0] == 1000
+    assert (await api.exec_inspect(session.exec_id))["Running"] is False
+    assert (await TerminalSession.objects.aget()).ended_at is not None
+
+
+async def test_end_kills_a_shell_that_ignores_the_hang_up(
+    shell: Any, api: EngineClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(terminal, "END_GRACE_S", 0.2)
+    screen, _id = await shell("sh", "-c", "trap '' HUP; echo re''ady; sleep 1000 & wait; wait")
+    await screen.until(b"ready")
+    session = await TerminalSession.objects.aget()
+    await screen.socket.send_json_to({"type": "end"})
+    await screen.until_closed()
+
+    async def gone() -> bool:
+        return not (await api.exec_inspect(session.exec_id))["Running"]
+
+    await eventually(gone)
+
+
+async def test_a_lost_browser_leaves_the_shell_to_be_taken_up_again(
+    shell: Any, api: EngineClient, operator: User, connect: Connect
+) -> None:
+    screen, _id = await shell()
+    await screen.type("KEPT=yes; echo re''ady\n")
+    await screen.until(b"ready")
+    await screen.socket.disconnect()
+    session = await TerminalSession.objects.aget()
+    assert session.ended_at is None
+    again = Screen(await connect(await browser_of(operator), f"/ws/terminal/{session.pk}/"))
+    await again.control("ready")
+    await again.type("echo kept=$KEPT.\n")
+    await again.until(b"kept=yes\\.")
+
+
+async def test_another_window_takes_the_session_over(shell: Any, operator: User, connect: Connect) -> None:
+    screen, _id = await shell()
+    session = await TerminalSession.objects.aget()
+    again = Screen(await connect(await browser_of(operator), f"/ws/terminal/{session.pk}/"))
+    await again.control("ready")
+    assert (await screen.until_closed())[0] == 4409
+    await again.type("echo mi''ne\n")
+    await again.until(b"mine")
+
+
+async def test_a_container_removed_meanwhile_closes_with_4404(shell: Any, api: EngineClient) -> None:
+    screen, id = await shell()
+    await api.container_remove(id, force=True)
+    assert "removed" in (await screen.control("error"))["message"]
+    assert await screen.until_closed() == (4404, "The container was removed.")
+
+
+async def test_a_container_stopped_meanwhile_closes_with_4409(shell: Any, api: EngineClient) -> None:
+    screen, id = await shell()
+    await api.container_kill(id)
+    await screen.control("exit")
+    assert await screen.until_closed() == (4409, "The container stopped.")
+
+
+async def test_an_engine_that_goes_closes_with_4503_and_the_session_stays(
+    shell: Any, fake: FakeEngine
+) -> None:
+    screen, _id = await shell()
+    await fake.go_away()
+    code, reason = await screen.until_closed()
+    assert code == 4503 and "engine" in reason
+    assert (await TerminalSession.objects.aget()).ended_at is None
+
+
+async def test_a_session_that_ended_cannot_be_opened_again(
+    shell: Any, operator: User, connect: Connect
+) -> None:
+    screen, _id = await shell()
+    await screen.type("exit\n")
+    await screen.until_closed()
+    session = await TerminalSession.objects.aget()
+    again = await connect(await browser_of(operator), f"/ws/terminal/{session.pk}/")
+    assert (await closing(again))[0] == 4404
+
+
+async def test_a_session_of_somebody_else_does_not_exist(shell: Any, admin: User, connect: Connect) -> None:
+    await shell()
+    session = await TerminalSession.objects.aget()
+    assert (await closing(await connect(await browser_of(admin), f"/ws/terminal/{session.pk}/")))[0] == 4404
+    assert (await closing(await connect(await browser_of(admin), f"/ws/terminal/{uuid.uuid4()}/")))[0] == 4404
+
+
+async def test_input_nobody_reads_is_bounded(shell: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(terminal, "INPUT_MAX_BYTES", 1 << 20)
+    screen, _id = await shell("sh", "-c", "stty raw -echo; printf ready; sleep 1000")
+    await screen.until(b"ready")
+    for _n in range(40):
+        await screen.type(b"x" * 65536)
+    assert (await screen.until_closed())[0] == 4429
+
+
+async def test_attach_joins_the_main_process_and_leaves_it_alone(
+    fake: FakeEngine, api: EngineClient, operator: User, connect: Connect
+) -> None:
+    id = await make_container(
+        api, None, "sh", "-c", "while read line; do echo got $line; done", Tty=True, OpenStdin=True
+    )
+    session = await prepare(api, operator, id, kind="attach")
+    screen = Screen(await connect(await browser_of(operator), f"/ws/terminal/{session.pk}/"))
+    assert (await screen.control("ready"))["tty"] is True
+    await screen.socket.send_json_to({"type": "resize", "cols": 132, "rows": 43})
+    await screen.type("hello\n")
+    await screen.until(b"got hello")
+    assert fake.rooms.containers.get(id).process.size == (24, 80), "the main process is never resized"
+    await screen.socket.send_json_to({"type": "end"})
+    await screen.until_closed()
+    assert (await api.container_inspect(id))["State"]["Running"] is True
+
+
+async def test_other_engines_shells_are_told_to_go(
+    fake: FakeEngine, api: EngineClient, operator: User, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Docker cannot signal an exec or take it up again: the shell must not live on with nobody to end it."""
+
+    async def unknown(*args: Any, **kwargs: Any) -> Any:
+        raise NotFound("page not found")
+
+    monkeypatch.setattr(EngineClient, "exec_kill", unknown)
+    monkeypatch.setattr(EngineClient, "exec_attach", unknown)
+    id = await make_container(api)
+
+    async def gone(session: TerminalSession) -> bool:
+        return not (await api.exec_inspect(session.exec_id))["Running"]
+
+    for leave in ("end", "disconnect"):
+        session = await prepare(api, operator, id, "sh")
+        await Engine.objects.filter(alias="local").aupdate(kind="docker")
+        screen = Screen(await connect(await browser_of(operator), f"/ws/terminal/{session.pk}/"))
+        await screen.control("ready")
+        await screen.type("echo re''ady\n")
+        await screen.until(b"ready")
+        if leave == "end":
+            await screen.socket.send_json_to({"type": "end"})
+            await screen.until_closed()
+        else:
+            await screen.socket.disconnect()
+        await eventually(lambda session=session: gone(session))  # type: ignore[misc]
+
+
+async def test_memory_of_a_flooded_terminal_stays_small(shell: Any) -> None:
+    import tracemalloc
+
+    screen, _id = await shell("sh", "-c", "yes", credit=False)
+    tracemalloc.start()
+    with pytest.raises(TimeoutError):
+        while True:
+            await screen.step(timeout_s=0.4)
+    _now, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 4 << 20
+
+
+async def test_viewers_and_strangers_get_no_terminal(
+    shell: Any, viewer: User, as_stranger: AsyncClient, connect: Connect
+) -> None:
+    await shell()
+    session = await TerminalSession.objects.aget()
+    path = f"/ws/terminal/{session.pk}/"
+    assert (await closing(await connect(await browser_of(viewer), path)))[0] == 4403
+    assert (await closing(await connect(as_stranger, path)))[0] == 4401
