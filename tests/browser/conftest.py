@@ -1,0 +1,197 @@
+"""Fixtures of the browser ring: an installation with a registry, an administrator, and pages in real
+Chromium.
+
+A page fails its test when it logs an error, throws, or asks another host for anything.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    Request,
+    expect,
+    sync_playwright,
+)
+
+from tests.integration.installation import Installation, free_port
+from tests.integration.registry import RealRegistry
+
+PASSWORD = "correct horse battery"
+ADMIN = "ada"
+WIDE = {"width": 1280, "height": 800}
+PHONE = {"width": 390, "height": 844}
+PICTURES = Path(__file__).resolve().parents[2] / "docs" / "img"
+
+expect.set_options(timeout=15_000)
+
+
+def pytest_sessionstart() -> None:
+    if os.geteuid() != 0:
+        raise pytest.UsageError("the browser ring needs root; run it with: sudo scripts/test browser")
+
+
+@pytest.fixture(scope="session")
+def registry() -> Iterator[RealRegistry]:
+    """A registry that speaks plain HTTP on loopback."""
+    server = RealRegistry(port=free_port())
+    try:
+        yield server.start()
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def installed(registry: RealRegistry) -> Iterator[Installation]:
+    """One installation for the whole run, allowed to pull from the registry."""
+    config = f'[registries."{registry.host}"]\ninsecure = true\nlocal = true\n'
+    installation = Installation("browser", config=config)
+    installation.up()
+    yield installation
+    installation.purge()
+
+
+@pytest.fixture
+def installation(installed: Installation) -> Iterator[Installation]:
+    """The installation, without containers before and after."""
+    installed.remove_containers()
+    yield installed
+    installed.remove_containers()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """The distribution's Chromium; text is drawn as text, so that a test can read a terminal."""
+    program = shutil.which("chromium") or shutil.which("google-chrome") or "/usr/bin/chromium"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=program,
+            args=[
+                "--no-sandbox",
+                "--disable-gpu",
+                "--disable-3d-apis",
+                "--disable-quic",
+                "--no-first-run",
+                "--disable-background-networking",
+                "--disable-component-update",
+                "--disable-sync",
+            ],
+        )
+        yield browser
+        browser.close()
+
+
+@dataclass(frozen=True)
+class Welcomed:
+    """How the first administrator got in."""
+
+    link: str  # the one-time link, used up
+    state: object  # cookies of the login
+
+
+@pytest.fixture(scope="session")
+def welcomed(installed: Installation, chromium: Browser) -> Welcomed:
+    """Follow the one-time link as the first administrator does, and set a password."""
+    assert installed.link, "up printed no one-time link"
+    context = chromium.new_context(locale="en-US", viewport=WIDE)
+    page = context.new_page()
+    page.goto(installed.link)
+    page.get_by_label("Username").fill(ADMIN)
+    page.get_by_label("Password", exact=True).fill(PASSWORD)
+    page.get_by_label("again").fill(PASSWORD)
+    page.get_by_role("button", name="Create administrator").click()
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    page.wait_for_url(f"{installed.url}/**")
+    state = context.storage_state()
+    context.close()
+    return Welcomed(installed.link, state)
+
+
+class Watch:
+    """Collects what a page must not do."""
+
+    def __init__(self, context: BrowserContext, own: str) -> None:
+        self.problems: list[str] = []
+        self._own = urlsplit(own).netloc
+        context.on("weberror", lambda error: self.problems.append(f"exception: {error.error}"))
+        context.on("console", self._console)
+        context.on("request", self._request)
+
+    def _console(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self.problems.append(f"console: {message.text} ({message.location.get('url')})")
+
+    def _request(self, request: Request) -> None:
+        parts = urlsplit(request.url)
+        if parts.scheme not in ("data", "blob") and parts.netloc != self._own:
+            self.problems.append(f"asked another host: {request.url}")
+
+
+PageFactory = Callable[..., Page]
+
+
+@pytest.fixture
+def open_page(installation: Installation, chromium: Browser, welcomed: Welcomed) -> Iterator[PageFactory]:
+    """A factory of pages: logged in as the administrator unless ``anonymous``."""
+    contexts: list[BrowserContext] = []
+    watches: list[Watch] = []
+
+    def factory(
+        path: str = "/",
+        *,
+        anonymous: bool = False,
+        scheme: str = "light",
+        size: dict[str, int] = WIDE,
+        touch: bool = False,
+        watch: bool = True,
+    ) -> Page:
+        context = chromium.new_context(
+            base_url=installation.url,
+            storage_state=None if anonymous else welcomed.state,  # type: ignore[arg-type]
+            locale="en-US",
+            color_scheme=scheme,  # type: ignore[arg-type]
+            viewport=size,  # type: ignore[arg-type]
+            has_touch=touch,
+            is_mobile=touch,
+            device_scale_factor=2 if touch else 1,
+        )
+        contexts.append(context)
+        if watch:
+            watches.append(Watch(context, installation.url))
+        page = context.new_page()
+        page.goto(path)
+        return page
+
+    yield factory
+    problems = [problem for watch in watches for problem in watch.problems]
+    for context in contexts:
+        context.close()
+    assert not problems, "the pages did what they must not:\n" + "\n".join(problems)
+
+
+@pytest.fixture
+def page(open_page: PageFactory) -> Page:
+    """The overview, as the administrator."""
+    return open_page("/")
+
+
+@pytest.fixture
+def picture(request: pytest.FixtureRequest) -> Callable[[Page, str], None]:
+    """Take a picture for the documentation; only when WEBDOCK_PICTURES is set: tests leave no trace."""
+
+    def take(page: Page, name: str) -> None:
+        if os.environ.get("WEBDOCK_PICTURES"):
+            PICTURES.mkdir(parents=True, exist_ok=True)
+            page.screenshot(path=PICTURES / f"{name}.png", animations="disabled")
+
+    return take

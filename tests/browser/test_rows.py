@@ -1,0 +1,53 @@
+"""Rows change by themselves, whoever caused it."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import PageFactory
+from tests.integration.installation import Installation
+
+
+def test_a_container_started_on_the_command_line_appears_and_changes(
+    installation: Installation, open_page: PageFactory
+) -> None:
+    page = open_page("/containers/")
+    installation.webdock("run", "-d", "--name", "outside", "webdock/busybox", "sleep", "1000")
+    row = page.locator("tr[data-name=outside]")
+    expect(row).to_have_attribute("data-state", "running")
+    installation.webdock("pause", "outside")
+    expect(row).to_have_attribute("data-state", "paused")
+    installation.webdock("unpause", "outside")
+    expect(row).to_have_attribute("data-state", "running")
+    installation.webdock("kill", "outside")
+    expect(row).to_have_attribute("data-state", "exited")
+    expect(row).to_contain_text("137")
+    installation.webdock("rename", "outside", "renamed")
+    expect(page.locator("tr[data-name=renamed]")).to_be_visible()
+    installation.webdock("rm", "renamed")
+    expect(page.locator("tr[data-id]")).to_have_count(0)
+
+
+def test_stop_and_start_by_the_buttons_of_a_row(installation: Installation, open_page: PageFactory) -> None:
+    installation.webdock("run", "-d", "--name", "clicked", "webdock/busybox", "sleep", "1000")
+    page = open_page("/containers/")
+    row = page.locator("tr[data-name=clicked]")
+    page.get_by_role("button", name="Stop clicked").click()
+    expect(row).to_have_attribute("data-state", "exited", timeout=20_000)
+    page.get_by_role("button", name="Start clicked").click()
+    expect(row).to_have_attribute("data-state", "running")
+
+
+def test_an_engine_that_is_gone_is_said_on_the_open_page_and_comes_back(
+    installation: Installation, open_page: PageFactory
+) -> None:
+    installation.webdock("run", "-d", "--name", "survivor", "webdock/busybox", "sleep", "1000")
+    page: Page = open_page("/containers/", watch=False)
+    expect(page.locator("tr[data-name=survivor]")).to_have_attribute("data-state", "running")
+    os.kill(installation.engine_pid(), signal.SIGKILL)
+    expect(page.locator("tr[data-name=survivor]")).to_have_attribute("data-state", "running")
+    installation.webdock("kill", "survivor", check=False)
+    expect(page.locator("tr[data-name=survivor]")).to_have_attribute("data-state", "exited", timeout=30_000)
