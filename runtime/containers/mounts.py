@@ -85,11 +85,10 @@ def _defaults(host_config: dict[str, Any], privileged: bool) -> list[dict[str, A
         mount("/sys", "sysfs", "sysfs", *quiet, view),
         mount("/sys/fs/cgroup", "cgroup", "cgroup", view, *quiet),
     ]
-    if ipc == "host":
-        mounts.append(mount("/dev/mqueue", "bind", "/dev/mqueue", "rbind", *quiet))
-        mounts.append(mount(SHM, "bind", SHM, "rbind", *quiet))
-        return mounts
+    # It shows the queues of the IPC namespace it is mounted in: also with the host's or another container's.
     mounts.append(mount("/dev/mqueue", "mqueue", "mqueue", *quiet))
+    if ipc == "host":
+        mounts.append(mount(SHM, "bind", SHM, "rbind", *quiet))
     if ipc in ("private", ""):  # shareable and container: get one from the caller that others can bind, too
         size = host_config.get("ShmSize") or 64 << 20
         mounts.append(mount(SHM, "tmpfs", "shm", *quiet, "mode=1777", f"size={size}"))

@@ -110,6 +110,9 @@ def build_spec(config: dict[str, Any], host_config: dict[str, Any], ctx: SpecCon
         del spec["hostname"]
     linux = spec["linux"]
     if ctx.mapping is not None:
+        if ctx.domainname:
+            # Kernel: a mapped root may set it by setdomainname(2), not in /proc/sys. runc 1.1 ignores this.
+            spec["domainname"] = ctx.domainname
         linux["uidMappings"] = linux["gidMappings"] = ctx.mapping.oci()
     elif ctx.devices:
         linux["devices"] = [_oci_device(device) for device in ctx.devices]
@@ -323,7 +326,7 @@ def _all_sysctls(host_config: dict[str, Any], ctx: SpecContext) -> dict[str, str
         last = ctx.mapping.size - 1 if ctx.mapping else 2**31 - 1
         preset["net.ipv4.ip_unprivileged_port_start"] = "0"
         preset["net.ipv4.ping_group_range"] = f"0 {last}"
-    if ctx.domainname and host_config.get("UTSMode") != "host":
+    if ctx.domainname and owns(host_config, "UTSMode") and ctx.mapping is None:
         preset["kernel.domainname"] = ctx.domainname
     own_network = owns(host_config, "NetworkMode") and ctx.netns is not None
     return {**preset, **sysctls(host_config, own_ipc=owns(host_config, "IpcMode"), own_network=own_network)}

@@ -40,6 +40,7 @@ CREATE_TIMEOUT_S = 120.0  # until the runtime has made or refused the container
 END_TIMEOUT_S = 10.0  # until a conmon whose container failed has left
 MESSAGE_BYTES = 64 << 10  # of what a pipe of conmon says
 LOST_EXIT_CODE = 255  # of a session whose conmon died without telling
+NULL_DEVICE = Path("/dev/webdock-null")
 PARKED = 64  # sockets of past viewers kept per session, see `attach`
 
 _LEFTOVERS = ("attach", "ctl", "winsz", "exit", "oom", "pidfile", "conmon.pid", "conmon.log", "runtime.log")
@@ -72,17 +73,16 @@ class ExitInfo:
 class Conmon:
     """Starts, adopts and talks to the conmon processes of one runtime."""
 
-    def __init__(self, runtime: Runtime, binary: str = "conmon", null: Path | None = None) -> None:
-        """null: where to keep a null device that programs without input get, as /dev/webdock-null.
+    def __init__(self, runtime: Runtime, binary: str = "conmon", null: Path = NULL_DEVICE) -> None:
+        """null: where to keep a null device for programs without input.
 
-        crun makes the program's user the owner of its input. Were that the host's own /dev/null, a container
-        could take it away from everybody.
+        crun makes the program's user the owner of its standard streams. Were one of them the host's own
+        /dev/null, a container could take that away from everybody.
         """
         self.runtime = runtime
         self.binary = binary
         self._null = null
-        if null is not None:
-            _make_null(null)
+        _make_null(null)
         self._parked: dict[Path, tuple[list[socket.socket], Callable[[], None]]] = {}
 
     async def create(
@@ -259,7 +259,7 @@ class Conmon:
         return [
             self.binary,
             *("--api-version", "1", "-c", id, "-u", uuid, "-n", id[:12]),
-            *self.runtime.conmon_arguments(None if stdin or tty else self._null),
+            *self._runtime_words(tty, stdin),
             *("--runtime-arg", f"--log={dir / 'runtime.log'}"),
             *("-b", str(dir), "-p", str(dir / "pidfile"), "-P", str(dir / "conmon.pid")),
             *("--persist-dir", str(dir), "--full-attach", "--no-sync-log", "--log-level", "warning"),
@@ -267,6 +267,12 @@ class Conmon:
             *(("-i",) if stdin else ()),
             *(() if stdin_once else ("--leave-stdin-open",)),
         ]
+
+    def _runtime_words(self, tty: bool, stdin: bool) -> list[str]:
+        """conmon gives the runtime /dev/null as a missing input, and in place of a terminal."""
+        if tty:
+            return self.runtime.conmon_arguments(self._null, "<>")
+        return self.runtime.conmon_arguments(None if stdin else self._null)
 
     async def _check(self, dir: Path, message: bytes, *, exec: bool) -> None:
         """Raise what the runtime complained about, once its conmon has left."""

@@ -44,11 +44,15 @@ class Runtime:
         self.cgroup_manager = cgroup_manager
         self.name = Path(binary).name
 
-    def conmon_arguments(self, null: Path | None) -> list[str]:
-        """The words that make conmon use this runtime; null: a device to be its input, not /dev/null."""
+    def conmon_arguments(self, null: Path | None, redirect: str = "<") -> list[str]:
+        """The words that make conmon use this runtime.
+
+        null: a device to take the place of /dev/null as its input ("<") or input and output ("<>").
+        """
         command = [self.binary, *self._globals()]
         if null is not None:
-            script = f'exec "$0" "$@" <{shlex.quote(str(null))}'
+            to = "".join(f" {direction}{shlex.quote(str(null))}" for direction in redirect)
+            script = f'exec "$0" "$@"{to}'
             command = ["/bin/sh", "-c", script, *command]
         words = ["-r", command[0]]
         for argument in command[1:]:
