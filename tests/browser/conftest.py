@@ -24,8 +24,10 @@ from playwright.sync_api import (
     sync_playwright,
 )
 
-from tests.integration.installation import Installation, free_port
-from tests.integration.registry import RealRegistry
+from tests.integration.conftest import installation, installed, registry
+from tests.integration.installation import Installation
+
+__all__ = ["installation", "installed", "registry"]  # fixtures of the integration ring serve here as well
 
 PASSWORD = "correct horse battery"
 ADMIN = "ada"
@@ -39,34 +41,6 @@ expect.set_options(timeout=15_000)
 def pytest_sessionstart() -> None:
     if os.geteuid() != 0:
         raise pytest.UsageError("the browser ring needs root; run it with: sudo scripts/test browser")
-
-
-@pytest.fixture(scope="session")
-def registry() -> Iterator[RealRegistry]:
-    """A registry that speaks plain HTTP on loopback."""
-    server = RealRegistry(port=free_port())
-    try:
-        yield server.start()
-    finally:
-        server.stop()
-
-
-@pytest.fixture(scope="session")
-def installed(registry: RealRegistry) -> Iterator[Installation]:
-    """One installation for the whole run, allowed to pull from the registry."""
-    config = f'[registries."{registry.host}"]\ninsecure = true\nlocal = true\n'
-    installation = Installation("browser", config=config)
-    installation.up()
-    yield installation
-    installation.purge()
-
-
-@pytest.fixture
-def installation(installed: Installation) -> Iterator[Installation]:
-    """The installation, without containers before and after."""
-    installed.remove_containers()
-    yield installed
-    installed.remove_containers()
 
 
 @pytest.fixture(scope="session")

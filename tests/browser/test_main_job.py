@@ -25,9 +25,8 @@ def redis(registry: RealRegistry) -> Iterator[str]:
     """The reference of a redis image in the registry, made on the spot."""
     scratch = Path(tempfile.mkdtemp(prefix="webdock-redis-", dir="/var/tmp"))
     try:
-        reference = f"{registry.host}/shop/redis:7"
-        redis_image.push(redis_image.build(scratch), reference)
-        yield reference
+        registry.put("shop/redis", "7", redis_image.build(scratch))
+        yield f"{registry.host}/shop/redis:7"
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 

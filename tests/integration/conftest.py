@@ -10,6 +10,7 @@ import pytest
 from tests.integration.dockerd import Dockerd
 from tests.integration.installation import Installation
 from tests.integration.pty_session import PtySession
+from tests.integration.registry import RealRegistry
 
 
 def pytest_sessionstart() -> None:
@@ -18,12 +19,27 @@ def pytest_sessionstart() -> None:
 
 
 @pytest.fixture(scope="session")
-def installed() -> Iterator[Installation]:
-    """One installation for the whole run; its purge at the end checks that nothing is left."""
-    installation = Installation("test")
+def registry() -> Iterator[RealRegistry]:
+    """A registry that speaks plain HTTP on loopback."""
+    server = RealRegistry()
+    try:
+        yield server.start()
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def installed(registry: RealRegistry) -> Iterator[Installation]:
+    """One installation for the whole run, which may pull from the registry; its purge must leave nothing."""
+    installation = Installation("test", config=registry_config(registry))
     installation.up()
     yield installation
     installation.purge()
+
+
+def registry_config(registry: RealRegistry) -> str:
+    """The lines of engine.toml that let an engine use a registry without TLS on loopback."""
+    return f'[registries."{registry.host}"]\ninsecure = true\nlocal = true\n'
 
 
 @pytest.fixture
