@@ -202,7 +202,10 @@ class Networks:
                 record = NetworkRecord(secrets.token_hex(32), name, driver, rfc3339())
                 self._records.save(record.id, record.to_json())
                 by_name[name] = record
-        others = [record for record in by_name.values() if record.name != "bridge"]
+        others = sorted(
+            (record for record in by_name.values() if record.name != "bridge"),
+            key=lambda record: record.created,
+        )
         in_use = {network for sandbox in sandboxes for network in sandbox.endpoints}
         default = self._default_bridge(by_name.get("bridge"), others, in_use)
         return [default, *others]
