@@ -20,16 +20,11 @@ NEVER = "0001-01-01T00:00:00Z"
 UNLIMITED = 2**64 - 1
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
-_BLKIO = [
-    "io_service_bytes_recursive",
-    "io_serviced_recursive",
-    "io_queue_recursive",
-    "io_service_time_recursive",
-    "io_wait_time_recursive",
-    "io_merged_recursive",
-    "io_time_recursive",
-    "sectors_recursive",
-]
+_BLKIO = (
+    *("io_service_bytes_recursive", "io_serviced_recursive", "io_queue_recursive"),
+    *("io_service_time_recursive", "io_wait_time_recursive", "io_merged_recursive"),
+    *("io_time_recursive", "sectors_recursive"),
+)
 _NETWORK_COLUMNS = {
     "rx_bytes": 0,
     "rx_packets": 1,

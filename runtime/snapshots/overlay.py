@@ -33,6 +33,7 @@ from runtime.idmap import IdMap
 from runtime.snapshots import mount
 from runtime.snapshots.base import ChangeKind, Staging
 from runtime.snapshots.changes import compare, tree_size
+from runtime.snapshots.shm import SharedMemory
 
 OPTIONS_BYTES = 4000  # Kernel: mount(2) reads one page of options
 LAYERS = 127  # of an image, as Docker; their short names fit into OPTIONS_BYTES
@@ -56,6 +57,7 @@ class OverlaySnapshotter:
 
     def __init__(self, root: Path, run: Path) -> None:
         self._root, self._run = root, run
+        self._shm = SharedMemory(run)
         self._lock = threading.Lock()
         self._uses: dict[str, set[str]] = {}  # chain id -> snapshots on it
         for part in ("layers", "l", "staging", "containers", "empty", "empty2", "init"):
@@ -215,7 +217,11 @@ class OverlaySnapshotter:
             while mount.unmount(Path(entry.path)):
                 pass
             os.rmdir(entry.path)
-        for id in {*self._ids(), *(entry.name for entry in os.scandir(mounts))} - live_ids:
+        for id in {
+            *self._ids(),
+            *(entry.name.removeprefix("shm-") for entry in os.scandir(mounts)),
+        } - live_ids:
+            self._shm.unmount(id)
             self.remove(id)
         for entry in list(os.scandir(self._root / "staging")):
             _delete(Path(entry.path))

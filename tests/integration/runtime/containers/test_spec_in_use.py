@@ -13,6 +13,7 @@ from runtime.containers import devices
 from runtime.containers.spec import Mount, User
 from runtime.oci.words import CannotStart
 from runtime.snapshots import userns
+from runtime.snapshots.shm import SharedMemory
 
 from .conftest import Lab
 
@@ -325,3 +326,23 @@ async def test_a_missing_program_is_told_and_nothing_runs(lab: Lab) -> None:
 async def test_a_cgroup_namespace_shows_an_own_root(lab: Lab) -> None:
     said = await lab.sh("cut -d: -f3 /proc/self/cgroup | sort -u", host={"CgroupnsMode": "private"})
     assert said.split() == ["/"]
+
+
+async def test_shared_memory_of_another_container_can_be_joined(lab: Lab) -> None:
+    shm = SharedMemory(lab.run_dir)
+    path = shm.mount("first", 1 << 20, lab.mapping)
+    assert shm.mount("first", 1 << 20, lab.mapping) == path
+    options = {"mounts": [Mount("/dev/shm", source=str(path))]}
+    first = await lab.create(
+        "sh", "-c", "echo from-first > /dev/shm/x; sleep 100", host={"IpcMode": "shareable"}, **options
+    )
+    await lab.runtime.start(first.id)
+    said = await lab.sh(
+        "while ! test -s /dev/shm/x; do sleep 0.02; done; cat /dev/shm/x; stat -c %u:%a /dev/shm",
+        host={"IpcMode": f"container:{first.id}"},
+        ipcns=Path(f"/proc/{first.pid}/ns/ipc"),
+        **options,
+    )
+    assert said.split() == ["from-first", "0:1777"]
+    lab.snapshots.reconcile(set(lab.ids))
+    assert not path.exists()
