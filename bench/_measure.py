@@ -1,0 +1,75 @@
+"""What the benchmarks share: taking times, medians, and one way to print them."""
+
+from __future__ import annotations
+
+import platform
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+
+def timed(act: Callable[[], object]) -> float:
+    """Seconds one call takes."""
+    began = time.perf_counter()
+    act()
+    return time.perf_counter() - began
+
+
+def interleaved(
+    acts: Mapping[str, Callable[[], object]], rounds: int, warm_up: int = 2
+) -> dict[str, list[float]]:
+    """Seconds of each act, taken in turns, so that a busy minute of the machine hits all of them alike."""
+    for _ in range(warm_up):
+        for act in acts.values():
+            act()
+    times: dict[str, list[float]] = {name: [] for name in acts}
+    for _ in range(rounds):
+        for name, act in acts.items():
+            times[name].append(timed(act))
+    return times
+
+
+def run(argv: Sequence[str], environ: Mapping[str, str]) -> None:
+    """Run a command that must succeed, its output thrown away."""
+    done = subprocess.run(list(argv), env=dict(environ), capture_output=True, stdin=subprocess.DEVNULL)
+    if done.returncode != 0:
+        raise RuntimeError(f"{argv} ended with {done.returncode}: {done.stderr.decode(errors='replace')}")
+
+
+def milliseconds(times: Sequence[float]) -> str:
+    """Median and the slowest of ten, in milliseconds."""
+    ordered = sorted(times)
+    slow = ordered[min(len(ordered) - 1, int(len(ordered) * 0.9))]
+    middle = statistics.median(ordered)
+    return f"median {1000 * middle:8.1f} ms   90 % under {1000 * slow:8.1f} ms   n={len(ordered)}"
+
+
+def table(title: str, times: Mapping[str, Sequence[float]]) -> None:
+    """Print each row, and how the first compares with every other."""
+    print(f"{title}   ({platform.machine()}, Linux {platform.release()})")
+    first, *others = times
+    for name, values in times.items():
+        print(f"  {name:<28} {milliseconds(values)}")
+    for other in others:
+        ratio = statistics.median(times[first]) / statistics.median(times[other])
+        print(f"  {first} takes {ratio:.2f} of the time of {other}")
+
+
+def resident_mib(pid: int) -> float:
+    """Resident memory of a process in MiB."""
+    with open(f"/proc/{pid}/status", encoding="ascii") as status:
+        for line in status:
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1]) / 1024
+    return 0.0
+
+
+def private_mib(pid: int) -> float:
+    """Memory that would be free again without the process: private pages, in MiB."""
+    total = 0
+    with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as rollup:
+        for line in rollup:
+            if line.startswith(("Private_Clean:", "Private_Dirty:")):
+                total += int(line.split()[1])
+    return total / 1024
