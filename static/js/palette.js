@@ -44,7 +44,9 @@ async function rowsOf(kind, question) {
   const page = new DOMParser().parseFromString(await response.text(), "text/html");
   return [...page.querySelectorAll("tbody tr[data-id]")].slice(0, FOUND_MAX).map((row) => ({
     name: row.dataset.name,
-    where: row.dataset.state ?? row.dataset.id.replace("sha256:", "").slice(0, 12),
+    where: row.dataset.state
+      ? `${row.querySelector(".image")?.textContent ?? ""} · ${row.querySelector(".pill")?.textContent ?? ""}`
+      : row.dataset.id.replace("sha256:", "").slice(0, 12),
     icon: kind.slice(0, -1),
     go: () => location.assign(row.dataset.url),
   }));

@@ -2,6 +2,7 @@
 // focus, ticks, scroll. Also follows one container's header, the counts and the engine's state.
 
 import { heard, mark } from "./actions.js";
+import { fill } from "./dom.js";
 import { Link } from "./socket.js";
 
 const FILTER_WAIT_MS = 220;
@@ -196,11 +197,18 @@ function showEngine({ connected, error }) {
   element.querySelector(".engine-state-text").textContent = connected ? element.dataset.wordUp : element.dataset.wordDown;
 }
 
+// "1–50 of 128". The total is known from the counts unless words narrow the list; then the page's own stays.
 function pager({ order = [], counts = {} }) {
   const range = document.querySelector("[data-page-range]");
-  if (!range || document.querySelector("#list .panel-foot nav")) return;
-  const first = order.length ? 1 : 0;
-  range.textContent = order.length ? `${first}–${order.length} of ${order.length}` : "";
+  if (!range) return;
+  const asked = new URLSearchParams(location.search);
+  const narrowed = ["q", "image", "label", "network"].some((key) => asked.get(key));
+  const pages = document.querySelector("#list .panel-foot nav");
+  const first = Number(range.dataset.first || 1);
+  if (!narrowed) range.dataset.total = counts[asked.get("state") || "total"] ?? range.dataset.total;
+  else if (!pages) range.dataset.total = order.length;
+  const values = { first, last: first + order.length - 1, total: range.dataset.total };
+  range.textContent = order.length ? fill(range.dataset.words, values) : "";
 }
 
 // -- ticks -----------------------------------------------------------------------------------------

@@ -176,7 +176,6 @@ class Pane {
     if (picture) this.term.write(picture);
     this.link?.stop();
     this.link = new Link(below(session.websocket), {
-      open: () => this.sendSize(),
       bytes: (data) => this.write(data),
       text: (message) => this.control(message),
       state: (state, detail) => this.follow(state, detail),
