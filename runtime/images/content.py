@@ -154,6 +154,16 @@ class Ingest:
             os.close(self._descriptor)
             raise
 
+    def take_up(self) -> None:
+        """Take into account what somebody else has written to ``descriptor``."""
+        with self._lock:
+            self._take_up()
+
+    @property
+    def descriptor(self) -> int:
+        """For a writer that is not this process; ``take_up`` follows."""
+        return self._descriptor
+
     def _take_up(self) -> None:
         while data := os.pread(self._descriptor, READ_BYTES, self.offset):
             self._hash.update(data)

@@ -13,10 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from runtime.api.errors import InvalidArgument
+from runtime.api.errors import InvalidArgument, NotFound
 from runtime.config import RegistryConfig
 from runtime.events import EventHub
-from runtime.images import bodies, filters
+from runtime.images import ask, bodies, filters
 from runtime.images import platform as platforms
 from runtime.images import reference as references
 from runtime.images.auth import credentials
@@ -26,8 +26,10 @@ from runtime.images.fetch import Fetches
 from runtime.images.filters import Filters
 from runtime.images.layers import Layers
 from runtime.images.load import Loader
-from runtime.images.progress import Message, Progress, streamed
+from runtime.images.make import Maker, NewImage
+from runtime.images.progress import Message, Progress, status, streamed
 from runtime.images.pull import Puller
+from runtime.images.push import Pusher
 from runtime.images.reference import Reference
 from runtime.images.remove import InUse, Removal
 from runtime.images.remove import plan as plan_removal
@@ -91,6 +93,25 @@ class Images:
             leases=self._leases,
             collector=self._collector,
             layers=self._layers,
+            snapshots=snapshots,
+            events=events,
+        )
+
+        self._pusher = Pusher(
+            content=self._content,
+            store=self._store,
+            leases=self._leases,
+            collector=self._collector,
+            transport=self._transport,
+            events=events,
+        )
+        self._maker = Maker(
+            content=self._content,
+            store=self._store,
+            leases=self._leases,
+            collector=self._collector,
+            layers=self._layers,
+            workers=self._workers,
             snapshots=snapshots,
             events=events,
         )
@@ -230,6 +251,41 @@ class Images:
         )
         return streamed(progress, work)
 
+    def push(
+        self, ref: str, tag: str | None = None, *, auth: Mapping[str, Any] | None = None
+    ) -> AsyncIterator[Message]:
+        """Send an image to its registry, or every tag of the repository when none is named.
+
+        Raises at once: NotFound, InvalidArgument. Closing the iterator cancels.
+        """
+        name = references.parse_with_tag(ref, tag or None)
+        if name.digest:
+            raise InvalidArgument("cannot push a digest reference")
+        names = [name]
+        if not name.tag:
+            names = sorted(
+                {one for image in self._store for one in image.names if one.repository == name}, key=str
+            )
+        if not names or any(self._store.by_name(one) is None for one in names):
+            raise NotFound(f"An image does not exist locally with the tag: {name.familiar_name}")
+        progress = Progress()
+        return streamed(progress, self._pusher.push(names, credentials(auth), progress))
+
+    # -- asking
+
+    async def distribution(self, ref: str, auth: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """What the registry has under a name. Raises: NotFound, InvalidArgument, Internal."""
+        name = references.parse(ref)
+        return await ask.distribution(name, self._puller.repositories(name, credentials(auth)))
+
+    async def search(self, term: str, limit: int | None = None, filters: Filters | None = None) -> Rows:
+        """Repositories of a registry. Raises: InvalidArgument, NotSupported, Internal."""
+        return await ask.search(self._transport, term, limit, filters or {})
+
+    async def authenticate(self, auth: Mapping[str, Any]) -> dict[str, str]:
+        """Whether a registry takes these credentials. Raises: Unauthorized, Internal."""
+        return await ask.authenticate(self._transport, auth)
+
     # -- archives
 
     def load(self, body: AsyncIterator[bytes], *, quiet: bool = False) -> AsyncIterator[Message]:
@@ -264,6 +320,48 @@ class Images:
                     return tagged
         image, found = self._store.resolve(ref)
         return [(image, [found] if found is not None else [])]
+
+    def import_(
+        self,
+        body: AsyncIterator[bytes],
+        *,
+        repo: str = "",
+        tag: str = "",
+        message: str = "",
+        changes: Sequence[str] = (),
+        platform: str | None = None,
+    ) -> AsyncIterator[Message]:
+        """Make an image of a root file system's archive; the last message's status is its id.
+
+        ``changes`` are Dockerfile instructions. Raises at once: InvalidArgument for a bad name or platform.
+        """
+        name = references.parse_with_tag(repo, tag or None).with_default_tag() if repo else None
+        if name is not None and name.digest:
+            raise InvalidArgument("cannot import digest reference")
+        wanted = platforms.parse(platform) if platform else platforms.host()
+        progress = Progress()
+
+        async def work() -> None:
+            id = await self._maker.import_archive(
+                body, name, message=message, changes=changes, platform=wanted
+            )
+            progress.put(status(id))
+
+        return streamed(progress, work())
+
+    async def create_from(self, upper: Path, new: NewImage, *, repo: str = "", tag: str = "") -> str:
+        """Make an image of a container's changes, for ``commit``; returns its id.
+
+        ``upper`` is an overlay diff directory; the caller keeps it from changing meanwhile.
+        Raises: NotFound, InvalidArgument, Internal.
+        """
+        name = references.parse_with_tag(repo, tag or None).with_default_tag() if repo else None
+        if name is not None and name.digest:
+            raise InvalidArgument("refusing to create a tag with a digest reference")
+        id = await self._maker.commit(upper, new, name)
+        if name is not None:
+            self._publish("tag", self._store.get(id), name.familiar)
+        return id
 
     # -- removing
 

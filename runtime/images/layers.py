@@ -15,7 +15,7 @@ from runtime.api.errors import EngineError
 from runtime.images.content import BlobInvalid, Descriptor
 from runtime.images.fetch import Download, Fetches, Kept
 from runtime.images.inherit import inherit_attributes
-from runtime.images.manifest import chain_ids
+from runtime.images.manifest import chain_id, chain_ids
 from runtime.images.progress import Message, bar, first_error, short, status
 from runtime.images.reference import Digest
 from runtime.images.registry import Repository
@@ -132,6 +132,27 @@ class Layers:
         async with asyncio.TaskGroup() as group:
             for step in missing:
                 group.create_task(self._follow(step, sources, tell))
+
+    async def adopt(self, blob: Descriptor, below: Sequence[str]) -> Digest:
+        """Make a layer of a blob that lies here and whose diff id nobody knows yet; returns it.
+
+        ``below`` are the chain ids under it. Raises: LayerInvalid, DiskFull, Internal.
+        """
+        staging = await asyncio.to_thread(self._snapshots.begin_layer, None)
+        try:
+            layer = await self._workers.unpack(
+                self._fetches.kept(blob),
+                staging.path,
+                bytes_max=allowance(blob.size),
+                entries_max=ENTRIES_MAX,
+                progress=lambda _: None,
+            )
+            diff_id = Digest(layer.diff_id)
+            step = Step(blob, diff_id, chain_id(below[-1] if below else None, diff_id), tuple(below))
+            await asyncio.to_thread(self._commit, staging, step, layer)
+            return diff_id
+        finally:
+            await asyncio.shield(asyncio.to_thread(self._snapshots.abort_layer, staging))
 
     async def _follow(
         self, step: Step, sources: Sequence[Repository], tell: Callable[[Message], None]

@@ -8,7 +8,6 @@ Spec: OCI image 1.1, image-layout.md; Docker's image tarball, manifest.json and 
 from __future__ import annotations
 
 import json
-import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,8 +18,6 @@ from runtime.images.reference import Digest, Reference
 
 REF_NAME = "org.opencontainers.image.ref.name"
 CONTAINERD_NAME = "io.containerd.image.name"
-BLOCK = 512
-END = bytes(2 * BLOCK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,18 +63,6 @@ def documents(images: Sequence[Saved]) -> list[tuple[str, bytes]]:
 
 def blob_name(digest: Digest) -> str:
     return f"blobs/{digest.replace(':', '/')}"
-
-
-def header(name: str, size_bytes: int, *, kind: bytes = tarfile.REGTYPE, mode: int = 0o644) -> bytes:
-    """The header of a member owned by root, at the beginning of time."""
-    info = tarfile.TarInfo(name)
-    info.size, info.type, info.mode = size_bytes, kind, mode
-    return info.tobuf(tarfile.PAX_FORMAT)
-
-
-def padding(size_bytes: int) -> bytes:
-    """What follows a member's data."""
-    return bytes(-size_bytes % BLOCK)
 
 
 def _json(body: object) -> bytes:

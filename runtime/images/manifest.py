@@ -200,18 +200,21 @@ def parse_object(data: bytes, what: str, bytes_max: int) -> dict[str, Any]:
     return body
 
 
-def chain_ids(diff_ids: Sequence[Digest]) -> list[str]:
-    """The names of the layers with everything below them, lowest first.
+def chain_id(parent: str | None, diff_id: Digest) -> str:
+    """The name of a layer with everything below it.
 
     Spec: OCI image 1.1, config.md "Layer ChainID".
     """
+    if parent is None:
+        return diff_id
+    return f"sha256:{hashlib.sha256(f'{parent} {diff_id}'.encode()).hexdigest()}"
+
+
+def chain_ids(diff_ids: Sequence[Digest]) -> list[str]:
+    """The chain ids of an image's layers, lowest first."""
     chain: list[str] = []
     for diff_id in diff_ids:
-        if not chain:
-            chain.append(diff_id)
-        else:
-            both = f"{chain[-1]} {diff_id}".encode()
-            chain.append(f"sha256:{hashlib.sha256(both).hexdigest()}")
+        chain.append(chain_id(chain[-1] if chain else None, diff_id))
     return chain
 
 

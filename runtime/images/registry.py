@@ -192,7 +192,7 @@ class Session:
                 "GET", realm + (glue + urlencode(asked) if asked else ""), authorization=credentials.basic
             )
         async with request as answer:
-            data = await _read(answer, ANSWER_MAX_BYTES)
+            data = await read_bounded(answer, ANSWER_MAX_BYTES)
             if answer.status in (400, 401, 403) and credentials:
                 raise WrongCredentials(401, "UNAUTHORIZED", _error_text(data, answer.status, "unauthorized"))
             if answer.status != 200:
@@ -251,7 +251,7 @@ class Repository:
 
         async def once() -> FetchedManifest:
             async with self.request("GET", f"manifests/{reference}", headers=_ACCEPT) as answer:
-                data = await _read(answer, MANIFEST_MAX_BYTES)
+                data = await read_bounded(answer, MANIFEST_MAX_BYTES)
                 media_type = answer.headers.get("Content-Type", "")
                 claimed = answer.headers.get("Docker-Content-Digest", "")
             if "html" in media_type:
@@ -306,7 +306,7 @@ class Repository:
 
             async def once(path: str = path) -> tuple[dict[str, Any], str]:
                 async with self.request("GET", path) as answer:
-                    data = await _read(answer, ANSWER_MAX_BYTES)
+                    data = await read_bounded(answer, ANSWER_MAX_BYTES)
                     following = answer.links.get("next")
                     query = "" if following is None else URL(str(following["url"])).query_string
                     return json.loads(data), query
@@ -357,7 +357,7 @@ class Repository:
                 if answer.status < 300 or (not follow and answer.status < 400):
                     yield answer
                     return
-                body = await _read(answer, ANSWER_MAX_BYTES)
+                body = await read_bounded(answer, ANSWER_MAX_BYTES)
                 if answer.status != 401 or not self._learn(answer, authorization, last):
                     raise self._refusal(answer, body, authorization)
 
@@ -414,7 +414,7 @@ def pause(transport: Transport, error: Unreachable | RegistryAnswer, attempt: in
 _ACCEPT = {"Accept": ", ".join(ACCEPT)}
 
 
-async def _read(answer: aiohttp.ClientResponse, bytes_max: int) -> bytes:
+async def read_bounded(answer: aiohttp.ClientResponse, bytes_max: int) -> bytes:
     """The whole body, bounded. Raises: Refused."""
     parts: list[bytes] = []
     size = 0

@@ -15,6 +15,7 @@ from runtime.images import layout
 from runtime.images.content import ContentStore
 from runtime.images.reference import Digest, Reference
 from runtime.images.store import ImageRecord
+from runtime.images.tarwriter import END, header, padding
 
 READ_BYTES = 1 << 20
 
@@ -41,7 +42,7 @@ def plan(found: Sequence[tuple[ImageRecord, Sequence[Reference]]]) -> list[layou
 async def archive(content: ContentStore, images: Sequence[layout.Saved]) -> AsyncIterator[bytes]:
     """The archive in pieces. Raises: Internal when a blob is missing."""
     for name, data in layout.documents(images):
-        yield layout.header(name, len(data)) + data + layout.padding(len(data))
+        yield header(name.encode(), size=len(data)) + data + padding(len(data))
     told: set[Digest] = set()
     for image in images:
         for digest in (image.config, image.manifest.digest, *image.layers):
@@ -49,7 +50,7 @@ async def archive(content: ContentStore, images: Sequence[layout.Saved]) -> Asyn
                 told.add(digest)
                 async for piece in _member(content, digest):
                     yield piece
-    yield layout.END
+    yield END
 
 
 async def _member(content: ContentStore, digest: Digest) -> AsyncIterator[bytes]:
@@ -60,15 +61,15 @@ async def _member(content: ContentStore, digest: Digest) -> AsyncIterator[bytes]
         raise Internal(f"blob {digest} is missing; pull the image again") from None
     try:
         left = os.fstat(descriptor).st_size
-        yield layout.header(layout.blob_name(digest), left)
-        padding = layout.padding(left)
+        yield header(layout.blob_name(digest).encode(), size=left)
+        rest = padding(left)
         while left:
             piece = await asyncio.to_thread(os.read, descriptor, min(READ_BYTES, left))
             if not piece:
                 raise Internal(f"blob {digest} was cut short on disk")
             left -= len(piece)
             yield piece
-        yield padding
+        yield rest
     finally:
         os.close(descriptor)
 

@@ -27,6 +27,7 @@ from runtime.images import platform as platforms
 from runtime.images import reference as references
 from runtime.images.content import Descriptor, digest_of
 from runtime.images.manifest import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, make_manifest
+from runtime.images.tarwriter import END, header, padding
 from runtime.images.times import rfc3339
 
 HELLO = "webdock/hello:latest"
@@ -173,10 +174,10 @@ def starter_archive(busybox: Path | None = None) -> Iterator[bytes]:
     members = layout.documents(images)
     members += [(layout.blob_name(digest_of(blob)), blob) for blob in blobs.values()]
     for name, data in members:
-        yield layout.header(name, len(data))
+        yield header(name.encode(), size=len(data))
         yield data
-        yield layout.padding(len(data))
-    yield layout.END
+        yield padding(len(data))
+    yield END
 
 
 def build_starter_archive(path: Path) -> None:

@@ -42,15 +42,23 @@ def moment(text: str, now_s: float) -> float:
     found = seconds(text)
     if found is not None:
         return found
+    try:
+        return now_s - duration_s(text)
+    except InvalidArgument:
+        raise InvalidArgument(
+            f"invalid time {text[:64]!r}: expected RFC 3339, Unix seconds or a duration like 1h30m"
+        ) from None
+
+
+def duration_s(text: str) -> float:
+    """Seconds of a Go duration, "1h30m". Raises: InvalidArgument."""
     at, total = 0, 0.0
     while piece := _DURATION.match(text, at):
         total += float(piece[1]) * _UNITS[piece[2]]
         at = piece.end()
     if at != len(text) or not text:
-        raise InvalidArgument(
-            f"invalid time {text[:64]!r}: expected RFC 3339, Unix seconds or a duration like 1h30m"
-        )
-    return now_s - total
+        raise InvalidArgument(f"time: invalid duration {text[:64]!r}")
+    return total
 
 
 def rfc3339(seconds_: float) -> str:

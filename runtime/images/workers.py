@@ -13,7 +13,8 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -107,17 +108,34 @@ class Workers:
 
         Raises: LayerInvalid, DiskFull, Internal, and what ``blob.grown`` raises.
         """
+        job = {
+            "work": "unpack",
+            "limits": {"bytes_max": bytes_max, "entries_max": entries_max},
+            "opaque": self._opaque,
+        }
+        async with self._job():
+            with self._hand_over(job, blob.open(), directory) as ours:
+                done, implied = await self._follow(ours, blob, progress)
+        return Layer(**done, implied=tuple(implied))
+
+    async def pack(self, directory: Path, descriptor: int) -> None:
+        """Write an overlay diff directory as a layer archive to an open file.
+
+        Raises: LayerInvalid, DiskFull, Internal.
+        """
+        async with self._job():
+            with self._hand_over(
+                {"work": "pack", "opaque": self._opaque}, os.dup(descriptor), directory
+            ) as ours:
+                await self._follow(ours, None, lambda _: None)
+
+    @asynccontextmanager
+    async def _job(self) -> AsyncIterator[None]:
         async with self._slots:
             self.warm()
             self._jobs += 1
             try:
-                job = {
-                    "limits": {"bytes_max": bytes_max, "entries_max": entries_max},
-                    "opaque": self._opaque,
-                }
-                ours = self._hand_over(job, blob, directory)
-                with ours:
-                    return await self._follow(ours, blob, progress)
+                yield
             finally:
                 self._jobs -= 1
                 self._rest()
@@ -131,13 +149,13 @@ class Workers:
 
     # -- one job
 
-    def _hand_over(self, job: dict[str, Any], blob: Growing, directory: Path) -> socket.socket:
+    def _hand_over(self, job: dict[str, Any], blob: int, directory: Path) -> socket.socket:
+        """Give the worker a job; closes ``blob`` here."""
         assert self._control is not None
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            descriptors = [theirs.fileno()]
+            descriptors = [theirs.fileno(), blob]
             try:
-                descriptors.append(blob.open())
                 descriptors.append(os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
                 socket.send_fds(self._control, [json.dumps(job).encode()], descriptors)
             except OSError as error:
@@ -149,9 +167,11 @@ class Workers:
         ours.setblocking(False)
         return ours
 
-    async def _follow(self, ours: socket.socket, blob: Growing, progress: Callable[[int], None]) -> Layer:
+    async def _follow(
+        self, ours: socket.socket, blob: Growing | None, progress: Callable[[int], None]
+    ) -> tuple[dict[str, Any], list[str]]:
         loop = asyncio.get_running_loop()
-        feeding = asyncio.create_task(self._feed(ours, blob))
+        feeding = asyncio.create_task(self._feed(ours, blob) if blob is not None else asyncio.sleep(0))
         # When the download fails there is nothing to wait for: closing our end makes the child stop.
         feeding.add_done_callback(lambda task: _hang_up(ours) if _failed(task) else None)
         implied: list[str] = []
@@ -176,7 +196,7 @@ class Workers:
         if isinstance(outcome, Exception) and not isinstance(outcome, asyncio.CancelledError):
             raise outcome
         if "done" in last:
-            return Layer(**last["done"], implied=tuple(implied))
+            return last["done"], implied
         raise _error(last)
 
     async def _feed(self, ours: socket.socket, blob: Growing) -> None:

@@ -164,7 +164,7 @@ class FakeImages:
             )
         return rows
 
-    def tag(self, ref: str, repo: str, tag: str) -> None:
+    async def tag(self, ref: str, repo: str, tag: str) -> None:
         image = self.get(ref)
         named = reference.parse_with_tag(repo, tag or None)
         full = named.familiar if named.tag else f"{named.familiar}:latest"
@@ -260,7 +260,7 @@ class FakeImages:
         yield {"status": f"Digest: {made}"}
         yield {"status": f"Status: Downloaded newer image for {full}"}
 
-    async def load(self, body: AsyncIterator[bytes]) -> AsyncIterator[Body]:
+    async def load(self, body: AsyncIterator[bytes], *, quiet: bool = False) -> AsyncIterator[Body]:
         data = b"".join([chunk async for chunk in body])
         try:
             with tarfile.open(fileobj=io.BytesIO(data)) as archive:

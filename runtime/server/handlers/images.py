@@ -59,7 +59,7 @@ async def image_create(call: Call) -> web.StreamResponse:
 
 
 async def image_load(call: Call) -> web.StreamResponse:
-    return await progress_stream(call, call.engine.images.load(call.upload()))
+    return await progress_stream(call, call.engine.images.load(call.upload(), quiet=call.query.flag("quiet")))
 
 
 async def image_save(call: Call) -> web.StreamResponse:
@@ -75,7 +75,7 @@ async def image_push(call: Call) -> web.StreamResponse:
 
 
 async def image_tag(call: Call) -> web.StreamResponse:
-    call.engine.images.tag(call.ref, call.query.text("repo"), call.query.text("tag"))
+    await call.engine.images.tag(call.ref, call.query.text("repo"), call.query.text("tag"))
     return empty_answer(201)
 
 
