@@ -46,6 +46,7 @@ def check(config: dict[str, Any], host_config: dict[str, Any], facts: HostFacts)
     sysctls(host_config, own_ipc=owns(host_config, "IpcMode"), own_network=owns(host_config, "NetworkMode"))
     for rule in host_config.get("DeviceCgroupRules") or ():
         cgroup_rule(rule)
+    check_annotations(host_config)
     _unsupported(host_config)
     container_mounts(host_config, resolved=(), privileged=False, mapping=None, cgroup_namespace=False)
     return warnings
@@ -95,6 +96,17 @@ def _modes(host_config: dict[str, Any]) -> None:
             continue
         shown = {"IpcMode": "IPC", "PidMode": "PID", "UTSMode": "UTS"}.get(name, name[:-4])
         raise InvalidArgument(f"invalid {shown} mode: {value}")
+
+
+def check_annotations(host_config: dict[str, Any]) -> None:
+    """Some of the runtime's own open files or load code on the host as root."""
+    for name in host_config.get("Annotations") or {}:
+        if not name:
+            raise InvalidArgument(
+                "invalid Annotations: the empty string is not permitted as an annotation key"
+            )
+        if name.startswith(("run.oci.", "io.kubernetes.", "org.systemd.")):
+            raise InvalidArgument(f"invalid Annotations: {name} is reserved for the engine")
 
 
 def _unsupported(host_config: dict[str, Any]) -> None:

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from runtime.api.errors import InvalidArgument
-from runtime.containers import capabilities, resources
-from runtime.containers.admission import check, owns, userns_mode
+from runtime.containers import capabilities, filter, resources
+from runtime.containers.admission import check, check_annotations, owns, userns_mode
 from runtime.containers.devices import Device, cgroup_rule
 from runtime.containers.facts import HostFacts
 from runtime.containers.limits import rlimits, sysctls
@@ -117,7 +117,10 @@ def build_spec(config: dict[str, Any], host_config: dict[str, Any], ctx: SpecCon
     elif ctx.devices:
         linux["devices"] = [_oci_device(device) for device in ctx.devices]
     linux.update(confine(host_config, ctx.facts, held, ctx.seccomp_profile))
+    check_annotations(host_config)
     annotations = {**(host_config.get("Annotations") or {}), **ctx.annotations}
+    if "seccomp" in linux and (program := filter.compiled(linux["seccomp"])) is not None:
+        annotations[filter.ANNOTATION] = program
     if annotations:
         spec["annotations"] = annotations
     if propagation := _rootfs_propagation(ctx.mounts):
