@@ -24,7 +24,7 @@ _MOUNT_HINT = (
 _RUNC_FIELD = re.compile(r'(?:^|\s)level=(?P<level>\w+) msg="(?P<text>(?:[^"\\]|\\.)*)"')
 _RUNC_CALL = re.compile(r"^(?:runc (?:create|exec|run|start) failed|exec failed): ")
 _CRUN_STAMP = re.compile(r"^\d{4}-\d\d-\d\dT[\d:.]+Z: ")
-_CRUN_NOT_FOUND = re.compile(r"executable file [`'](?P<file>.*)[`'](?: not found in \$PATH)?(?:: |$)")
+_CRUN_NOT_FOUND = re.compile(r"executable file [`'](?P<file>.*)[`'] not found")
 
 
 class CannotStart(InvalidArgument):
@@ -72,15 +72,14 @@ def translate(message: str, program: str, *, exec: bool = False) -> EngineError:
 def _cause(message: str) -> str:
     """The sentence that matters: runc's last error without its logging, crun's without its time stamp."""
     message = message.strip()
-    errors = [
-        field["text"] for field in _RUNC_FIELD.finditer(message) if field["level"] in ("error", "fatal")
-    ]
-    if errors:
-        text = re.sub(r"\\(.)", r"\1", errors[-1])
-        text = _RUNC_CALL.sub("", text)
-        return text.removeprefix("unable to start container process: ")
-    lines = [_CRUN_STAMP.sub("", line) for line in message.splitlines() if line.strip()]
-    return _lower_first_errno("; ".join(lines)) or "the runtime gave no reason"
+    fields = [field for field in _RUNC_FIELD.finditer(message) if field["level"] in ("error", "fatal")]
+    if fields:
+        text = re.sub(r"\\(.)", r"\1", fields[-1]["text"])
+    else:
+        lines = [_CRUN_STAMP.sub("", line) for line in message.splitlines() if line.strip()]
+        text = _lower_first_errno("; ".join(lines))
+    text = _RUNC_CALL.sub("", text).removeprefix("unable to start container process: ")
+    return text or "the runtime gave no reason"
 
 
 def _lower_first_errno(text: str) -> str:
