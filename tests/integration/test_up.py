@@ -1,0 +1,238 @@
+"""``scripts/up`` and ``scripts/down``: from a clone nobody else may read, twice at once, killed between."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.installation import ROOT, Installation, eventually
+from webdock.cli.setup import share_file
+
+SECOND_START_MAX_S = 15.0
+
+
+@pytest.fixture(scope="module")
+def hidden_clone() -> Iterator[Path]:
+    """What git knows of this tree, with an environment of its own, in a directory only root may enter."""
+    closed = Path(tempfile.mkdtemp(prefix="webdock-hidden-", dir="/var/tmp"))
+    closed.chmod(0o700)
+    clone = closed / "clone"
+    names = subprocess.run(
+        ["git", "-c", f"safe.directory={ROOT}", "ls-files", "-coz", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    for name in filter(None, names.split("\0")):
+        if (ROOT / name).is_file():
+            (clone / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, clone / name)
+    make_environment(clone)
+    yield clone
+    shutil.rmtree(closed)
+
+
+def make_environment(clone: Path) -> None:
+    """A .venv as pip would leave it, out of this one's packages; the scripts then find it up to date."""
+    environment = clone / ".venv"
+    python = Path(sys.executable).resolve()
+    subprocess.run([python, "-m", "venv", "--without-pip", environment], check=True)
+    packages = Path(f"lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages")
+    shutil.copytree(
+        Path(sys.prefix) / packages, environment / packages, copy_function=share_file, dirs_exist_ok=True
+    )
+    (environment / packages / "webdock.pth").unlink(missing_ok=True)
+    stamp = "cat requirements.txt constraints.txt requirements.txt; .venv/bin/python -VV"
+    done = subprocess.run(
+        f"{{ {stamp}; }} | sha256sum", shell=True, cwd=clone, capture_output=True, text=True, check=True
+    )
+    (environment / ".installed-requirements").write_text(done.stdout)
+
+
+@pytest.fixture
+def fresh(hidden_clone: Path) -> Iterator[Installation]:
+    """An installation of the hidden clone, not started yet."""
+    installation = Installation("up", command=[str(hidden_clone / "scripts/webdock-under-test")])
+    wrapper = hidden_clone / "scripts/webdock-under-test"
+    wrapper.write_text('#!/bin/sh\nverb=$1; shift\nexec "$(dirname "$0")/$verb" "$@"\n')
+    wrapper.chmod(0o755)
+    yield installation
+    installation.purge()
+
+
+def test_up_from_a_clone_the_web_user_cannot_read(fresh: Installation) -> None:
+    said = fresh.up()
+    assert fresh.url in said
+    assert fresh.link.startswith(f"{fresh.url}/welcome/")
+    assert f"installing a copy in {fresh.home}/app" in said
+    assert fresh.page("/healthz")[0] == 200
+    assert fresh.page("/login/")[0] == 200
+    tags = {tag for image in fresh.client.get("/images/json") for tag in image["RepoTags"]}
+    assert {"webdock/hello:latest", "webdock/busybox:latest"} <= tags
+    assert fresh.docker("run", "--rm", "webdock/busybox", "echo", "lives").stdout == "lives\n"
+
+    web = Path(f"/proc/{fresh.web_pid()}/status").read_text()
+    assert "CapEff:\t0000000000000000" in web
+    assert "CapBnd:\t0000000000000000" in web
+    assert "NoNewPrivs:\t1" in web
+    uid = int(next(line for line in web.splitlines() if line.startswith("Uid:")).split()[1])
+    assert uid not in (0, 65534)
+    assert (fresh.home / "web").stat().st_uid == uid
+    assert (fresh.home / "web").stat().st_mode & 0o777 == 0o700
+    assert (fresh.home / "engine").stat().st_uid == 0
+    assert (fresh.home / "engine").stat().st_mode & 0o777 == 0o700
+    assert (fresh.run / "engine.sock").stat().st_mode & 0o777 == 0o660
+    for path in (fresh.home / "app").rglob("*"):
+        assert path.lstat().st_uid == 0, path
+    assert "running already" in fresh.webdock("up").stdout
+
+    # Again, and quickly: nothing is installed, copied or migrated a second time.
+    fresh.down()
+    began = time.monotonic()
+    said = fresh.up()
+    assert time.monotonic() - began < SECOND_START_MAX_S
+    assert "installing" not in said
+
+
+def test_two_ups_at_once_make_one_instance(fresh: Installation) -> None:
+    both = [
+        subprocess.Popen(
+            [*fresh.command, "up", "--detach"],
+            env=fresh.environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    said = [process.communicate(timeout=180) for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    texts = sorted("running already" in out for out, _ in said)
+    assert texts == [False, True], said
+    assert all(fresh.url in out for out, _ in said)
+
+
+def test_a_killed_supervisor_leaves_nothing_that_stops_the_next_up(fresh: Installation) -> None:
+    fresh.up()
+    fresh.docker("run", "-d", "--name", "stays", "webdock/busybox", "sleep", "1000")
+    supervisor = json.loads((fresh.home / "up.lock").read_text())["pid"]
+    engine, web = fresh.engine_pid(), fresh.web_pid()
+    os.kill(supervisor, signal.SIGKILL)
+    for pid in (engine, web):
+        eventually(lambda pid=pid: not Path(f"/proc/{pid}").exists(), 30, f"the end of process {pid}")
+    fresh.up()
+    assert fresh.client.get("/containers/stays/json")["State"]["Running"]
+
+
+def test_the_supervisor_starts_again_what_ends(fresh: Installation) -> None:
+    fresh.up()
+    for kill in (fresh.web_pid, fresh.engine_pid):
+        before = kill()
+        os.kill(before, signal.SIGKILL)
+
+        def is_new(kill: object = kill, before: int = before) -> bool:
+            try:
+                return callable(kill) and kill() != before
+            except AssertionError:
+                return False
+
+        eventually(is_new, what="another process")
+    eventually(lambda: answers(fresh), what="pages again")
+
+
+def answers(installation: Installation) -> bool:
+    try:
+        return installation.page("/healthz")[0] == 200
+    except OSError:
+        return False
+
+
+def test_ctrl_c_in_the_foreground_stops_both_and_containers_go_on(fresh: Installation) -> None:
+    process = subprocess.Popen(
+        [*fresh.command, "up"], env=fresh.environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    assert process.stdout is not None
+    line = ""
+    while "webdock is ready" not in line:
+        line = process.stdout.readline()
+        assert line, "up ended before it was ready"
+    fresh.docker("run", "-d", "--name", "stays", "webdock/busybox", "sleep", "1000")
+    pid = fresh.client.get("/containers/stays/json")["State"]["Pid"]
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert not (fresh.run / "engine.sock").exists() or not answers(fresh)
+    os.kill(pid, 0)
+
+
+def test_a_taken_port_is_said_and_nothing_is_left_running(fresh: Installation) -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", fresh.port))
+        holder.listen()
+        done = fresh.webdock("up", "--detach", check=False)
+    assert done.returncode == 1
+    assert f"127.0.0.1:{fresh.port} is taken by" in done.stdout + done.stderr
+    assert not (fresh.run / "engine.sock").exists()
+
+
+def test_a_mistake_in_the_configuration_is_said_with_file_and_key(fresh: Installation) -> None:
+    fresh.config.write_text('runtime = "crun"\n\n[network]\nbridge_subnet = "not a subnet"\n')
+    done = fresh.webdock("up", "--detach", check=False)
+    fresh.config.write_text("")
+    assert done.returncode == 1
+    said = done.stdout + done.stderr
+    assert str(fresh.config) in said
+    assert "bridge_subnet" in said
+
+
+def test_stale_sockets_and_lock_files_are_no_hindrance(fresh: Installation) -> None:
+    fresh.run.mkdir(parents=True)
+    fresh.home.mkdir(parents=True)
+    with socket.socket(socket.AF_UNIX) as stale:
+        stale.bind(str(fresh.run / "engine.sock"))
+    (fresh.run / "up.lock").write_text('{"pid": 1, "home": "/elsewhere", "run": "/elsewhere"}')
+    (fresh.home / "up.lock").write_text("not even json")
+    fresh.up()
+    assert fresh.client.get("/_ping") == "OK"
+
+
+def test_two_instances_run_side_by_side(fresh: Installation, installed: Installation) -> None:
+    fresh.up()
+    for one in (fresh, installed):
+        one.docker("run", "-d", "--name", "same-name", "webdock/busybox", "sleep", "1000")
+    assert len(fresh.client.get("/containers/json")) == 1
+    one = fresh.client.get("/containers/same-name/json")["NetworkSettings"]["Networks"]["bridge"]
+    other = installed.client.get("/containers/same-name/json")["NetworkSettings"]["Networks"]["bridge"]
+    assert one["Gateway"] != other["Gateway"]
+    fresh.docker("rm", "-f", "same-name")
+    assert installed.client.get("/containers/same-name/json")["State"]["Running"]
+    installed.docker("rm", "-f", "same-name")
+    shared = Installation("thief")
+    try:
+        shared.environ["WEBDOCK_RUN"] = str(fresh.run)
+        done = shared.webdock("up", "--detach", check=False)
+        assert done.returncode == 1
+        assert "another instance" in done.stderr
+    finally:
+        shutil.rmtree(shared.root)
+
+
+def test_down_without_up_says_so() -> None:
+    idle = Installation("idle")
+    try:
+        done = idle.webdock("down")
+        assert "not running" in done.stdout
+    finally:
+        shutil.rmtree(idle.root)
