@@ -1,0 +1,442 @@
+"""Named volumes: directories that outlive containers, and what is mounted for them when they are used.
+
+    <home>/volumes/<name>/record.json   what was asked for
+    <home>/volumes/<name>/_data         the files; of a volume with mount options never used
+    <run>/volumes/<name>                where a volume with mount options is mounted while it is used
+
+A volume appears by one rename and disappears by one rename, so a crash leaves either of them whole; what
+lies under a name with a dot is swept at start. Who uses a volume is asked of the containers' room. The only
+calls of mount(2) are those of ``runtime.snapshots.mount``.
+
+Spec: Docker API 1.47, Volume; Docker's local volume driver.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import re
+import secrets
+import shutil
+import weakref
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from runtime.api.errors import Conflict, Internal, InvalidArgument, NotFound
+from runtime.events import EventHub
+from runtime.network.filters import Filters, check_keys, labels_match
+from runtime.volumes import content
+from runtime.volumes.options import parse_options
+from runtime.volumes.records import Volume, read, write
+
+NAME_CHARACTERS = 255  # of a file name
+VOLUMES_MAX = 20_000
+LABELS_BYTES = 1 << 16
+
+_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*", re.ASCII)
+_LIST_FILTERS = ("dangling", "driver", "label", "name")
+_PRUNE_FILTERS = ("all", "label", "label!")
+_TRUE = ("1", "true", "True")
+_FALSE = ("0", "false", "False")
+
+ANONYMOUS_LABEL = "com.docker.volume.anonymous"
+
+InUse = Callable[[str], list[tuple[str, bool]]]
+_Names = list[str]
+_Bodies = list[dict[str, Any]]
+
+log = logging.getLogger(__name__)
+
+
+class Volumes:
+    """The volumes of one engine."""
+
+    def __init__(self, root: Path, run: Path, events: EventHub, in_use: InUse) -> None:
+        """``run`` is where volumes with options are mounted; ``in_use`` gives (container id, running) of
+        every container that names a volume, also of stopped ones."""
+        self._root = root
+        self._run = run
+        self._events = events
+        self._in_use = in_use
+        self._all: dict[str, Volume] = {}
+        self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
+        self._claims: dict[str, set[str]] = {}  # name -> containers being made that will use it
+        self._mounted: dict[str, set[str]] = {}  # name -> running containers, of volumes with options
+
+    async def start(self) -> None:
+        """Read the records, sweep what a crash left, unmount what no running container uses."""
+        await asyncio.to_thread(self._load)
+
+    def _load(self) -> None:
+        self._root.mkdir(parents=True, exist_ok=True, mode=0o711)
+        for entry in sorted(self._root.iterdir()):
+            if entry.name.startswith("."):
+                shutil.rmtree(entry, ignore_errors=True)
+                continue
+            try:
+                volume = read(entry, self._run)
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                log.error("volume %s cannot be read: %s", entry.name, error)
+                continue
+            if volume.filling:
+                content.clear(volume.directory / "_data")
+                volume.filling = False
+                write(volume)
+            self._all[volume.name] = volume
+        for name, volume in self._all.items():
+            if volume.plan is None:
+                continue
+            users = {id for id, running in self._in_use(name) if running}
+            if users and content.is_mounted(volume.mountpoint):
+                self._mounted[name] = users
+            else:
+                self._unmount(volume)
+
+    async def close(self) -> None:
+        """Nothing to give back: mounts stay for the containers that use them."""
+
+    # -- for containers
+
+    async def ensure(
+        self,
+        name: str | None,
+        *,
+        holder: str,
+        driver: str = "",
+        options: Mapping[str, str] | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> Volume:
+        """The volume of that name, made when it is missing; None makes an anonymous one (64 hex digits).
+
+        Until ``release(holder)`` it counts as used by ``holder``, the container being made.
+        Raises: InvalidArgument, Conflict (another driver), Internal.
+        """
+        anonymous = not name
+        wanted = name or secrets.token_hex(32)
+        given = dict(labels or {})
+        if anonymous:
+            given[ANONYMOUS_LABEL] = ""
+        self._claims.setdefault(wanted, set()).add(holder)
+        try:
+            return await self._create(wanted, driver, dict(options or {}), given or None)
+        except BaseException:
+            self._unclaim(wanted, holder)
+            raise
+
+    def release(self, holder: str) -> None:
+        """The container is known to ``in_use`` now, or was not made after all."""
+        for name in list(self._claims):
+            self._unclaim(name, holder)
+
+    def _unclaim(self, name: str, holder: str) -> None:
+        holders = self._claims.get(name, set())
+        holders.discard(holder)
+        if not holders:
+            self._claims.pop(name, None)
+
+    def get(self, name: str) -> Volume:
+        """Raises: NotFound."""
+        try:
+            return self._all[name]
+        except KeyError:
+            raise NotFound(f"get {name}: no such volume") from None
+
+    def path(self, name: str) -> Path:
+        """Where its files are; of a volume with options only while it is mounted.
+
+        Raises: NotFound.
+        """
+        return self.get(name).mountpoint
+
+    async def mount(
+        self,
+        name: str,
+        container_id: str,
+        *,
+        destination: str = "",
+        read_only: bool = False,
+        propagation: str = "",
+    ) -> Path:
+        """Have the volume's files in place for a container that starts; once per container and volume.
+
+        Raises: NotFound, Internal with the mount's own reason.
+        """
+        async with self._lock(name):
+            volume = self.get(name)
+            if volume.plan is not None:
+                await self._mount(volume, container_id)
+        attributes = {
+            "container": container_id,
+            "destination": destination,
+            "driver": volume.driver,
+            "propagation": propagation,
+            "read/write": "false" if read_only else "true",
+        }
+        self._events.publish("volume", "mount", name, attributes)
+        return volume.mountpoint
+
+    async def _mount(self, volume: Volume, container_id: str) -> None:
+        users = self._mounted.setdefault(volume.name, set())
+        if not users:
+            try:
+                assert volume.plan is not None
+                await asyncio.to_thread(content.mount, volume.plan, volume.mountpoint)
+            except (OSError, TimeoutError) as error:
+                del self._mounted[volume.name]
+                raise Internal(
+                    f"error while mounting volume '{volume.mountpoint}': "
+                    f"failed to mount local volume: {error}"
+                ) from None
+        users.add(container_id)
+
+    async def unmount(self, name: str, container_id: str) -> None:
+        """The container does not use it any more; the last one takes the mount away. Idempotent."""
+        async with self._lock(name):
+            volume = self._all.get(name)
+            if volume is None:
+                return
+            users = self._mounted.get(name, set())
+            users.discard(container_id)
+            if volume.plan is not None and not users:
+                self._mounted.pop(name, None)
+                await asyncio.to_thread(self._unmount, volume)
+        self._events.publish("volume", "unmount", name, {"container": container_id, "driver": volume.driver})
+
+    def _unmount(self, volume: Volume) -> None:
+        try:
+            content.unmount(volume.mountpoint)
+        except OSError as error:
+            log.error("volume %s cannot be unmounted: %s", volume.name, error)
+
+    async def populate(self, name: str, source: Path, holder: str) -> bool:
+        """Fill an empty volume with a directory of an image: owners, modes, times, links and extended
+        attributes as they are there, also of the directory itself. Whether it was empty.
+
+        A copy that a crash cut short is thrown away at the next start. On a full disk the volume is empty
+        again.
+        Raises: NotFound, Internal.
+        """
+        async with self._lock(name):
+            volume = self.get(name)
+            if volume.plan is not None:
+                if volume.plan.kind == "tmpfs":
+                    return False  # it would be gone with this very mount
+                await self._mount(volume, holder)
+            try:
+                return await self._fill(volume, source)
+            finally:
+                if volume.plan is not None:
+                    users = self._mounted.get(name, set())
+                    users.discard(holder)
+                    if not users:
+                        self._mounted.pop(name, None)
+                        await asyncio.to_thread(self._unmount, volume)
+
+    async def _fill(self, volume: Volume, source: Path) -> bool:
+        if not await asyncio.to_thread(content.is_empty, volume.mountpoint):
+            return False
+        own = volume.plan is None
+        if own:
+            volume.filling = True
+            await asyncio.to_thread(write, volume)
+        try:
+            await content.copy(source, volume.mountpoint)
+        except (OSError, TimeoutError, asyncio.CancelledError) as error:
+            await asyncio.to_thread(content.clear, volume.mountpoint)
+            if isinstance(error, asyncio.CancelledError):
+                raise
+            raise Internal(f"volume {volume.name} cannot be filled from the image: {error}") from None
+        finally:
+            if own:
+                volume.filling = False
+                await asyncio.to_thread(write, volume)
+        return True
+
+    # -- /volumes
+
+    async def create(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Body of POST /volumes/create in, a Volume out; an existing one of that name is the answer, too.
+
+        Raises: InvalidArgument, NotFound (driver), Conflict, Internal.
+        """
+        name = body.get("Name") or ""
+        labels = _texts(body.get("Labels"), "labels")
+        if not isinstance(name, str):
+            raise InvalidArgument("invalid volume name: must be a string")
+        if not name:
+            labels = {**(labels or {}), ANONYMOUS_LABEL: ""}
+        options = _texts(body.get("DriverOpts"), "driver options")
+        driver = body.get("Driver") or ""
+        if body.get("ClusterVolumeSpec"):
+            raise InvalidArgument("cluster volumes are not supported by this engine")
+        volume = await self._create(name or secrets.token_hex(32), str(driver), options or {}, labels)
+        return volume.describe()
+
+    async def _create(
+        self, name: str, driver: str, options: dict[str, str], labels: dict[str, str] | None
+    ) -> Volume:
+        _check_name(name)
+        if driver not in ("", "local"):
+            raise NotFound(f'error looking up volume plugin {driver}: plugin "{driver}" not found')
+        plan = parse_options(options)
+        async with self._lock(name):
+            found = self._all.get(name)
+            if found is not None:
+                if found.options != options and options:
+                    raise Conflict(
+                        f"a volume with the name {name} already exists with other options; choose a "
+                        "different name or remove it"
+                    )
+                return found
+            if len(self._all) >= VOLUMES_MAX:
+                raise Conflict(f"this engine has {VOLUMES_MAX} volumes already")
+            volume = Volume.new(name, self._root / name, self._run, options, labels, plan)
+            try:
+                await asyncio.to_thread(content.make, volume)
+            except OSError as error:
+                raise Internal(f"volume {name} cannot be created: {error}") from error
+            self._all[name] = volume
+        self._events.publish("volume", "create", name, {"driver": "local"})
+        return volume
+
+    async def list(self, filters: Filters | None = None) -> dict[str, Any]:
+        """Body of GET /volumes, by name.
+
+        Raises: InvalidArgument for an unknown filter.
+        """
+        wanted = filters or {}
+        check_keys(wanted, _LIST_FILTERS)
+        found = [volume for volume in self._sorted() if self._matches(volume, wanted)]
+        return {"Volumes": [volume.describe() for volume in found], "Warnings": None}
+
+    def _sorted(self) -> Iterable[Volume]:
+        return sorted(self._all.values(), key=lambda volume: volume.name)
+
+    def _matches(self, volume: Volume, filters: Filters) -> bool:
+        for value in filters.get("dangling", []):
+            if value not in (*_TRUE, *_FALSE):
+                raise InvalidArgument(f"invalid filter 'dangling={value}'")
+            if (value in _TRUE) == bool(self._users(volume.name)):
+                return False
+        names, drivers = filters.get("name", []), filters.get("driver", [])
+        return (
+            (not names or any(value in volume.name for value in names))
+            and (not drivers or volume.driver in drivers)
+            and labels_match(volume.labels or {}, filters.get("label", []))
+        )
+
+    def _users(self, name: str) -> _Names:
+        users = [id for id, _ in self._in_use(name)]
+        return users + sorted(self._claims.get(name, set()) - set(users))
+
+    async def inspect(self, name: str) -> dict[str, Any]:
+        """Body of GET /volumes/{name}.
+
+        Raises: NotFound.
+        """
+        return self.get(name).describe()
+
+    async def remove(self, name: str, *, force: bool = False) -> None:
+        """Delete a volume and its files.
+
+        Raises: NotFound (not with force), Conflict when a container, also a stopped one, uses it, Internal.
+        """
+        if name not in self._all and force:
+            return
+        async with self._lock(name):
+            await self._remove(self.get(name))
+
+    async def _remove(self, volume: Volume) -> None:
+        users = self._users(volume.name)
+        if users:
+            raise Conflict(f"remove {volume.name}: volume is in use - [{', '.join(users)}]")
+        gone = self._root / f".gone-{secrets.token_hex(8)}"
+        try:
+            if volume.plan is not None:
+                await asyncio.to_thread(self._unmount, volume)
+            await asyncio.to_thread(volume.directory.rename, gone)
+        except OSError as error:
+            raise Internal(f"remove {volume.name}: {error}") from error
+        del self._all[volume.name]
+        # From here on it is gone; files that cannot be deleted now are swept at the next start.
+        with contextlib.suppress(OSError):
+            await asyncio.to_thread(shutil.rmtree, gone)
+        self._events.publish("volume", "destroy", volume.name, {"driver": volume.driver})
+
+    async def prune(self, filters: Filters | None = None) -> dict[str, Any]:
+        """Delete anonymous volumes no container names; with the filter ``all=true`` named ones, too.
+
+        Raises: InvalidArgument for an unknown filter.
+        """
+        wanted = filters or {}
+        check_keys(wanted, _PRUNE_FILTERS)
+        named_too = False
+        for value in wanted.get("all", []):
+            if value not in (*_TRUE, *_FALSE):
+                raise InvalidArgument(f"invalid filter 'all={value}'")
+            named_too = value in _TRUE
+        deleted: _Names = []
+        reclaimed = 0
+        for volume in list(self._sorted()):
+            labels = volume.labels or {}
+            if (
+                (not named_too and ANONYMOUS_LABEL not in labels)
+                or not labels_match(labels, wanted.get("label", []))
+                or any(labels_match(labels, [value]) for value in wanted.get("label!", []))
+            ):
+                continue
+            async with self._lock(volume.name):
+                if volume.name not in self._all or self._users(volume.name):
+                    continue
+                size = await asyncio.to_thread(content.size, volume)
+                try:
+                    await self._remove(volume)
+                except (Conflict, Internal) as error:
+                    log.warning("volume %s was not pruned: %s", volume.name, error)
+                    continue
+            deleted.append(volume.name)
+            reclaimed += max(0, size)
+        self._events.publish("volume", "prune", "", {"reclaimed": str(reclaimed)})
+        return {"VolumesDeleted": deleted or None, "SpaceReclaimed": reclaimed}
+
+    async def usage(self) -> _Bodies:
+        """Volumes with UsageData, for GET /system/df; a size that is not ours to count is -1."""
+        found = []
+        for volume in self._sorted():
+            size = await asyncio.to_thread(content.size, volume)
+            users = len(self._in_use(volume.name))
+            found.append({**volume.describe(), "UsageData": {"Size": size, "RefCount": users}})
+        return found
+
+    def _lock(self, name: str) -> asyncio.Lock:
+        lock = self._locks.get(name)
+        if lock is None:
+            lock = self._locks[name] = asyncio.Lock()
+        return lock
+
+
+def _check_name(name: str) -> None:
+    if len(name) == 1 and _NAME.fullmatch(name):
+        raise InvalidArgument(
+            "volume name is too short, names should be at least two alphanumeric characters"
+        )
+    if not _NAME.fullmatch(name):
+        raise InvalidArgument(
+            f'create {name}: "{name}" includes invalid characters for a local volume name, only '
+            '"[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host directory, use absolute '
+            "path"
+        )
+    if len(name) > NAME_CHARACTERS:
+        raise InvalidArgument(f"volume name is too long, at most {NAME_CHARACTERS} characters")
+
+
+def _texts(value: object, what: str) -> dict[str, str] | None:
+    if value is None:
+        return None
+    if not isinstance(value, Mapping) or not all(isinstance(entry, str) for entry in value.values()):
+        raise InvalidArgument(f"invalid {what}: must be an object of strings")
+    if sum(len(key) + len(entry) for key, entry in value.items()) > LABELS_BYTES:
+        raise InvalidArgument(f"invalid {what}: more than {LABELS_BYTES} bytes")
+    return dict(value)
