@@ -1,4 +1,4 @@
-"""Entry of ``webdock`` and ``python -m webdock``; everything is loaded late, so that ``webdock ps`` stays quick."""
+"""Entry of ``webdock`` and ``python -m webdock``; everything is loaded late, so that it stays quick."""
 
 from __future__ import annotations
 

@@ -22,9 +22,6 @@ DEFAULT_CONFIG = "/etc/webdock/engine.toml"
 WEB_USER = "webdock"  # what the web process runs as; may open web.sock and nothing else of ours
 ADMIN_GROUP = "webdock-admin"  # may open engine.sock, which is as good as being root
 
-#: What a client variable named the same must not leak into: the children get exactly these, from the flags.
-VARIABLES = ("WEBDOCK_HOME", "WEBDOCK_RUN", "WEBDOCK_LISTEN", "WEBDOCK_CONFIG")
-
 
 class ListenError(ValueError):
     """An address that cannot be listened on, said in plain words."""
@@ -57,7 +54,7 @@ class Instance:
     home: Path  # state that survives a reboot: engine/, web/, log/, app/
     run: Path  # sockets and locks, gone with a reboot
     listen: str  # as given; ``address`` is it parsed
-    config: Path  # engine.toml; need not exist
+    config: Path | None  # engine.toml; None for the default place, where it need not exist
 
     @property
     def address(self) -> tuple[str, int]:
@@ -113,12 +110,10 @@ class Instance:
     def environ(self, base: Mapping[str, str]) -> dict[str, str]:
         """The environment of a child: ``base`` with this instance's variables put over it."""
         values = dict(base)
-        values.update(
-            WEBDOCK_HOME=str(self.home),
-            WEBDOCK_RUN=str(self.run),
-            WEBDOCK_LISTEN=self.listen,
-            WEBDOCK_CONFIG=str(self.config),
-        )
+        values.update(WEBDOCK_HOME=str(self.home), WEBDOCK_RUN=str(self.run), WEBDOCK_LISTEN=self.listen)
+        values.pop("WEBDOCK_CONFIG", None)
+        if self.config:
+            values["WEBDOCK_CONFIG"] = str(self.config)  # named, so it must exist
         return values
 
     def owner(self) -> dict[str, object] | None:
@@ -149,7 +144,7 @@ def from_options(options: argparse.Namespace, environ: Mapping[str, str]) -> Ins
         ListenError: when the address is none.
     """
 
-    def pick(name: str, default: str) -> str:
+    def pick(name: str, default: str = "") -> str:
         return getattr(options, name, None) or environ.get(f"WEBDOCK_{name.upper()}") or default
 
     listen = pick("listen", DEFAULT_LISTEN)
@@ -158,5 +153,5 @@ def from_options(options: argparse.Namespace, environ: Mapping[str, str]) -> Ins
         home=Path(pick("home", DEFAULT_HOME)).absolute(),
         run=Path(pick("run", DEFAULT_RUN)).absolute(),
         listen=listen,
-        config=Path(pick("config", DEFAULT_CONFIG)).absolute(),
+        config=Path(pick("config")).absolute() if pick("config") else None,
     )

@@ -58,3 +58,8 @@ def test_children_get_the_instances_variables() -> None:
         "WEBDOCK_LISTEN": "1.2.3.4:5",
         "WEBDOCK_CONFIG": "/c",
     }
+
+
+def test_the_default_configuration_is_not_named_since_it_need_not_exist() -> None:
+    made = Instance(Path("/h"), Path("/r"), "1.2.3.4:5", None)
+    assert "WEBDOCK_CONFIG" not in made.environ({"WEBDOCK_CONFIG": "/c"})
