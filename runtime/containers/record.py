@@ -29,7 +29,6 @@ class MountPoint:
     rw: bool = True
     propagation: str = ""
     recursive: bool = True
-    options: list[str] = field(default_factory=list)  # further mount options, of tmpfs
     subpath: str = ""  # inside the volume
     anonymous: bool = False  # the volume goes with the container (`rm -v`)
     from_mounts: bool = False  # came as HostConfig.Mounts: never shown by list's Binds

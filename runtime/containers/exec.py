@@ -1,0 +1,448 @@
+"""Exec sessions: one more program in a running container, by a conmon of its own.
+
+A session lies in `<run>/exec/<id>/`, so that it can be inspected, attached to and ended by a later engine;
+like its container it does not survive a reboot.
+
+Spec: Docker API 1.47, ContainerExec, ExecStart, ExecInspect, ExecResize. `attach` and `kill` are our own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import json
+import logging
+import os
+import secrets
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from runtime.api.errors import Conflict, InvalidArgument, NotFound
+from runtime.containers import users
+from runtime.containers.checks import parse_signal
+from runtime.containers.lifecycle import tell
+from runtime.containers.rooms import Rooms
+from runtime.containers.spec import exec_process
+from runtime.containers.state import ALIVE, State
+from runtime.containers.streams import Attachment
+from runtime.containers.table import Container, Table
+from runtime.oci.conmon import Conmon, ConmonHandle, ConmonStream, ExitInfo
+from runtime.oci.runtime import CannotStart
+
+log = logging.getLogger("webdock.containers")
+
+KEPT_S = 300.0  # a session that has ended can be inspected for so long
+KEPT = 128  # … if its container has not more of them
+WAITING = 1024  # sessions of one container that were made and not started
+FAILED_EXIT_CODE = 126  # of a session that could not be started for another reason than its program
+_FILE = "exec.json"
+
+Body = dict[str, Any]
+
+
+@dataclass(slots=True)
+class Session:
+    """One exec session."""
+
+    id: str
+    container_id: str
+    body: Body  # as asked
+    detach_keys: bytes = b""
+    started: bool = False
+    running: bool = False
+    exit_code: int | None = None
+    pid: int = 0
+    ended_ns: int = 0
+    handle: ConmonHandle | None = field(default=None, repr=False)
+
+    @property
+    def tty(self) -> bool:
+        return bool(self.body.get("Tty"))
+
+    def describe(self) -> Body:
+        """Docker's ExecInspectResponse."""
+        command = self.body["Cmd"]
+        process: Body = {
+            "tty": self.tty,
+            "entrypoint": command[0],
+            "arguments": command[1:],
+            "privileged": bool(self.body.get("Privileged")),
+        }
+        if self.body.get("User"):
+            process["user"] = self.body["User"]
+        return {
+            "ID": self.id,
+            "Running": self.running,
+            "ExitCode": self.exit_code,
+            "ProcessConfig": process,
+            "OpenStdin": bool(self.body.get("AttachStdin")),
+            "OpenStderr": bool(self.body.get("AttachStderr")),
+            "OpenStdout": bool(self.body.get("AttachStdout")),
+            "CanRemove": self.ended_ns > 0,
+            "ContainerID": self.container_id,
+            "DetachKeys": base64.b64encode(self.detach_keys).decode(),
+            "Pid": self.pid,
+        }
+
+    def to_json(self) -> Body:
+        return {
+            "id": self.id,
+            "container_id": self.container_id,
+            "body": self.body,
+            "detach_keys": self.detach_keys.hex(),
+            "started": self.started,
+            "exit_code": self.exit_code,
+            "ended_ns": self.ended_ns,
+        }
+
+    @classmethod
+    def from_json(cls, body: Body) -> Session:
+        return cls(**{**body, "detach_keys": bytes.fromhex(body["detach_keys"])})
+
+
+class Execs:
+    """All exec sessions."""
+
+    def __init__(self, rooms: Rooms, table: Table) -> None:
+        self._rooms = rooms
+        self._table = table
+        self._sessions: dict[str, Session] = {}
+        self._stops: dict[str, Any] = {}  # how to stop watching, by session id
+
+    async def create(self, ref: str, body: Body) -> str:
+        """Make a session to be started. Raises: NotFound, Conflict, InvalidArgument."""
+        container = self._table.find(ref)
+        self._check_running(container)
+        if not body.get("Cmd"):
+            raise InvalidArgument("No exec command specified")
+        if any("\0" in word for word in (*body["Cmd"], *(body.get("Env") or ()))):
+            raise InvalidArgument("invalid exec command: it contains a NUL byte")
+        cwd = body.get("WorkingDir") or "/"
+        if not cwd.startswith("/"):
+            raise InvalidArgument(
+                f"the working directory '{cwd[:200]}' is invalid, it needs to be an absolute path"
+            )
+        self._sweep(container.id)
+        session = Session(
+            secrets.token_hex(32), container.id, body, detach_keys(body.get("DetachKeys") or "")
+        )
+        directory = self._rooms.exec_directory(session.id)
+        directory.mkdir(mode=0o700, parents=True)
+        self._save(session)
+        self._sessions[session.id] = session
+        self._tell(session, "exec_create", f": {' '.join(body['Cmd'])}")
+        return session.id
+
+    async def start(
+        self, exec_id: str, *, detach: bool, tty: bool, console_size: list[int] | None = None
+    ) -> Attachment | None:
+        """Start the program; the stream was connected before its first byte, None when detached.
+
+        Raises: NotFound, Conflict, CannotStart (then `inspect` has its exit code).
+        """
+        session = self._find(exec_id)
+        container = self._container(session)
+        if session.started:
+            what = "already running" if session.running else "has already run"
+            raise Conflict(f"Error: Exec command {session.id} {what}")
+        self._check_running(container)
+        session.started = True
+        return await self._rooms.actions.run(
+            self._start(session, container, detach=detach, console_size=console_size),
+            f"start of exec {session.id[:12]}",
+        )
+
+    async def _start(
+        self, session: Session, container: Container, *, detach: bool, console_size: list[int] | None
+    ) -> Attachment | None:
+        try:
+            # Without the container's lock: a session that begins must not hold up a stop.
+            stream = await self._launch(session, container, attach=not detach, console_size=console_size)
+        except BaseException as error:
+            session.exit_code = error.exit_code if isinstance(error, CannotStart) else FAILED_EXIT_CODE
+            self._end(session)
+            raise
+        self._tell(session, "exec_start", f": {' '.join(session.body['Cmd'])}")
+        if stream is None:
+            return None
+        attachment = self._attachment(session)
+        attachment.connect(stream)
+        return attachment
+
+    async def _launch(
+        self, session: Session, container: Container, *, attach: bool, console_size: list[int] | None
+    ) -> ConmonStream | None:
+        record = container.record
+        body = session.body
+        size = console_size or body.get("ConsoleSize")
+
+        def process() -> Body:
+            spec = json.loads((self._rooms.bundle(record.id) / "config.json").read_bytes())
+            rootfs = self._rooms.snapshots.rootfs(record.id)
+            user = users.resolve(
+                rootfs, body.get("User") or record.config["User"], record.host_config["GroupAdd"]
+            )
+            return exec_process(
+                body,
+                user,
+                spec,
+                self._rooms.facts,
+                console_size=(size[0], size[1]) if size and all(size) else None,
+            )
+
+        handle, stream = await self._conmon(session).exec(
+            id=record.id,
+            exec_id=session.id,
+            dir=self._rooms.exec_directory(session.id),
+            process=await asyncio.to_thread(process),
+            tty=session.tty,
+            stdin=bool(body.get("AttachStdin")),
+            attach=attach,
+        )
+        self._take(session, container, handle)
+        self._save(session)
+        return stream
+
+    async def attach(self, exec_id: str) -> Attachment:
+        """Take up a running session again; several can be attached at once. Raises: NotFound, Conflict."""
+        session = self._find(exec_id)
+        if not session.running or session.handle is None:
+            raise Conflict(f"exec session {exec_id} is not running")
+        stream = await self._conmon(session).attach(
+            session.handle, stdin=bool(session.body.get("AttachStdin"))
+        )
+        attachment = self._attachment(session)
+        attachment.connect(stream)
+        return attachment
+
+    async def inspect(self, exec_id: str) -> Body:
+        """Raises: NotFound."""
+        return self._find(exec_id).describe()
+
+    async def resize(self, exec_id: str, height: int, width: int) -> None:
+        """Raises: NotFound, Conflict when it does not run, InvalidArgument without a terminal."""
+        session = self._find(exec_id)
+        if not session.running or session.handle is None:
+            raise Conflict(f"exec session {exec_id} is not running")
+        if not session.tty:
+            raise InvalidArgument(f"exec session {exec_id} has no terminal to resize")
+        self._conmon(session).resize(session.handle, height, width)
+
+    async def kill(self, exec_id: str, signal_name: str) -> None:
+        """Send a signal to the session's program. Raises: NotFound, Conflict when it does not run."""
+        number = parse_signal(signal_name)
+        session = self._find(exec_id)
+        if not session.running or session.handle is None:
+            raise Conflict(f"exec session {exec_id} is not running")
+        _signal(session.handle.pid, number)
+
+    def detached(self, exec_id: str) -> None:
+        """Somebody typed the detach keys."""
+        if (session := self._sessions.get(exec_id)) and (container := self._table.get(session.container_id)):
+            tell(self._rooms, container.record, "exec_detach", execID=session.id)
+
+    async def probe(
+        self, container: Container, command: list[str], timeout_s: float, output_bytes: int
+    ) -> tuple[int | None, bytes]:
+        """Run a health check: (exit code, beginning of its output); no exit code when it took too long.
+
+        Raises: EngineError when it could not be started.
+        """
+        body = {"Cmd": command, "AttachStdout": True, "AttachStderr": True}
+        session_id = await self.create(container.id, body)
+        output = bytearray()
+        try:
+            stream = await self.start(session_id, detach=False, tty=False)
+            assert stream is not None
+            try:
+                async with asyncio.timeout(timeout_s):
+                    while (item := await stream.read()) is not None:
+                        output += item[1][: max(0, output_bytes - len(output))]
+                    return await self._exit_code(session_id), bytes(output)
+            except TimeoutError:
+                return None, bytes(output)
+            finally:
+                stream.close()
+        finally:
+            session = self._sessions.get(session_id)
+            if session is not None and session.running and session.handle is not None:
+                _signal(session.handle.pid, signal.SIGKILL)
+            else:
+                self._forget(session_id)
+
+    async def _exit_code(self, session_id: str) -> int:
+        session = self._sessions[session_id]
+        while session.running and session.handle is not None:
+            await self._conmon(session).wait_exit(session.handle)
+            await asyncio.sleep(0)  # the watcher's callback is due
+        return session.exit_code if session.exit_code is not None else FAILED_EXIT_CODE
+
+    def running(self, container_id: str) -> list[str]:
+        """Ids of the sessions that have not ended, oldest first."""
+        return [
+            session.id
+            for session in self._sessions.values()
+            if session.container_id == container_id and not session.ended_ns
+        ]
+
+    def forget(self, container_id: str) -> None:
+        """The container is gone, and its sessions with it."""
+        for session in self._of(container_id):
+            self._forget(session.id)
+
+    async def load(self) -> None:
+        """Take over the sessions of an earlier engine; remove what belongs to nobody."""
+        root = self._rooms.exec_directory("x").parent
+        with contextlib.suppress(FileNotFoundError):
+            for entry in sorted(os.scandir(root), key=lambda entry: entry.stat().st_mtime):
+                try:
+                    session = Session.from_json(json.loads((root / entry.name / _FILE).read_bytes()))
+                    container = self._table.get(session.container_id)
+                except (OSError, ValueError, KeyError, TypeError):
+                    container = None
+                if container is None:
+                    await self._rooms.conmon("").abandon(root / entry.name)
+                    shutil.rmtree(root / entry.name, ignore_errors=True)
+                    continue
+                self._sessions[session.id] = session
+                if session.started and not session.ended_ns:
+                    await self._adopt(session, container)
+
+    async def _adopt(self, session: Session, container: Container) -> None:
+        conmon, directory = self._conmon(session), self._rooms.exec_directory(session.id)
+        if (handle := conmon.adopt(directory)) is not None and container.record.state in ALIVE:
+            self._take(session, container, handle)
+            return
+        await conmon.abandon(directory)
+        info = conmon.read_exit(directory)
+        session.exit_code = info.code if info else FAILED_EXIT_CODE
+        self._end(session)
+
+    def close(self) -> None:
+        """Let go of running sessions; they go on."""
+        for stop in self._stops.values():
+            stop()
+        self._stops.clear()
+
+    def _take(self, session: Session, container: Container, handle: ConmonHandle) -> None:
+        session.handle, session.pid, session.running = handle, handle.pid, True
+        container.exec_ids[session.id] = None
+
+        def ended(info: ExitInfo) -> None:
+            session.exit_code = info.code
+            self._end(session)
+
+        self._stops[session.id] = self._conmon(session).watch_exit(handle, ended)
+
+    def _end(self, session: Session) -> None:
+        was_running, session.running = session.running, False
+        session.pid, session.handle = 0, None
+        session.ended_ns = time.time_ns()
+        self._stops.pop(session.id, None)
+        if (container := self._table.get(session.container_id)) is not None:
+            container.exec_ids.pop(session.id, None)
+        if session.id not in self._sessions:
+            return
+        directory = self._rooms.exec_directory(session.id)
+        with contextlib.suppress(OSError):
+            for entry in os.scandir(directory):
+                if entry.name != _FILE:
+                    os.unlink(entry.path)
+            self._save(session)
+        if was_running:
+            self._tell(session, "exec_die", exitCode=str(session.exit_code))
+
+    def _save(self, session: Session) -> None:
+        directory = self._rooms.exec_directory(session.id)
+        temporary = directory / f"{_FILE}.new"
+        temporary.write_text(json.dumps(session.to_json()))
+        os.rename(temporary, directory / _FILE)
+
+    def _sweep(self, container_id: str) -> None:
+        """Forget what nobody asks for any more. Raises: Conflict when too many wait to be started."""
+        sessions = list(self._of(container_id))
+        ended = [session for session in sessions if session.ended_ns]
+        limit_ns = time.time_ns() - int(KEPT_S * 1e9)
+        for session in ended[: max(0, len(ended) - KEPT)]:
+            self._forget(session.id)
+        for session in ended:
+            if session.ended_ns < limit_ns:
+                self._forget(session.id)
+        if sum(not session.started for session in sessions) >= WAITING:
+            raise Conflict(f"container {container_id} has {WAITING} exec sessions that were never started")
+
+    def _forget(self, exec_id: str) -> None:
+        self._sessions.pop(exec_id, None)
+        if stop := self._stops.pop(exec_id, None):
+            stop()
+        shutil.rmtree(self._rooms.exec_directory(exec_id), ignore_errors=True)
+
+    def _of(self, container_id: str) -> Iterator[Session]:
+        return (one for one in tuple(self._sessions.values()) if one.container_id == container_id)
+
+    def _find(self, exec_id: str) -> Session:
+        session = self._sessions.get(exec_id)
+        if session is None or session.container_id not in self._table:
+            raise NotFound(f"No such exec instance: {exec_id}")
+        return session
+
+    def _container(self, session: Session) -> Container:
+        container = self._table.get(session.container_id)
+        if container is None:
+            raise NotFound(f"No such exec instance: {session.id}")
+        return container
+
+    def _conmon(self, session: Session) -> Conmon:
+        container = self._container(session)
+        return self._rooms.conmon(container.record.host_config["Runtime"])
+
+    def _attachment(self, session: Session) -> Attachment:
+        body = session.body
+        return Attachment(
+            tty=session.tty,
+            stdin=bool(body.get("AttachStdin")),
+            stdout=bool(body.get("AttachStdout")),
+            stderr=bool(body.get("AttachStderr")),
+        )
+
+    def _check_running(self, container: Container) -> None:
+        record = container.record
+        if record.state is State.PAUSED:
+            raise Conflict(f"Container {container.id} is paused, unpause the container before exec")
+        if record.state is State.RESTARTING:
+            raise Conflict(f"Container {container.id} is restarting, wait until the container is running")
+        if record.state is not State.RUNNING or container.removing:
+            raise Conflict(f"Container {container.id} is not running")
+
+    def _tell(self, session: Session, action: str, detail: str = "", **attributes: str) -> None:
+        if (container := self._table.get(session.container_id)) is not None:
+            tell(self._rooms, container.record, action + detail, execID=session.id, **attributes)
+
+
+def detach_keys(text: str) -> bytes:
+    """The bytes of "ctrl-p,ctrl-q"; the server has checked the spelling. Unknown names are left out."""
+    keys = bytearray()
+    for key in text.split(",") if text else ():
+        if len(key) == 1:
+            keys += key.encode()
+        elif key.lower().startswith("ctrl-") and len(key) == 6:
+            keys.append(ord(key[5].upper()) ^ 0x40)
+    return bytes(keys)
+
+
+def _signal(pid: int, number: int) -> None:
+    try:
+        pidfd = os.pidfd_open(pid)
+    except (ProcessLookupError, OSError) as error:
+        raise Conflict("the session's program has ended") from error
+    try:
+        signal.pidfd_send_signal(pidfd, number)
+    except ProcessLookupError:
+        pass  # Race: it has just ended
+    finally:
+        os.close(pidfd)

@@ -1,0 +1,364 @@
+"""From a record to a running program, and back to nothing: root, network, files, config.json, conmon.
+
+Each step is undone when a later one fails. Changes no state and publishes nothing: that is `lifecycle.py`.
+
+Spec: Docker API 1.47, ContainerStart; OCI runtime 1.1, Lifecycle 1 to 9.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from runtime.api.errors import Conflict, EngineError, Internal, InvalidArgument
+from runtime.containers import devices, etc, users
+from runtime.containers.bodies import command, environment
+from runtime.containers.checks import joined
+from runtime.containers.mounts import Mount
+from runtime.containers.record import MountPoint, Record
+from runtime.containers.rooms import Rooms
+from runtime.containers.roots import Roots
+from runtime.containers.security import seccomp_option
+from runtime.containers.spec import SpecContext, build_spec
+from runtime.containers.state import ALIVE
+from runtime.containers.table import Container, Run, Table
+from runtime.idmap import IdMap
+from runtime.network.endpoints import EndpointRequest, NetworkSetup
+from runtime.oci.conmon import Conmon
+from runtime.snapshots import userns
+
+log = logging.getLogger("webdock.containers")
+
+ETC_FILES = ("hosts", "hostname", "resolv.conf")
+BLOCK_DEVICE_FIELDS = (
+    *("BlkioWeightDevice", "BlkioDeviceReadBps", "BlkioDeviceWriteBps"),
+    *("BlkioDeviceReadIOps", "BlkioDeviceWriteIOps"),
+)
+DEFAULT_MODES = ("", "default", "bridge")
+APPARMOR_PROFILE = "docker-default"
+SHM = "/dev/shm"  # noqa: S108 - in the container
+
+
+@dataclass
+class _Network:
+    """What a starting container has of a network, its own or another's."""
+
+    setup: NetworkSetup | None  # None: another container's
+    netns: Path | None  # None: the host's
+    owner: Container | None  # whose network and /etc files it uses
+
+
+class Launcher:
+    """Starts and takes down; the caller holds the container's lock."""
+
+    def __init__(self, rooms: Rooms, table: Table, roots: Roots) -> None:
+        self._rooms = rooms
+        self._table = table
+        self._roots = roots
+
+    async def launch(self, container: Container, attach: Callable[[Conmon, Run], object]) -> Run:
+        """Start the container's program.
+
+        attach: called (and awaited when it gives something to await) when there is something to attach to
+        and nothing was written yet. Cancelling undoes everything.
+        Raises: CannotStart, InvalidArgument, Conflict, NotFound, Internal.
+        """
+        record, rooms = container.record, self._rooms
+        conmon = rooms.conmon(record.host_config["Runtime"])
+        mapping = self.mapping(record)
+        async with AsyncExitStack() as undo:
+            rootfs = await self._roots.take(record.id, mapping)
+            undo.push_async_callback(self._roots.drop, record.id)
+            network = await self._network(record, mapping, undo)
+            self._write_files(record, network)
+            await self._mount_volumes(record, undo)
+            if record.host_config["IpcMode"] == "shareable":
+                undo.callback(rooms.shm.unmount, record.id)
+            spec = await asyncio.to_thread(self._spec, record, rootfs, mapping, network)
+            bundle = rooms.bundle(record.id)
+            bundle.mkdir(mode=0o700, exist_ok=True)
+            (bundle / "config.json").write_text(json.dumps(spec))
+            log_path = None
+            if record.host_config["LogConfig"]["Type"] != "none":
+                log_path = rooms.log_path(record.id)
+                log_path.parent.mkdir(mode=0o700, exist_ok=True)
+            undo.push_async_callback(self._end_runtime, conmon, record)
+            handle = await conmon.create(
+                id=record.id,
+                bundle=bundle,
+                tty=record.tty,
+                stdin=record.config["OpenStdin"],
+                stdin_once=record.config["StdinOnce"],
+                log_path=log_path,
+            )
+            run = Run(handle)
+            waiting = attach(conmon, run)
+            if asyncio.iscoroutine(waiting):
+                await waiting
+            run.started_ns = time.time_ns()
+            await conmon.runtime.start(record.id, record.path)
+            undo.pop_all()
+        if network.setup is not None:
+            record.networks, record.ports = network.setup.networks, network.setup.ports
+            record.sandbox_id = network.setup.sandbox_id
+        record.netns = str(network.netns or "")
+        return run
+
+    async def dismantle(self, container: Container) -> None:
+        """Take down what a run leaves behind; every step is tried, failures are logged."""
+        record = container.record
+        conmon = self._rooms.conmon(record.host_config["Runtime"])
+        for what, step in (
+            ("runtime", conmon.runtime.delete(record.id, force=True)),
+            ("network", self._rooms.networks.teardown(record.id)),
+            ("root file system", self._roots.drop(record.id)),
+            *(("volume", self._unmount_volume(record, point)) for point in record.mounts),
+        ):
+            try:
+                await step
+            except EngineError as error:
+                log.error("container %s: its %s was not cleaned up: %s", record.short_id, what, error)
+        if record.host_config["IpcMode"] == "shareable":
+            self._rooms.shm.unmount(record.id)
+        record.sandbox_id = record.netns = ""
+        record.ports = {}
+        for settings in record.networks.values():
+            settings.update(forget_addresses(settings))
+
+    def mapping(self, record: Record) -> IdMap | None:
+        """The container's id mapping. Raises: Internal when there is none any more."""
+        if not record.mapped:
+            return None
+        if self._rooms.mapping is None:
+            raise Internal(f"container {record.short_id} needs user namespaces, which do not work here now")
+        return self._rooms.mapping
+
+    def request(self, record: Record) -> EndpointRequest:
+        """What the container wants of the network."""
+        config, host = record.config, record.host_config
+        mode, endpoints = host["NetworkMode"], record.endpoints
+        if config.get("NetworkDisabled"):
+            mode, endpoints = "none", {}
+        if endpoints and mode in DEFAULT_MODES and not any(name in DEFAULT_MODES for name in endpoints):
+            mode = next(iter(endpoints))  # as Docker: the networks named are all it joins
+        return EndpointRequest(
+            mode=mode,
+            name=record.name,
+            hostname=config["Hostname"],
+            domainname=config["Domainname"],
+            endpoints=endpoints,
+            exposed=list(config.get("ExposedPorts") or ()),
+            port_bindings=host["PortBindings"],
+            publish_all=host["PublishAllPorts"],
+            links=host["Links"] or (),
+            mapping=self.mapping(record),
+            mac_address=config.get("MacAddress") or "",
+            dns=host["Dns"],
+            dns_search=host["DnsSearch"],
+            dns_options=host["DnsOptions"],
+            extra_hosts=host["ExtraHosts"] or (),
+        )
+
+    def write_network_files(self, record: Record, setup: NetworkSetup) -> None:
+        """hosts and resolv.conf of a container with a network of its own."""
+        directory = self._rooms.etc(record.id, "hosts").parent
+        directory.mkdir(mode=0o755, exist_ok=True)
+        base = {} if setup.netns_path is not None else {"base": etc.host_file("/etc/hosts")}
+        etc.write(directory / "hosts", etc.hosts(setup.hosts, **base))
+        etc.write(directory / "resolv.conf", etc.resolv_conf(setup))
+
+    async def _network(self, record: Record, mapping: IdMap | None, undo: AsyncExitStack) -> _Network:
+        if (ref := joined(record.host_config["NetworkMode"])) is not None:
+            owner = self._table.find(ref)
+            if owner.record.state not in ALIVE:
+                raise Conflict(f"cannot join network of a non running container: {owner.id}")
+            return _Network(None, Path(f"/proc/{owner.record.pid}/ns/net"), owner)
+        setup = await self._rooms.networks.setup(record.id, self.request(record))
+        undo.push_async_callback(self._rooms.networks.teardown, record.id)
+        return _Network(setup, setup.netns_path, None)
+
+    async def _mount_volumes(self, record: Record, undo: AsyncExitStack) -> None:
+        for point in record.mounts:
+            if point.type != "volume":
+                continue
+            undo.push_async_callback(self._unmount_volume, record, point)
+            point.source = str(
+                await self._rooms.volumes.mount(
+                    point.name,
+                    record.id,
+                    destination=point.destination,
+                    read_only=not point.rw,
+                    propagation=point.propagation,
+                )
+            )
+
+    async def _unmount_volume(self, record: Record, point: MountPoint) -> None:
+        if point.type == "volume":
+            await self._rooms.volumes.unmount(point.name, record.id)
+
+    def _write_files(self, record: Record, network: _Network) -> None:
+        if network.setup is None:
+            return
+        self.write_network_files(record, network.setup)
+        etc.write(self._rooms.etc(record.id, "hostname"), hostname(record) + "\n")
+
+    def _spec(
+        self, record: Record, rootfs: Path, mapping: IdMap | None, network: _Network
+    ) -> dict[str, object]:
+        """config.json; blocks on the file system."""
+        config, host = record.config, record.host_config
+        user = users.resolve(rootfs, config["User"], host["GroupAdd"])
+        height, width = host["ConsoleSize"]
+        privileged = host["Privileged"]
+        block_devices = [entry["Path"] for name in BLOCK_DEVICE_FIELDS for entry in host[name] or ()]
+        links = network.setup.environment if network.setup else []
+        context = SpecContext(
+            id=record.id,
+            rootfs=rootfs,
+            args=command(config),
+            user=user,
+            facts=self._rooms.facts,
+            cgroup_path=cgroup_path(self._rooms.config.instance, record),
+            cwd=config["WorkingDir"] or "/",
+            env=environment([*links, *config["Env"]]),
+            hostname=hostname(record),
+            domainname=config["Domainname"],
+            tty=config["Tty"],
+            console_size=(height, width) if height and width else None,
+            mounts=[
+                *self._mounts(record, mapping),
+                *self._shared_memory(record, mapping),
+                *self._etc(record, network),
+            ],
+            devices=[
+                *(devices.all_devices() if privileged else ()),
+                *devices.resolve(host["Devices"] or ()),
+            ],
+            blkio_devices=devices.block_numbers(block_devices),
+            netns=network.netns,
+            ipcns=self._namespace(host["IpcMode"], "ipc", "IPC"),
+            pidns=self._namespace(host["PidMode"], "pid", "PID"),
+            own_network=network.owner is None,
+            mapping=mapping,
+            init=self._rooms.init_program() if host.get("Init") else None,
+            seccomp_profile=seccomp_option(host),
+            apparmor_profile=APPARMOR_PROFILE if self._rooms.facts.apparmor and not privileged else None,
+        )
+        return build_spec(config, host, context)
+
+    def _mounts(self, record: Record, mapping: IdMap | None) -> list[Mount]:
+        return [self._bind(point, mapping) for point in record.mounts if point.type in ("bind", "volume")]
+
+    def _bind(self, point: MountPoint, mapping: IdMap | None) -> Mount:
+        source = Path(point.source)
+        if point.subpath:
+            source = _inside(source, point.subpath)
+        elif not source.exists():
+            if point.type == "volume" or point.from_mounts:
+                raise InvalidArgument(
+                    f'invalid mount config for type "{point.type}": '
+                    f"{point.type} source path does not exist: {source}"
+                )
+            source.mkdir(parents=True, exist_ok=True)  # as Docker, for `-v`
+        ours = mapping is not None and mapping.holds(str(source))
+        return Mount(
+            point.destination,
+            source=str(source),
+            read_only=not point.rw,
+            propagation=point.propagation or "rprivate",
+            recursive=point.recursive,
+            idmap=mapping is not None
+            and not ours
+            and userns.mappable(source, mapping, recursive=point.recursive),
+        )
+
+    def _shared_memory(self, record: Record, mapping: IdMap | None) -> list[Mount]:
+        """What others may share, or what another shares with it, at /dev/shm."""
+        mode = record.host_config["IpcMode"]
+        if any(point.destination == SHM for point in record.mounts):
+            return []
+        if mode == "shareable":
+            size_bytes = record.host_config["ShmSize"]
+            return [Mount(SHM, source=str(self._rooms.shm.mount(record.id, size_bytes, mapping)))]
+        if (owner := self._joined(mode, "IPC")) is not None:
+            if owner.record.host_config["IpcMode"] != "shareable":
+                raise Conflict(
+                    f"can't join IPC of container {owner.id}: non-shareable IPC "
+                    "(hint: use IpcMode:shareable for the donor container)"
+                )
+            return [Mount(SHM, source=str(self._rooms.shm.path(owner.id)))]
+        return []
+
+    def _etc(self, record: Record, network: _Network) -> list[Mount]:
+        owner = network.owner.record if network.owner else record
+        taken = {point.destination for point in record.mounts}
+        return [
+            Mount(f"/etc/{name}", source=str(self._rooms.etc(owner.id, name)))
+            for name in ETC_FILES
+            if f"/etc/{name}" not in taken
+        ]
+
+    def _namespace(self, mode: str, kind: str, what: str) -> Path | None:
+        owner = self._joined(mode, what)
+        return None if owner is None else Path(f"/proc/{owner.record.pid}/ns/{kind}")
+
+    def _joined(self, mode: str, what: str) -> Container | None:
+        if (ref := joined(mode)) is None:
+            return None
+        owner = self._table.find(ref)
+        if owner.record.state not in ALIVE:
+            raise Conflict(f"cannot join {what} of a non running container: {owner.id}")
+        return owner
+
+    async def _end_runtime(self, conmon: Conmon, record: Record) -> None:
+        await conmon.abandon(self._rooms.bundle(record.id))
+        await conmon.runtime.delete(record.id, force=True)
+
+
+def hostname(record: Record) -> str:
+    """The container's host name; with the host's network or UTS namespace, the host's."""
+    host = record.host_config
+    if (host["NetworkMode"] == "host" and record.default_hostname) or host["UTSMode"] == "host":
+        return socket.gethostname()
+    return str(record.config["Hostname"])
+
+
+def cgroup_path(instance: str, record: Record) -> str:
+    parent = record.host_config["CgroupParent"] or instance
+    return f"/{parent.strip('/')}/{record.id}"
+
+
+def forget_addresses(settings: dict[str, object]) -> dict[str, object]:
+    """What an endpoint shows while its container does not run."""
+    return {
+        "EndpointID": "",
+        "Gateway": "",
+        "IPAddress": "",
+        "IPPrefixLen": 0,
+        "IPv6Gateway": "",
+        "GlobalIPv6Address": "",
+        "GlobalIPv6PrefixLen": 0,
+        "MacAddress": "",
+    }
+
+
+def _inside(volume: Path, subpath: str) -> Path:
+    """A directory or file in a volume, reached without leaving it. Raises: InvalidArgument."""
+    try:
+        fd = users.open_inside(volume, subpath)
+    except OSError as error:
+        raise InvalidArgument(
+            f"cannot access path {subpath[:200]} in the volume: {error.strerror}"
+        ) from error
+    try:
+        return Path(os.readlink(f"/proc/self/fd/{fd}"))
+    finally:
+        os.close(fd)
