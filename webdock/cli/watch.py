@@ -154,15 +154,32 @@ def stats(options: argparse.Namespace) -> int:
     names = options.containers or [
         container["Id"] for container in client.get("/containers/json", {"all": options.all})
     ]
-    once = options.no_stream or not sys.stdout.isatty()
-    if once:
-        rows = []
-        for name in names:
-            answer = client.get(f"/containers/{segment(name)}/stats", {"stream": "false"})
-            rows.append(stats_row(answer, whole=options.no_trunc))
-        output.emit(STATS_COLUMNS, rows, options.format)
+    if options.no_stream or not sys.stdout.isatty():
+        output.emit(STATS_COLUMNS, stats_once(client, names, options), options.format)
         return 0
     return watch_stats(client, names, options)
+
+
+def stats_once(client: Client, names: list[str], options: argparse.Namespace) -> list[dict[str, Any]]:
+    """One row for each container; side by side, as the engine measures each for a second."""
+    rows: dict[str, dict[str, Any]] = {}
+    failures: list[Failure] = []
+
+    def ask(name: str) -> None:
+        try:
+            answer = client.get(f"/containers/{segment(name)}/stats", {"stream": "false"})
+            rows[name] = stats_row(answer, whole=options.no_trunc)
+        except Failure as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=ask, args=(name,)) for name in names]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failures:
+        raise failures[0]
+    return [rows[name] for name in names]
 
 
 def watch_stats(client: Client, names: list[str], options: argparse.Namespace) -> int:
