@@ -1,5 +1,4 @@
 // The verbs: a button asks by fetch and waits, disabled, until the row's news came; refusals become messages.
-// Without JavaScript the same buttons submit the same form.
 
 import { ask } from "./ask.js";
 import { copyText } from "./copy.js";
@@ -78,11 +77,17 @@ export function mark(id) {
 
 // -- one verb -------------------------------------------------------------------------
 
+// What a row, a header or a row's open menu is about. A row's address is that of its link.
+export function subjectOf(element) {
+  const holder = element.closest("[data-id]");
+  const { id = "", name = "", state = "", gone } = holder?.dataset ?? {};
+  return { id, name, state, gone, url: holder?.dataset.url ?? holder?.querySelector("a[data-open]")?.getAttribute("href") ?? "" };
+}
+
 async function act(button) {
-  const subject = button.closest("[data-id]");
-  const { id = "", name = "", state = "", gone } = subject?.dataset ?? {};
+  const { id, name, state, gone, url } = subjectOf(button);
   const verb = button.dataset.verb;
-  const action = button.formAction;
+  const action = button.hasAttribute("formaction") ? button.formAction : `${url}${verb}/`;
   if (waiting.has(id)) return;
   const fields = new URLSearchParams();
   if (button.name) fields.set(button.name, button.value);

@@ -1,5 +1,6 @@
 // One menu for all rows: put at the pressed button, filled with the row's state and paths.
 
+import { subjectOf } from "./actions.js";
 import { copyText } from "./copy.js";
 
 const EDGE_PX = 8;
@@ -17,13 +18,11 @@ export function placeBeside(menu, button) {
 
 function openFor(button) {
   const menu = document.getElementById(button.dataset.rowMenu);
-  const subject = button.closest("[data-id]");
-  if (!menu || !subject) return;
-  const { id, name, state, url } = subject.dataset;
-  Object.assign(menu.dataset, { id, name, state });
+  const { id, name, state, url } = subjectOf(button);
+  if (!menu || !id) return;
+  Object.assign(menu.dataset, { id, name, state, url });
   const gone = document.querySelector("[data-gone]")?.dataset.gone;
   if (gone) menu.dataset.gone = gone;
-  for (const item of menu.querySelectorAll("[data-verb]")) item.formAction = `${url}${item.dataset.verb}/`;
   for (const item of menu.querySelectorAll("[data-tab]")) item.href = url + item.dataset.tab;
   opener = button;
   menu.showPopover();

@@ -48,7 +48,7 @@ async function rowsOf(kind, question) {
       ? `${row.querySelector(".image")?.textContent ?? ""} · ${row.querySelector(".pill")?.textContent ?? ""}`
       : row.dataset.id.replace("sha256:", "").slice(0, 12),
     icon: kind.slice(0, -1),
-    go: () => location.assign(row.dataset.url),
+    go: () => location.assign(row.querySelector("a[data-open]").getAttribute("href")),
   }));
 }
 

@@ -167,6 +167,11 @@ function heardOfOne(message) {
   const gone = (message.removed ?? []).includes(one.dataset.followOne);
   if (!gone) return;
   heard(one.dataset.followOne);
+  const header = document.getElementById("container-header");
+  header.dataset.state = "removed";
+  header.querySelector(".pill").dataset.state = "dead";
+  header.querySelector(".pill").textContent = one.dataset.goneWord;
+  for (const part of header.querySelectorAll(".acts, .status, .pill ~ .pill")) part.remove();
   document.dispatchEvent(new CustomEvent("webdock:state", { detail: { id: one.dataset.followOne, state: "removed" } }));
 }
 
@@ -214,6 +219,7 @@ function pager({ order = [], counts = {} }) {
 // -- ticks -----------------------------------------------------------------------------------------
 
 let lastTicked = null;
+const idOf = (box) => box.closest("[data-id]").dataset.id;
 
 function count() {
   const boxes = [...document.querySelectorAll("input[name=ids]")];
@@ -235,18 +241,23 @@ document.addEventListener("click", (event) => {
   if (event.target.closest("[data-none]")) return untick();
   if (!event.target.matches("input[name=ids]")) return;
   const boxes = [...document.querySelectorAll("input[name=ids]")];
-  const from = boxes.findIndex((box) => box.value === lastTicked);
+  const from = boxes.findIndex((box) => idOf(box) === lastTicked);
   const to = boxes.indexOf(event.target);
   if (event.shiftKey && from >= 0) {
     for (const box of boxes.slice(Math.min(from, to), Math.max(from, to) + 1)) box.checked = event.target.checked;
     count();
   }
-  lastTicked = event.target.value;
+  lastTicked = idOf(event.target);
 });
 function untick() {
   for (const box of document.querySelectorAll("input[name=ids]:checked")) box.checked = false;
   count();
 }
+// A cut name or image shows whole when pointed at.
+document.addEventListener("pointerover", ({ target }) => {
+  const cell = target.closest?.("td");
+  if (cell && cell.scrollWidth > cell.clientWidth) cell.title = cell.textContent.trim();
+});
 document.addEventListener("webdock:untick", untick);
 document.addEventListener("webdock:ticked", count);
 
@@ -266,12 +277,12 @@ async function load(url, history_) {
     if (error.name !== "AbortError") location.assign(url);
     return;
   }
-  const ticked = new Set([...document.querySelectorAll("input[name=ids]:checked")].map((box) => box.value));
+  const ticked = new Set([...document.querySelectorAll("input[name=ids]:checked")].map(idOf));
   for (const before of document.querySelectorAll("[data-swap]")) {
     const now = page.getElementById(before.id);
     if (now) before.replaceWith(document.adoptNode(now));
   }
-  for (const box of document.querySelectorAll("input[name=ids]")) box.checked = ticked.has(box.value);
+  for (const box of document.querySelectorAll("input[name=ids]")) box.checked = ticked.has(idOf(box));
   if (history_ === "push") history.pushState(null, "", url);
   if (history_ === "replace") history.replaceState(null, "", url);
   adopt(document);

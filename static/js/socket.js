@@ -4,6 +4,7 @@ import { meta, place } from "./dom.js";
 
 const FIRST_DELAY_MS = 400;
 const LONGEST_DELAY_MS = 15_000;
+const SETTLED_MS = 1_500; // open this long, or a message came: the loss is over (a socket may open to be refused)
 const STEADY_MS = 5_000; // open this long: the next loss starts counting anew
 const BANNER_AFTER_MS = 1_200; // shorter losses stay unmentioned
 const HEALED_MS = 2_000;
@@ -53,21 +54,30 @@ export class Link {
     socket.binaryType = "arraybuffer";
     this.socket = socket;
     let steady;
+    let settled;
     socket.onopen = () => {
       steady = setTimeout(() => (this.attempt = 0), STEADY_MS);
-      this.lostAt = undefined;
+      settled = setTimeout(() => this.heal(), SETTLED_MS);
       this.tell("open");
       this.handlers.open?.();
     };
     socket.onmessage = ({ data }) => {
+      this.heal();
       if (typeof data === "string") this.handlers.text?.(JSON.parse(data));
       else this.handlers.bytes?.(new Uint8Array(data));
     };
     socket.onclose = ({ code, reason }) => {
       clearTimeout(steady);
+      clearTimeout(settled);
       if (this.socket !== socket || this.stopped) return;
       this.lost(code, reason);
     };
+  }
+
+  heal() {
+    if (!this.lostAt) return;
+    this.lostAt = undefined;
+    showBanner();
   }
 
   lost(code, reason) {

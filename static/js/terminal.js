@@ -205,6 +205,7 @@ class Pane {
   control(message) {
     if (message.type === "ready") {
       this.restored = false;
+      this.term.options.convertEol = message.tty === false; // no terminal inside: lines end without a return
       this.title(message.title ?? this.session.title);
       this.state("ok", this.watching ? "watching" : "connected");
       this.mode();
@@ -248,9 +249,16 @@ class Pane {
     this.link?.stop();
     this.state("", "ended");
     this.mode();
-    this.note("", text, "New shell", () => this.open("shell"));
+    this.lastWords = text;
+    this.offerShell();
     this.session = null;
     keep();
+  }
+
+  // Only a running container can give a new one.
+  offerShell() {
+    if (root.dataset.state === "running") this.note("", this.lastWords, "New shell", () => this.open("shell"));
+    else this.note("", this.lastWords);
   }
 
   // -- what is shown around the screen --
@@ -583,8 +591,10 @@ addEventListener("pagehide", () => keep(true));
 
 document.addEventListener("webdock:state", ({ detail }) => {
   root.dataset.state = detail.state;
-  const pane = panes[0];
-  if (detail.state === "running" && pane && !pane.session) pane.open("shell");
+  for (const pane of panes) {
+    if (pane.over) pane.offerShell();
+    else if (detail.state === "running" && !pane.session) pane.open("shell");
+  }
 });
 
 function start() {
