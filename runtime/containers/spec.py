@@ -209,6 +209,9 @@ def _process(host_config: dict[str, Any], ctx: SpecContext, held: list[str]) -> 
         "rlimits": rlimits(host_config),
         "oomScoreAdj": int(host_config.get("OomScoreAdj") or 0),
     }
+    profile = security.get("apparmor", ctx.apparmor_profile or "unconfined")
+    if ctx.facts.apparmor and profile != "unconfined":
+        process["apparmorProfile"] = profile
     if ctx.tty and ctx.console_size:
         process["consoleSize"] = {"height": ctx.console_size[0], "width": ctx.console_size[1]}
     return process

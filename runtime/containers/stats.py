@@ -241,7 +241,8 @@ def parse_io_stat(text: str) -> list[dict[str, Any]]:
     """ "8:0 rbytes=512 wbytes=0 rios=1 wios=0" as Docker's read and write entries."""
     found = []
     for line in text.splitlines():
-        device, *fields = line.split()
+        device, _, rest = line.strip().partition(" ")
+        fields = rest.split()
         major, _, minor = device.partition(":")
         values = dict(field.partition("=")[::2] for field in fields)
         if not (major.isdigit() and minor.isdigit()):

@@ -82,7 +82,5 @@ def test_everything_else_is_the_engines_failure(message: str) -> None:
 
 
 def test_runcs_warnings_are_not_taken_for_the_cause() -> None:
-    text = 'time="x" level=warning msg="unable to get oom kill count"\n' + RUNC.format(
-        "runc create failed: the cause"
-    )
+    text = 'time="x" level=warning msg="unable to get oom kill count"\n' + runc("the cause")
     assert translate(text, "sh").message == f"{CREATE}unable to start container process: the cause: unknown"
