@@ -95,7 +95,9 @@ class ApiServer:
             return await self._answer(request, confined)
 
         assert self._hang_ups is not None
-        server = SocketServer(handle, name=path.name, admits=admits, hang_ups=self._hang_ups)
+        server = SocketServer(
+            handle, name=path.name, admits=admits, hang_ups=self._hang_ups, headers=self._headers
+        )
         listening = open_socket(path, gid)
         self._paths.append(path)
         self._servers.append(server)
@@ -123,6 +125,7 @@ class ApiServer:
         """Every request ends here, whatever happens to it."""
         connection = request.protocol
         assert isinstance(connection, Connection)
+        connection.check_body(request)
         try:
             response = await self._dispatch(request, connection, confined)
         except EngineError as error:

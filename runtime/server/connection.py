@@ -15,7 +15,7 @@ import pwd
 import select
 import socket
 import struct
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
@@ -113,7 +113,13 @@ class SocketServer(web.Server):
     """Makes connections for one listening socket."""
 
     def __init__(
-        self, handler: Handler, *, name: str, admits: Callable[[Peer], bool], hang_ups: HangUps
+        self,
+        handler: Handler,
+        *,
+        name: str,
+        admits: Callable[[Peer], bool],
+        hang_ups: HangUps,
+        headers: Mapping[str, str],
     ) -> None:
         super().__init__(
             cast(Any, handler),
@@ -128,6 +134,7 @@ class SocketServer(web.Server):
         self.name = name
         self.admits = admits
         self.hang_ups = hang_ups
+        self.headers = headers  # that every answer carries
 
     def __call__(self) -> RequestHandler:
         return Connection(self, loop=self._loop, **self._kwargs)
@@ -142,6 +149,7 @@ class Connection(RequestHandler):
         self._fd = -1
         self.peer: Peer | None = None  # None: not admitted
         self.gone = asyncio.Event()
+        self._half_closed = False  # the client sends no more
         self.taken_over = False  # no HTTP any more
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -171,11 +179,19 @@ class Connection(RequestHandler):
         """The client sends no more; it may still read the answer to what it sent."""
         if self._waiter is not None and not self._waiter.done():
             return False  # between two requests
-        request = self._current_request
-        if request is not None and not request.content.is_eof():
-            request._cancel(ConnectionResetError("the request body was cut short"))
+        self._half_closed = True
+        if self._current_request is not None:
+            self.check_body(self._current_request)
         self.close()  # after the answer
         return True
+
+    def check_body(self, request: web.BaseRequest) -> None:
+        """End the body of a request that will never be whole.
+
+        Race: the client's end of file may come before or after the handler begins, so both sides ask.
+        """
+        if self._half_closed and not request.content.is_eof():
+            request.content.set_exception(ConnectionResetError("the client closed its side"))
 
     def take_early_bytes(self) -> bytes:
         """What the client sent behind a request that is being taken over."""
@@ -195,6 +211,7 @@ class Connection(RequestHandler):
         if request.writer.output_size > 0:
             raise ConnectionResetError("the answer had begun")
         response = error_answer(status, f"malformed request: {message or exc}".strip())
+        response.headers.update(self._server.headers)
         response.force_close()
         return response
 

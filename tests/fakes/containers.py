@@ -102,7 +102,7 @@ class FakeContainers:
         host = dict(body.get("HostConfig", {}))
         self._check(config, host)
         image = self._images.get(config.get("Image", ""))
-        if name is not None and not NAME.match(name):
+        if name is not None and not NAME.fullmatch(name):
             raise InvalidArgument(
                 f"Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
             )
@@ -302,7 +302,7 @@ class FakeContainers:
     async def rename(self, ref: str, name: str) -> None:
         container = self.get(ref)
         name = name.removeprefix("/")
-        if not NAME.match(name):
+        if not NAME.fullmatch(name):
             raise InvalidArgument(
                 f"Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
             )

@@ -107,7 +107,7 @@ class FakeNetworks:
 
     async def create(self, body: Body) -> Body:
         name = body.get("Name", "")
-        if not NAME.match(name):
+        if not NAME.fullmatch(name):
             raise InvalidArgument(f"invalid network name: {name!r}")
         if any(network["Name"] == name for network in self._all.values()):
             raise Conflict(f"network with name {name} already exists")
@@ -183,7 +183,7 @@ class FakeVolumes:
 
     async def create(self, body: Body) -> Body:
         name = body.get("Name") or new_id()
-        if not NAME.match(name) or name.startswith("/"):
+        if not NAME.fullmatch(name) or name.startswith("/"):
             raise InvalidArgument(
                 f'create {name}: "{name}" includes invalid characters for a local volume name, only '
                 '"[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host directory, use '

@@ -11,7 +11,7 @@ from typing import Any
 from runtime.api.errors import InvalidArgument, NotFound
 
 Body = dict[str, Any]
-NAME = re.compile(r"^/?[a-zA-Z0-9][a-zA-Z0-9_.-]+$")
+NAME = re.compile(r"/?[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 ZERO_TIME = "0001-01-01T00:00:00Z"
 
 
