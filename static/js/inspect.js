@@ -6,6 +6,7 @@ import { clone } from "./dom.js";
 import { count } from "./format.js";
 
 const CHILDREN_AT_ONCE = 200;
+const CHILDREN_BEFORE = 20; // drawn before one that is jumped to
 const TEXT_MAX_CHARS = 1_200; // drawn of one string; copying gives all
 const HITS_MAX = 1_000;
 const SLICE_MS = 8;
@@ -86,30 +87,37 @@ class Tree {
     return sum;
   }
 
-  // Children of a branch, from one position on; a "more" line where they go on.
-  fillList(list, path, value, from) {
+  // Children of a branch between two positions; what is not drawn yet stands as one "more" line.
+  fillList(list, path, value, from, to = Infinity) {
     const keys = Array.isArray(value) ? [...value.keys()] : Object.keys(value);
-    for (const key of keys.slice(from, from + CHILDREN_AT_ONCE)) list.append(this.item([...path, key], key, value[key]));
-    const left = keys.length - from - CHILDREN_AT_ONCE;
-    if (left > 0) {
-      const more = document.createElement("li");
-      more.setAttribute("role", "treeitem");
-      more.setAttribute("aria-level", String(path.length + 1));
-      more.tabIndex = -1;
-      more.className = "more-item";
-      const button = document.createElement("span");
-      button.className = "button small more";
-      button.textContent = `${count(left)} more`;
-      more.append(button);
-      more.more = () => {
-        const part = document.createElement("ul");
-        this.fillList(part, path, value, from + CHILDREN_AT_ONCE);
-        const next = part.firstElementChild;
-        more.replaceWith(...part.childNodes);
-        return next;
-      };
-      list.append(more);
-    }
+    const end = Math.min(keys.length, to);
+    for (const key of keys.slice(from, Math.min(end, from + CHILDREN_AT_ONCE))) list.append(this.item([...path, key], key, value[key]));
+    if (end > from + CHILDREN_AT_ONCE) list.append(this.gap(path, value, from + CHILDREN_AT_ONCE, end));
+  }
+
+  // The line for the children from..to. more(at) draws some of them, from the start or around a position.
+  gap(path, value, from, to) {
+    const line = document.createElement("li");
+    line.setAttribute("role", "treeitem");
+    line.setAttribute("aria-level", String(path.length + 1));
+    line.tabIndex = -1;
+    line.className = "more-item";
+    const words = document.createElement("span");
+    words.className = "button small more";
+    words.textContent = `${count(to - from)} more`;
+    line.append(words);
+    line.range = [from, to];
+    line.more = (at = from) => {
+      const part = document.createElement("ul");
+      const start = Math.max(from, at - CHILDREN_BEFORE);
+      if (start > from) part.append(this.gap(path, value, from, start));
+      const first = part.childElementCount;
+      this.fillList(part, path, value, start, to);
+      const next = part.children[first];
+      line.replaceWith(...part.childNodes);
+      return next;
+    };
+    return line;
   }
 
   item(path, key, value) {
@@ -172,10 +180,13 @@ class Tree {
     for (let depth = 1; depth <= path.length; depth += 1) {
       if (item) this.open(item);
       const where = pathText(path.slice(0, depth));
-      while (!this.items.get(where)?.isConnected) {
-        const more = (item ? item.querySelector(":scope > ul") : this.tree).querySelector(":scope > .more-item");
-        if (!more) return null;
-        more.more();
+      if (!this.items.get(where)?.isConnected) {
+        const list = item ? item.querySelector(":scope > ul") : this.tree;
+        const value = item ? this.facts.get(item).value : this.data;
+        const key = path[depth - 1];
+        const at = Array.isArray(value) ? key : Object.keys(value).indexOf(key);
+        const gaps = [...list.querySelectorAll(":scope > .more-item")];
+        gaps.find(({ range: [from, to] }) => from <= at && at < to)?.more(at);
       }
       item = this.items.get(where);
     }
