@@ -22,6 +22,7 @@ from urllib.parse import parse_qsl, unquote
 
 from aiohttp import web
 
+from runtime import VERSION
 from runtime.api.errors import EngineError, Forbidden, InvalidArgument, NotFound, NotSupported, Unavailable
 from runtime.server import guard
 from runtime.server.answer import error_answer, refusal
@@ -284,5 +285,5 @@ def _common_headers(engine: Engine) -> dict[str, str]:
         "Api-Version": "{}.{}".format(*API_VERSION),
         "Docker-Experimental": "false",
         "Ostype": "linux",
-        "Server": f"webdock/{engine.version()['Version']} (linux)",
+        "Server": f"webdock/{VERSION} (linux)",
     }
