@@ -1,6 +1,5 @@
 """Containers by build_spec on an overlay, with host ids and with mapped ones, on both runtimes."""
 
-# ruff: noqa: ASYNC240
 from __future__ import annotations
 
 import asyncio

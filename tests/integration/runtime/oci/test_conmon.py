@@ -1,6 +1,6 @@
 """conmon and the runtimes, for real: output, input, exits, terminals, engines that die."""
 
-# ruff: noqa: ASYNC110, ASYNC220, PT012 - the world outside has no events to wait for
+# ruff: noqa: ASYNC110, PT012 - the world outside has no events to wait for
 from __future__ import annotations
 
 import asyncio

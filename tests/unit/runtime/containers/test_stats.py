@@ -17,7 +17,7 @@ GIB = 1 << 30
 FACTS = HostFacts(1, frozenset(), frozenset(), memory_bytes=8 * GIB)
 NET = (
     "Inter-|   Receive                                     |  Transmit\n"
-    " face |bytes packets errs drop fifo frame compressed multicast|bytes packets errs drop fifo colls carrier\n"
+    " face |bytes packets errs drop fifo frame compressed multicast|bytes packets errs drop fifo\n"
     "    lo:   10   1 0 0 0 0 0 0   10  1 0 0 0 0 0 0\n"
     "  eth0: 1000  20 1 2 0 0 0 0 2000 30 3 4 0 0 0 0\n"
 )
