@@ -6,8 +6,10 @@ import argparse
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import time
+from pathlib import Path
 
 from webdock.cli import instance as instances
 from webdock.cli.errors import Failure
@@ -94,25 +96,31 @@ def purge(instance: Instance) -> None:
                 raise Failure(f"nothing was removed, because {failed}\n{failed.tail}") from None
             finally:
                 supervisor.close()
-        for path in (instance.engine_home, instance.web_home, instance.log_home, instance.app_home):
-            if path.is_mount() or path.is_symlink():
-                raise Failure(f"{path} is a mount point or a link; remove it by hand")
-            shutil.rmtree(path, ignore_errors=True)
-            if path.exists():
-                raise Failure(f"{path} cannot be removed completely; something in it is still in use")
-        for name in ("static.stamp", "up.lock"):
-            (instance.home / name).unlink(missing_ok=True)
+        environ = instance.environ(os.environ)
+        done = subprocess.run(
+            [sys.executable, "-I", "-m", "runtime.purge"], env=environ, cwd="/", check=False
+        )
+        if done.returncode != 0:
+            raise Failure("something could not be removed; the line above says what")
+        for path in (instance.web_home, instance.log_home, instance.app_home):
+            remove_tree(path)
+        (instance.home / "static.stamp").unlink(missing_ok=True)
+        instance.home_lock.unlink(missing_ok=True)
         instance.run_lock.unlink(missing_ok=True)
-        for path in (instance.engine_socket, instance.web_socket):
-            path.unlink(missing_ok=True)
     for directory in (instance.home, instance.run):
         try:
-            for left in (directory / name for name in ("netns", "exec")):
-                if left.is_dir():
-                    left.rmdir()
             directory.rmdir()
         except OSError:
             pass  # something that is not ours lies in it
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a directory of ours, never anything that is mounted or linked there."""
+    if path.is_symlink() or path.is_mount():
+        raise Failure(f"{path} is a link or a mount point; remove it by hand")
+    shutil.rmtree(path, ignore_errors=True)
+    if path.exists():
+        raise Failure(f"{path} cannot be removed completely; something in it is still in use")
 
 
 def purge_engine(client: Client) -> None:
