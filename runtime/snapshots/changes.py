@@ -65,7 +65,7 @@ def _directory(
             if stat.S_ISDIR(status.st_mode):
                 next_lower = f"{lower}/{entry.name}" if merged else None
                 _directory(entry.path, next_lower, path, opaque_xattr, found)
-                if merged and _opaque(entry.path, opaque_xattr):
+                if merged and is_opaque(entry.path, opaque_xattr):
                     hidden = set(os.listdir(f"{lower}/{entry.name}")) - set(os.listdir(entry.path))
                     found.extend((ChangeKind.DELETED, f"{path}/{name}") for name in hidden)
 
@@ -80,7 +80,7 @@ def _differs(upper: os.stat_result, lower: os.stat_result) -> bool:
     )
 
 
-def _opaque(path: str, xattr: str) -> bool:
+def is_opaque(path: str, xattr: str) -> bool:
     try:
         return os.getxattr(path, xattr, follow_symlinks=False) == b"y"
     except OSError:

@@ -1,132 +1,73 @@
-"""Layers and containers on overlayfs.
+"""Containers on overlayfs, over the layers of `layers.py`.
 
-    root/layers/<digest>/diff        a layer; `layer.json` beside it: chain id, parent, size
     root/l/<10 hex>                  short links to the diffs: mount options are limited to one page
     root/init                        topmost lower of every container: what Docker puts into every container
     root/empty, root/empty2          lowers of a view of one layer or none, since overlayfs wants two
-    root/staging/<random>/diff       a layer being filled
-    root/containers/<id>             upper, work, `snapshot.json`: chain, volatile
+    root/containers/<id>             upper, work, `snapshot.json`
     run/mounts/<id>  run/views/<random>   mount points, on a private mount of their own
 
 Ids on disk are the container's own, also with a mapping: then layers, upper and work are reached through
 the idmapped view of the state directory, so nothing is ever chowned and commit, diff and copy see plain ids.
 
-Spec: kernel Documentation/filesystems/overlayfs.rst; OCI image 1.0, layer.
+Spec: kernel Documentation/filesystems/overlayfs.rst.
 """
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import re
 import secrets
 import shutil
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
-from runtime.api.errors import Conflict, EngineError, Internal, InvalidArgument, NotFound
+from runtime.api.errors import Internal, InvalidArgument
 from runtime.idmap import IdMap
 from runtime.snapshots import mount
 from runtime.snapshots.base import ChangeKind, Staging
 from runtime.snapshots.changes import compare, tree_size
+from runtime.snapshots.layers import LayerStore
 from runtime.snapshots.shm import SharedMemory
 
 OPTIONS_BYTES = 4000  # Kernel: mount(2) reads one page of options
 LAYERS = 127  # of an image, as Docker; their short names fit into OPTIONS_BYTES
 FEATURES = "index=off,metacopy=off,redirect_dir=off"  # what a diff directory can express, and nothing more
 
-_CHAIN_ID = re.compile(r"^sha256:([0-9a-f]{64})$")
 _AWKWARD = re.compile(r"[,:\\]")  # separators in mount options
 
 
-@dataclass(frozen=True)
-class _Snapshot:
-    chain: list[str]
-    volatile: bool
-
-
-class OverlaySnapshotter:
+class OverlaySnapshotter(LayerStore):
     """A `Snapshotter` by overlayfs; needs root. `root` is in the state directory, `run` is volatile."""
 
     name = "overlay2"
     opaque_xattr = "trusted.overlay.opaque"
 
     def __init__(self, root: Path, run: Path) -> None:
-        self._root, self._run = root, run
+        super().__init__(root)
+        self._run = run
         self._shm = SharedMemory(run)
-        self._lock = threading.Lock()
-        self._uses: dict[str, set[str]] = {}  # chain id -> snapshots on it
-        for part in ("layers", "l", "staging", "containers", "empty", "empty2", "init"):
-            (root / part).mkdir(mode=0o711, parents=True, exist_ok=True)
+        for part in ("l", "empty", "empty2", "init"):
+            (root / part).mkdir(mode=0o711, exist_ok=True)
         for part in ("mounts", "views"):
             (run / part).mkdir(mode=0o711, parents=True, exist_ok=True)
         _furnish(root / "init")
-        for id in self._ids():
-            self._count(id, self._read(id).chain)
-
-    # Layers.
-
-    def has_layer(self, chain_id: str) -> bool:
-        return self._diff(chain_id).is_dir()
-
-    def layers(self) -> list[str]:
-        return sorted(f"sha256:{entry.name}" for entry in os.scandir(self._root / "layers"))
-
-    def layer_path(self, chain_id: str) -> Path:
-        if not self.has_layer(chain_id):
-            raise NotFound(f"no layer {chain_id}")
-        return self._diff(chain_id)
-
-    def layer_size(self, chain_id: str) -> int:
-        return int(json.loads((self.layer_path(chain_id).parent / "layer.json").read_bytes())["size"])
-
-    def begin_layer(self, parent: str | None) -> Staging:
-        if parent is not None:
-            self.layer_path(parent)
-        path = self._root / "staging" / secrets.token_hex(8) / "diff"
-        path.mkdir(parents=True)
-        return Staging(path, parent)
 
     def commit_layer(self, staging: Staging, chain_id: str, size_bytes: int) -> None:
-        target = self._diff(chain_id).parent
-        facts = {"chain_id": chain_id, "parent": staging.parent, "size": size_bytes}
-        (staging.path.parent / "layer.json").write_text(json.dumps(facts))
-        try:
-            os.rename(staging.path.parent, target)
-        except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                raise Internal(f"cannot keep layer {chain_id}: {error}") from error
-            self.abort_layer(staging)  # Race: another pull finished the same layer first; both are the same
-        self._link(target.name)
-
-    def abort_layer(self, staging: Staging) -> None:
-        shutil.rmtree(staging.path.parent, ignore_errors=True)
+        super().commit_layer(staging, chain_id, size_bytes)
+        self._link(self.diff(chain_id).parent.name)
 
     def remove_layer(self, chain_id: str) -> None:
-        path = self.layer_path(chain_id).parent
-        with self._lock:
-            if users := self._uses.get(chain_id):
-                raise Conflict(f"layer {chain_id} is used by container {min(users)[:12]}")
-            doomed = self._root / "staging" / secrets.token_hex(8)
-            os.rename(path, doomed)
-        (self._root / "l" / path.name[:10]).unlink(missing_ok=True)
-        _delete(doomed)
-
-    def sync(self) -> None:
-        mount.sync(self._root)
-
-    # Containers.
+        super().remove_layer(chain_id)
+        (self.root / "l" / self._short(chain_id)).unlink(missing_ok=True)
 
     def create(self, id: str, chain: list[str], *, volatile: bool = False) -> None:
         if len(chain) > LAYERS:
             raise InvalidArgument(
                 f"max depth exceeded: an image of {len(chain)} layers, {LAYERS} can be mounted"
             )
-        half_made = self._root / "staging" / secrets.token_hex(8)
+        half_made = self.root / "staging" / secrets.token_hex(8)
         (half_made / "upper").mkdir(mode=0o755, parents=True)
         (half_made / "work").mkdir(mode=0o711)
         (half_made / "snapshot.json").write_text(json.dumps({"chain": chain, "volatile": volatile}))
@@ -135,25 +76,13 @@ class OverlaySnapshotter:
                 status = self.layer_path(chain[-1]).stat()
                 os.chown(half_made / "upper", status.st_uid, status.st_gid)
                 os.chmod(half_made / "upper", status.st_mode & 0o7777)
-            with self._lock:
-                for chain_id in chain:
-                    self.layer_path(chain_id)
-                os.rename(half_made, self._container(id))
-                self._count(id, chain)
-        except OSError as error:
-            _delete(half_made)
-            if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
-                raise Conflict(f"container {id} has a snapshot already") from error
-            raise Internal(f"cannot make the snapshot of container {id}: {error}") from error
-        except EngineError:
-            _delete(half_made)
+            self.claim(id, chain, half_made)
+        except BaseException:
+            self.delete(half_made)
             raise
 
-    def exists(self, id: str) -> bool:
-        return self._container(id).is_dir()
-
     def mount(self, id: str, mapping: IdMap | None = None) -> Path:
-        snapshot, directory, target = self._read(id), self._container(id), self.rootfs(id)
+        snapshot, directory, target = self.snapshot(id), self.container(id), self.rootfs(id)
         if mount.is_mounted(target):
             return target
         target.mkdir(mode=0o711, exist_ok=True)
@@ -163,7 +92,7 @@ class OverlaySnapshotter:
             # then the container is removed.
             shutil.rmtree(directory / "work/work/incompat", ignore_errors=True)
             extra = ",volatile"
-        lowers = [self._root / "init", *(self._root / "l" / self._short(c) for c in reversed(snapshot.chain))]
+        lowers = [self.root / "init", *(self.root / "l" / self._short(c) for c in reversed(snapshot.chain))]
         self._overlay(target, lowers, directory, extra, mapping)
         return target
 
@@ -174,38 +103,26 @@ class OverlaySnapshotter:
         with suppress(FileNotFoundError):
             target.rmdir()
 
-    def remove(self, id: str) -> None:
-        self.unmount(id)
-        with self._lock:
-            for users in self._uses.values():
-                users.discard(id)
-            doomed = self._root / "staging" / secrets.token_hex(8)
-            try:
-                os.rename(self._container(id), doomed)
-            except FileNotFoundError:
-                return
-        _delete(doomed)
-
     def rootfs(self, id: str) -> Path:
         return self._run / "mounts" / id
 
     def upper(self, id: str) -> Path:
-        self._read(id)
-        return self._container(id) / "upper"
+        self.snapshot(id)
+        return self.container(id) / "upper"
 
     def usage(self, id: str) -> int:
         return tree_size(self.upper(id))
 
     def changes(self, id: str) -> list[tuple[ChangeKind, str]]:
-        snapshot = self._read(id)
-        with self._view([self._root / "init", *map(self._diff, reversed(snapshot.chain))]) as lower:
+        snapshot = self.snapshot(id)
+        with self._view([self.root / "init", *map(self.diff, reversed(snapshot.chain))]) as lower:
             return compare(self.upper(id), lower, self.opaque_xattr)
 
     @contextmanager
     def view(self, chain: list[str]) -> Iterator[Path]:
         for chain_id in chain:
             self.layer_path(chain_id)
-        with self._view([self._root / "l" / self._short(c) for c in reversed(chain)]) as path:
+        with self._view([self.root / "l" / self._short(c) for c in reversed(chain)]) as path:
             yield path
 
     def reconcile(self, live_ids: set[str]) -> None:
@@ -218,14 +135,13 @@ class OverlaySnapshotter:
                 pass
             os.rmdir(entry.path)
         for id in {
-            *self._ids(),
+            *self.ids(),
             *(entry.name.removeprefix("shm-") for entry in os.scandir(mounts)),
         } - live_ids:
             self._shm.unmount(id)
             self.remove(id)
-        for entry in list(os.scandir(self._root / "staging")):
-            _delete(Path(entry.path))
-        for entry in os.scandir(self._root / "layers"):
+        self.sweep()
+        for entry in os.scandir(self.root / "layers"):
             self._link(entry.name)
 
     def close(self) -> None:
@@ -235,19 +151,11 @@ class OverlaySnapshotter:
         while mount.unmount(self._run / "mounts"):
             pass
 
-    # Paths.
-
-    def _diff(self, chain_id: str) -> Path:
-        match = _CHAIN_ID.match(chain_id)
-        if match is None:
-            raise InvalidArgument(f"{chain_id!r} is not a chain id")
-        return self._root / "layers" / match[1] / "diff"
-
     def _short(self, chain_id: str) -> str:
-        return self._diff(chain_id).parent.name[:10]
+        return self.diff(chain_id).parent.name[:10]
 
     def _link(self, digest: str) -> None:
-        link, target = self._root / "l" / digest[:10], f"../layers/{digest}/diff"
+        link, target = self.root / "l" / digest[:10], f"../layers/{digest}/diff"
         try:
             os.symlink(target, link)
         except FileExistsError:
@@ -255,34 +163,12 @@ class OverlaySnapshotter:
                 # Two layers with the same 40 bits: the second would mount the first one's files.
                 raise Internal(f"layers {os.readlink(link)} and {target} share a short name") from None
 
-    def _container(self, id: str) -> Path:
-        if not id or "/" in id or id.startswith("."):
-            raise InvalidArgument(f"{id!r} is not a container id")
-        return self._root / "containers" / id
-
-    def _ids(self) -> list[str]:
-        return [entry.name for entry in os.scandir(self._root / "containers")]
-
-    def _read(self, id: str) -> _Snapshot:
-        try:
-            return _Snapshot(**json.loads((self._container(id) / "snapshot.json").read_bytes()))
-        except FileNotFoundError as error:
-            raise NotFound(f"container {id} has no snapshot") from error
-        except (ValueError, TypeError) as error:
-            raise Internal(f"the snapshot record of container {id} cannot be read: {error}") from error
-
-    def _count(self, id: str, chain: list[str]) -> None:
-        for chain_id in chain:
-            self._uses.setdefault(chain_id, set()).add(id)
-
-    # Mounting.
-
     @contextmanager
     def _view(self, lowers: list[Path]) -> Iterator[Path]:
         target = self._run / "views" / secrets.token_hex(8)
         target.mkdir(mode=0o700)
         try:
-            self._overlay(target, [*lowers, self._root / "empty", self._root / "empty2"], None, "", None)
+            self._overlay(target, [*lowers, self.root / "empty", self.root / "empty2"], None, "", None)
             try:
                 yield target
             finally:
@@ -295,15 +181,15 @@ class OverlaySnapshotter:
         self, target: Path, lowers: list[Path], writable: Path | None, extra: str, mapping: IdMap | None
     ) -> None:
         """Mount; `writable` has the directories upper and work. Raises: Internal."""
-        root = self._root if mapping is None else mapping.seen(self._root)
+        root = self.root if mapping is None else mapping.seen(self.root)
         fds: list[int] = []
         try:
-            text = self._options({self._root: root}, lowers, writable, extra)
+            text = self._options({self.root: root}, lowers, writable, extra)
             if len(os.fsencode(text)) > OPTIONS_BYTES or _AWKWARD.search(str(root)):
                 # Directories as open descriptors: short whatever their names are, and free of separators.
                 places = {}
-                for path in (self._root / "l", self._root):
-                    fds.append(os.open(root / path.relative_to(self._root), os.O_PATH | os.O_CLOEXEC))
+                for path in (self.root / "l", self.root):
+                    fds.append(os.open(root / path.relative_to(self.root), os.O_PATH | os.O_CLOEXEC))
                     places[path] = Path(f"/proc/self/fd/{fds[-1]}")
                 text = self._options(places, lowers, writable, extra)
             flags = mount.MS_RDONLY if writable is None else 0
@@ -338,8 +224,3 @@ def _furnish(init: Path) -> None:
         (init / name).touch(mode=0o755)
     with suppress(FileExistsError):
         (init / "etc/mtab").symlink_to("/proc/mounts")
-
-
-def _delete(tree: Path) -> None:
-    """Remove a tree; what cannot be removed stays in staging and is tried again at the next start."""
-    shutil.rmtree(tree, ignore_errors=True)
