@@ -12,6 +12,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv6Interface
@@ -22,6 +23,11 @@ from runtime.network.links import Address, Interface, Link, Network
 from runtime.network.netlink import NetlinkError, NetlinkSocket
 from runtime.network.netns import Namespaces
 from runtime.network.nft import Element, NftSocket
+
+USABLE_S = (
+    5  # until an interface works whose other end is up; milliseconds, but the kernel's lock may be busy
+)
+USABLE_POLL_S = 0.0005
 
 _SYSCTL = Path("/proc/sys/net")
 _HAS_IPV6 = (_SYSCTL / "ipv6").exists()
@@ -203,7 +209,6 @@ class Bridges:
         finally:
             os.close(descriptor)
         try:
-            self._netlink.send(*requests, links.set_up_named(port))
             if any(isinstance(entry, IPv6Interface) for entry in plug.addresses):
                 self._allow_ipv6(namespace, plug.interface)
             inside = links.link(inner, plug.interface)
@@ -213,6 +218,8 @@ class Bridges:
                 links.set_up(inside.index),
                 *(links.add_address(inside.index, entry) for entry in plug.addresses),
             )
+            self._netlink.send(*requests, links.set_up_named(port))
+            _await_usable(inner, plug.interface)
         except BaseException:
             self.remove(plug.host_interface)
             raise
@@ -282,6 +289,21 @@ class Bridges:
         """Delete the table."""
         if self.loaded():
             nft.load(f"delete table inet {self.table}\n")
+
+
+def _await_usable(netlink: NetlinkSocket, name: str) -> None:
+    """Return when the interface sends packets.
+
+    Kernel: of a pair, the end that came up second works (and is a working port of its bridge) at once; the
+    first one drops what it is given until a work queue has seen that the other is there. Since 6.8 asking
+    for the link does that work; before, it happens within a few milliseconds. A first packet lost here would
+    cost its sender a second.
+    """
+    limit = time.monotonic() + USABLE_S
+    while not ((found := links.link(netlink, name)) and found.usable):
+        if time.monotonic() > limit:
+            raise OSError(errno.ETIMEDOUT, f"interface {name} does not come up")
+        time.sleep(USABLE_POLL_S)
 
 
 def _delete(netlink: NetlinkSocket, name: str) -> None:

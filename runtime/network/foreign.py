@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runtime.network import nft
-from runtime.network.nft import NF_INET_FORWARD, Chain, NftSocket
+from runtime.network.nft import NF_INET_FORWARD, Chain, NftSocket, Rule
 
 COMMAND_TIMEOUT_S = 20
 
@@ -84,24 +84,31 @@ class ForeignFilters:
         Raises: nft.NftError.
         """
         changed = 0
-        for chain in self._gates():
+        gates, passed = self._gates()
+        for chain in gates:
             wanted = passes(self._short, chain.name == _USER_CHAIN)
             rules = self._nft.rules(chain.family, chain.table, chain.name)
-            ours = [rule.comment == self._comment for rule in rules]
             if not rules and not chain.drops and chain.hook is not None:
                 continue  # an empty chain that accepts stops nobody
+            ours = [rule.comment == self._comment for rule in rules]
             if ours[: len(wanted)] == [True] * len(wanted) and not any(ours[len(wanted) :]):
                 continue
+            lines = self._deletions(chain, rules)
             where = f"{chain.family} {chain.table} {chain.name}"
-            lines = [
-                f"delete rule {where} handle {rule.handle}"
-                for rule, own in zip(rules, ours, strict=True)
-                if own
-            ]
             lines += [f"insert rule {where} {entry.nft(self._comment)}" for entry in reversed(wanted)]
             nft.load("\n".join(lines) + "\n")
             changed += 1
+        for chain in passed:
+            lines = self._deletions(chain, self._nft.rules(chain.family, chain.table, chain.name))
+            if lines:
+                nft.load("\n".join(lines) + "\n")
         return changed + self._legacy(add=True)
+
+    def _deletions(self, chain: Chain, rules: Sequence[Rule]) -> list[str]:
+        where = f"{chain.family} {chain.table} {chain.name}"
+        return [
+            f"delete rule {where} handle {rule.handle}" for rule in rules if rule.comment == self._comment
+        ]
 
     def remove(self) -> None:
         """Take every rule of ours back.
@@ -110,29 +117,28 @@ class ForeignFilters:
         """
         lines: list[str] = []
         for chain in self._nft.chains():
-            for rule in self._nft.rules(chain.family, chain.table, chain.name):
-                if rule.comment == self._comment:
-                    lines.append(
-                        f"delete rule {chain.family} {chain.table} {chain.name} handle {rule.handle}"
-                    )
+            lines += self._deletions(chain, self._nft.rules(chain.family, chain.table, chain.name))
         if lines:
             nft.load("\n".join(lines) + "\n")
         self._legacy(add=False)
 
-    def _gates(self) -> list[Chain]:
-        """The chains our rules belong into: of each foreign table with a forward hook, Docker's chain for
-        users if it has one, and the hooked chain otherwise."""
+    def _gates(self) -> tuple[list[Chain], list[Chain]]:
+        """(chains our rules belong into, hooked chains they must not be in): of each foreign table with a
+        forward hook, Docker's chain for users if it has one, and the hooked chain otherwise."""
         chains = self._nft.chains()
         users = {(chain.family, chain.table): chain for chain in chains if chain.name == _USER_CHAIN}
-        found: dict[tuple[str, str, str], Chain] = {}
+        gates: dict[tuple[str, str, str], Chain] = {}
+        passed: list[Chain] = []
         for chain in chains:
             if chain.hook != NF_INET_FORWARD or chain.kind != "filter" or chain.table in self._own:
                 continue
             if chain.table.startswith("webdock"):
                 continue  # another instance's: it drops only what goes to its own bridges
             gate = users.get((chain.family, chain.table), chain)
-            found[gate.family, gate.table, gate.name] = gate
-        return list(found.values())
+            gates[gate.family, gate.table, gate.name] = gate
+            if gate is not chain:
+                passed.append(chain)
+        return list(gates.values()), passed
 
     def _legacy(self, *, add: bool) -> int:
         """The same for the older iptables, whose tables nft does not see."""

@@ -37,7 +37,8 @@ RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
 
 IFF_UP = 1
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER = 1, 3, 4, 10
-IFLA_LINKINFO, IFLA_AF_SPEC, IFLA_NET_NS_FD = 18, 26, 28
+IFLA_OPERSTATE, IFLA_LINKINFO, IFLA_AF_SPEC, IFLA_NET_NS_FD = 16, 18, 26, 28
+IF_OPER_UP = 6
 IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA = 1, 2, 4, 5
 IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE = 8, 1
 IFLA_BRPORT_MODE, IFLA_BRPORT_ISOLATED = 4, 33
@@ -62,6 +63,7 @@ class Link:
     index: int
     name: str
     up: bool
+    usable: bool  # packets can be sent: its other end is up and the kernel has acted on that
     mac: str
     master: int  # index of the bridge it is a port of, 0 when none
     kind: str  # "bridge", "veth", "" for hardware
@@ -239,6 +241,7 @@ def _link(payload: bytes) -> Link:
         index=index,
         name=text(values.get(IFLA_IFNAME)),
         up=bool(flags & IFF_UP),
+        usable=values.get(IFLA_OPERSTATE, b"") == bytes([IF_OPER_UP]),
         mac=values.get(IFLA_ADDRESS, b"").hex(":"),
         master=struct.unpack("=I", values[IFLA_MASTER])[0] if IFLA_MASTER in values else 0,
         kind=text(info.get(IFLA_INFO_KIND)),

@@ -378,3 +378,22 @@ async def test_host_port_taken_while_no_engine_ran_does_not_stop_the_container(
             await site.start(live=[container.id])
             exchange(connect("127.0.0.1", 7080), server)
     assert "is not held any more" in caplog.text
+
+
+async def test_first_packet_after_setup_is_not_lost(
+    networks: Networks, make_container: MakeContainer, host: Host
+) -> None:
+    loop = asyncio.get_running_loop()
+    with inside(host.neighbour):
+        outside = listen(9000)
+    with outside:
+        for _ in range(25):  # addresses, MACs and ports are given again at once
+            container = await make_container(port_bindings=bindings(":7080:80/tcp"))
+            server = server_in(container, 80)
+            began = loop.time()
+            with server, inside(host.neighbour):
+                connect(host.address, 7080).close()
+            with container.inside():
+                connect(host.neighbour_address, 9000).close()
+            assert loop.time() - began < 0.9, "a connection had to be tried again"
+            await networks.teardown(container.id)
