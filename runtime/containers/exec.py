@@ -39,6 +39,7 @@ log = logging.getLogger("webdock.containers")
 KEPT_S = 300.0  # a session that has ended can be inspected for so long
 KEPT = 128  # … if its container has not more of them
 WAITING = 1024  # sessions of one container that were made and not started
+EXIT_AFTER_OUTPUT_S = 1.0  # how long the end of a session's output waits for its program's exit
 FAILED_EXIT_CODE = 126  # of a session that could not be started for another reason than its program
 _FILE = "exec.json"
 
@@ -403,12 +404,21 @@ class Execs:
 
     def _attachment(self, session: Session) -> Attachment:
         body = session.body
-        return Attachment(
+        attachment = Attachment(
             tty=session.tty,
             stdin=bool(body.get("AttachStdin")),
             stdout=bool(body.get("AttachStdout")),
             stderr=bool(body.get("AttachStderr")),
         )
+
+        async def settle() -> None:
+            # Race: clients inspect the session as soon as its output ends, and take its exit code then.
+            with contextlib.suppress(TimeoutError, KeyError):
+                async with asyncio.timeout(EXIT_AFTER_OUTPUT_S):
+                    await self._exit_code(session.id)
+
+        attachment.before_end = settle
+        return attachment
 
     def _check_running(self, container: Container) -> None:
         record = container.record

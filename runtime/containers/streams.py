@@ -7,7 +7,7 @@ has not started, and replaying the log. Copies nothing on its own: reading less 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Protocol
 
 from runtime.api.errors import Conflict
@@ -60,6 +60,7 @@ class Attachment:
         self._closed = asyncio.Event()
         self._drain: asyncio.Task[None] | None = None
         self.on_close: Callable[[], None] = lambda: None
+        self.before_end: Callable[[], Awaitable[None]] | None = None  # awaited before an end is told
 
     def connect(self, session: Stream) -> None:
         """The container's session is there; nothing was read from it yet."""
@@ -88,6 +89,8 @@ class Attachment:
         while not self._over and self._session is not None:
             item = await self._session.read()
             if item is None:
+                if self.before_end is not None:
+                    await self.before_end()
                 return None
             if item[0] in self._wanted:
                 return item
