@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from aiohttp import web
 
-from runtime.api.frames import frame_header
+from runtime.api.frames import STDOUT, encode_frame, frame_header
 from runtime.server.detach import DetachFilter
 
 if TYPE_CHECKING:
@@ -177,6 +177,8 @@ async def take_over(
     if upgrade:
         head += "Connection: Upgrade\r\nUpgrade: tcp\r\n"
     try:
+        if framed and text:
+            text = encode_frame(STDOUT, text)
         await pipe.write(head.encode() + b"\r\n" + text)
         if session is None:
             return False
