@@ -15,7 +15,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from runtime import system
+from runtime import cgroups, system
 from runtime.api.errors import EngineError, NotSupported
 from runtime.config import EngineConfig
 from runtime.containers.containers import Containers
@@ -26,6 +26,7 @@ from runtime.containers.store import ContainerStore
 from runtime.events import EventHub
 from runtime.idmap import IdMap
 from runtime.images.images import Images
+from runtime.network import networks
 from runtime.network.networks import Networks
 from runtime.oci.conmon import Conmon
 from runtime.oci.process import ToolError, run
@@ -61,8 +62,8 @@ class Engine:
         Raises: Unavailable when no runtime works, Internal when the network cannot be set up.
         """
         config = self.config
-        for directory in (config.home, config.run):
-            directory.mkdir(mode=0o711, parents=True, exist_ok=True)
+        config.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        config.run.mkdir(mode=0o711, parents=True, exist_ok=True)  # mapped containers go through it
         facts = host_facts()
         found = await probe(config.runtime, config.run, f"/{config.instance}")
         mapping, complaint = await asyncio.to_thread(_mapping, config)
@@ -163,6 +164,23 @@ class Engine:
         if self._machine is None:
             raise RuntimeError("expected a started engine, got one that was not")
         return self._machine
+
+
+def purge(config: EngineConfig) -> None:
+    """Take away what an instance keeps in the kernel: networks, mounts, control groups.
+
+    Only with its engine stopped; files below home and run stay. A container that still runs loses its network
+    and keeps its files. Blocks. Raises: OSError, NftError.
+    """
+    networks.purge(config)
+    if (config.run / "mounts").is_dir():
+        snapshots, shm = OverlaySnapshotter(config.home / "snapshots", config.run), SharedMemory(config.run)
+        for name in os.listdir(config.run / "mounts"):
+            shm.unmount(name.removeprefix("shm-"))
+            snapshots.unmount(name)
+        snapshots.close()
+    userns.release(config.run)
+    cgroups.remove(f"/{config.instance}")
 
 
 def _mapping(config: EngineConfig) -> tuple[IdMap | None, tuple[str, ...]]:

@@ -48,8 +48,11 @@ async def investigate(rooms: Rooms, record: Record, known: frozenset[str]) -> Fi
         if status == "stopped" and record.id in known:
             return Finding(handle)  # its program has ended, conmon is about to say so
         # Half made: the program never began.
-        await conmon.abandon(bundle)
+        await undo(conmon, record, rooms)
         return Finding(leftovers=True, exit=_lost(conmon, record, rooms) if thought_active else None)
+    if status == "created" and not thought_active:
+        await undo(conmon, record, rooms)
+        return Finding(leftovers=True)
     if status in ("running", "paused", "created"):
         # Its conmon is gone: nobody takes its output or would see its exit.
         log.error("container %s has lost its conmon and is ended", record.short_id)
@@ -59,6 +62,13 @@ async def investigate(rooms: Rooms, record: Record, known: frozenset[str]) -> Fi
     if thought_active:
         return Finding(leftovers=True, exit=info or _lost(conmon, record, rooms))
     return Finding(leftovers=True, exit=_unrecorded(conmon, record, rooms))
+
+
+async def undo(conmon: Conmon, record: Record, rooms: Rooms) -> None:
+    """End a container whose program never began, or must not have."""
+    await conmon.runtime.delete(record.id, force=True)  # first: conmon leaves when its container does
+    await conmon.abandon(rooms.bundle(record.id))
+    await conmon.runtime.delete(record.id, force=True)  # Race: conmon was about to make it
 
 
 async def _end(conmon: Conmon, record: Record) -> None:

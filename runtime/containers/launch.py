@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runtime.api.errors import Conflict, EngineError, Internal, InvalidArgument
-from runtime.containers import devices, etc, users
+from runtime.containers import devices, etc, exits, users
 from runtime.containers.bodies import command, environment
 from runtime.containers.checks import joined
 from runtime.containers.mounts import Mount
@@ -90,7 +90,7 @@ class Launcher:
             if record.host_config["LogConfig"]["Type"] != "none":
                 log_path = rooms.log_path(record.id)
                 log_path.parent.mkdir(mode=0o700, exist_ok=True)
-            undo.push_async_callback(self._end_runtime, conmon, record)
+            undo.push_async_callback(exits.undo, conmon, record, rooms)
             handle = await conmon.create(
                 id=record.id,
                 bundle=bundle,
@@ -317,10 +317,6 @@ class Launcher:
         if owner.record.state not in ALIVE:
             raise Conflict(f"cannot join {what} of a non running container: {owner.id}")
         return owner
-
-    async def _end_runtime(self, conmon: Conmon, record: Record) -> None:
-        await conmon.abandon(self._rooms.bundle(record.id))
-        await conmon.runtime.delete(record.id, force=True)
 
 
 def hostname(record: Record) -> str:

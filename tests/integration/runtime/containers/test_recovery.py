@@ -1,0 +1,251 @@
+"""The engine killed with SIGKILL, and another one started on the same state."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from runtime.api.client import EngineClient
+from runtime.api.errors import Conflict, NotFound
+
+from .engines import PATIENCE_S, EngineProcess, Instance, body, until
+
+
+@pytest.fixture
+async def instance() -> AsyncIterator[Instance]:
+    instance = Instance()
+    await instance.start()  # for the images
+    await instance.stop()
+    yield instance
+    await instance.purge()
+
+
+@pytest.fixture
+async def process(instance: Instance) -> AsyncIterator[EngineProcess]:
+    process = EngineProcess(instance)
+    await process.start()
+    yield process
+    await process.stop()
+
+
+async def restarted(process: EngineProcess) -> EngineClient:
+    await process.kill()
+    return await process.start()
+
+
+async def started(client: EngineClient, name: str, *command: str, **more: Any) -> str:
+    created = await client.container_create(body(*command, **more), name=name)
+    await client.container_start(name)
+    return str(created["Id"])
+
+
+async def logged(client: EngineClient, ref: str) -> bytes:
+    text = b""
+    async with client.container_logs(ref, stdout=True, stderr=True) as chunks:
+        async for _, data in chunks:
+            text += data
+    return text
+
+
+async def test_running_containers_do_not_notice_and_work_on(process: EngineProcess) -> None:
+    client = process.client
+    script = "echo up; while read line; do echo got $line; done; exit 9"
+    id = await started(client, "runs", "sh", "-c", script, OpenStdin=True, Tty=True)
+    await started(client, "paused", "sleep", "1000")
+    await client.container_pause("paused")
+    before = await client.container_inspect("runs")
+    client = await restarted(process)
+    after = await client.container_inspect("runs")
+    for key in ("Pid", "StartedAt", "Status"):
+        assert after["State"][key] == before["State"][key]
+    assert after["NetworkSettings"] == before["NetworkSettings"]
+    assert (await client.container_inspect("paused"))["State"]["Paused"]
+    await client.container_unpause("paused")
+    stream = await client.container_attach(id, stream=True, stdin=True, stdout=True)
+    await stream.write(b"again\n")
+    said = b""
+    async with asyncio.timeout(PATIENCE_S):
+        while b"got again" not in said and (item := await stream.read()):
+            said += item[1]
+        waiting = asyncio.ensure_future(client.container_wait(id))
+        await stream.write(b"\x04")
+        assert (await waiting)["StatusCode"] == 9
+    stream.close()
+    assert b"up\r\n" in await logged(client, id)
+    await client.container_remove("paused", force=True)
+
+
+async def test_what_ended_meanwhile_has_its_real_exit_code_and_time(process: EngineProcess) -> None:
+    client = process.client
+    script = "trap 'echo bye; exit 33' USR1; echo up; while :; do sleep 0.02; done"
+    id = await started(client, "ends", "sh", "-c", script)
+    pid = (await client.container_inspect(id))["State"]["Pid"]
+    await until(lambda: _logged(client, id, b"up"))
+    await process.kill()
+    os.kill(pid, signal.SIGUSR1)
+    await until(lambda: not os.path.exists(f"/proc/{pid}"))
+    client = await process.start()
+    state = (await client.container_inspect(id))["State"]
+    assert (state["Status"], state["ExitCode"], state["Pid"], state["Error"]) == ("exited", 33, 0, "")
+    assert state["FinishedAt"] > state["StartedAt"]
+    assert await logged(client, id) == b"up\nbye\n"
+    await client.container_start(id)  # its network and root are free again
+    await client.container_stop(id, timeout_s=0)
+
+
+async def _logged(client: EngineClient, ref: str, words: bytes) -> bool:
+    return words in await logged(client, ref)
+
+
+async def test_auto_remove_and_restart_policies_are_made_up_for(process: EngineProcess) -> None:
+    client = process.client
+    loop = ("sh", "-c", "trap 'exit 3' USR1; echo up; while :; do sleep 0.02; done")
+    pids = {}
+    for name, host in (
+        ("once", {"AutoRemove": True}),
+        ("always", {"RestartPolicy": {"Name": "always"}}),
+        ("failing", {"RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 4}}),
+        ("stopped", {"RestartPolicy": {"Name": "unless-stopped"}}),
+        ("plain", {}),
+    ):
+        await started(client, name, *loop, host=host)
+        pids[name] = (await client.container_inspect(name))["State"]["Pid"]
+        await until(lambda n=name: _logged(client, n, b"up"))
+    await client.container_stop("stopped", timeout_s=0)
+    await process.kill()
+    for name, pid in pids.items():
+        if name != "stopped":
+            os.kill(pid, signal.SIGUSR1)
+    await until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids.values()))
+    client = await process.start()
+
+    async def settled() -> bool:
+        names = {row["Names"][0]: row["State"] for row in await client.container_list(all=True)}
+        return names == {
+            "/always": "running",
+            "/failing": "running",
+            "/stopped": "exited",
+            "/plain": "exited",
+        }
+
+    await until(settled)
+
+
+async def test_half_made_containers_are_undone(process: EngineProcess) -> None:
+    """Killed in the middle of many creations and starts, at whatever step each is."""
+    client = process.client
+    work = []
+    for n in range(12):
+
+        async def life(n: int) -> None:
+            await started(client, f"half{n}", "sleep", "1000")
+
+        work.append(asyncio.ensure_future(life(n)))
+    await asyncio.sleep(0.25)
+    await process.kill()
+    await asyncio.gather(*work, return_exceptions=True)
+    client = await process.start()
+    for row in await client.container_list(all=True):
+        described = await client.container_inspect(row["Id"])
+        alive = described["State"]["Running"]
+        assert row["State"] == ("running" if alive else "created")
+        assert alive == bool(described["NetworkSettings"]["IPAddress"])
+        if not alive:
+            await client.container_start(row["Id"])
+        await client.container_remove(row["Id"], force=True)
+    # `purge` of the instance finds everything that would be left.
+
+
+async def test_exec_sessions_survive_and_can_be_taken_up_and_ended(process: EngineProcess) -> None:
+    client = process.client
+    await started(client, "box", "sleep", "1000")
+    exec_id = await client.exec_create(
+        "box", {"Cmd": ["sh"], "Tty": True, "AttachStdin": True, "AttachStdout": True}
+    )
+    stream = await client.exec_start(exec_id, tty=True)
+    await stream.write(b"x=kept\n")
+    async with asyncio.timeout(PATIENCE_S):
+        assert await stream.read()
+    done = await client.exec_create("box", {"Cmd": ["false"]})
+    await client.exec_start_detached(done)
+    await until(lambda: _ended(client, done))
+    client = await restarted(process)
+    described = await client.exec_inspect(exec_id)
+    assert described["Running"]
+    assert (await client.exec_inspect(done))["ExitCode"] == 1
+    again = await client.exec_attach(exec_id, tty=True)
+    await again.write(b"echo $x-after\n")
+    said = b""
+    async with asyncio.timeout(PATIENCE_S):
+        while b"kept-after" not in said and (item := await again.read()):
+            said += item[1]
+    await client.exec_kill(exec_id, signal="KILL")
+    await until(lambda: _ended(client, exec_id))
+    assert (await client.exec_inspect(exec_id))["ExitCode"] == 137
+    again.close()
+
+
+async def _ended(client: EngineClient, exec_id: str) -> bool:
+    return not (await client.exec_inspect(exec_id))["Running"]
+
+
+async def test_a_container_whose_conmon_was_killed_is_ended_and_says_so(process: EngineProcess) -> None:
+    client = process.client
+    id = await started(client, "orphan", "sleep", "1000")
+    other = await started(client, "orphan2", "sleep", "1000")
+    bundles = process.instance.config.home / "containers"
+    os.kill(int((bundles / id / "bundle" / "conmon.pid").read_text()), signal.SIGKILL)
+    await until(lambda: _stopped(client, id))
+    await process.kill()
+    os.kill(int((bundles / other / "bundle" / "conmon.pid").read_text()), signal.SIGKILL)
+    client = await process.start()
+    for ref in (id, other):
+        state = (await client.container_inspect(ref))["State"]
+        assert (state["Status"], state["ExitCode"]) == ("exited", 255)
+        assert "conmon" in state["Error"]
+
+
+async def _stopped(client: EngineClient, ref: str) -> bool:
+    return not (await client.container_inspect(ref))["State"]["Running"]
+
+
+async def test_after_a_reboot_everything_is_exited_and_starts_again(process: EngineProcess) -> None:
+    """What a reboot does: no process, nothing in the run directory, mounts gone."""
+    client = process.client
+    id = await started(client, "booted", "sleep", "1000")
+    await process.kill()
+    for line in process.instance.processes():
+        os.kill(int(line.partition(":")[0]), signal.SIGKILL)
+    await until(lambda: not process.instance.processes())
+    await process.instance.forget_run()
+    client = await process.start()
+    state = (await client.container_inspect(id))["State"]
+    assert (state["Status"], state["ExitCode"]) == ("exited", 255)
+    await client.container_start(id)
+    assert (await client.container_inspect(id))["State"]["Running"]
+
+
+async def test_an_unreadable_record_is_set_aside(process: EngineProcess) -> None:
+    client = process.client
+    id = (await client.container_create(body("true"), name="broken"))["Id"]
+    await process.kill()
+    directory = process.instance.config.home / "containers" / id
+    (directory / "container.json").write_text(json.dumps({"version": 99}))
+    client = await process.start()
+    with pytest.raises(NotFound):
+        await client.container_inspect(id)
+    assert (directory.parent / f"{id}.unreadable").exists()
+    await client.container_create(body("true"), name="broken")
+
+
+async def test_names_stay_taken(process: EngineProcess) -> None:
+    await process.client.container_create(body("true"), name="taken")
+    client = await restarted(process)
+    with pytest.raises(Conflict, match="already in use"):
+        await client.container_create(body("true"), name="taken")
