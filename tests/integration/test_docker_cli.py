@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import re
@@ -225,19 +226,21 @@ def test_rmi_removes_a_tag_and_refuses_a_used_image(docker: Docker) -> None:
 
 
 def test_a_published_port_answers_on_this_machine(docker: Docker) -> None:
-    script = "while true; do echo -e 'HTTP/1.0 200 OK\r\n\r\nserved' | nc -l -p 80; done"
-    docker("run", "-d", "--name", "served", "-p", "127.0.0.1::80", "webdock/busybox", "sh", "-c", script)
-    address = docker("port", "served", "80").split()[0]
+    serve = "mkdir /www; echo served > /www/index.html; exec httpd -f -p 80 -h /www"
+    docker("run", "-d", "--name", "served", "-p", "127.0.0.1::80", "webdock/busybox", "sh", "-c", serve)
+    host, _, port = docker("port", "served", "80").split()[0].rpartition(":")
 
     def fetched() -> bool:
-        done = subprocess.run(
-            ["/bin/busybox", "wget", "-q", "-T", "2", "-O", "-", f"http://{address}/"],
-            capture_output=True,
-            text=True,
-        )
-        return "served" in done.stdout
+        connection = http.client.HTTPConnection(host, int(port), timeout=5)
+        try:
+            connection.request("GET", "/")
+            return connection.getresponse().read() == b"served\n"
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
 
-    eventually(fetched, what=f"an answer at {address}")
+    eventually(fetched, what=f"an answer at {host}:{port}")
 
 
 def test_cp_moves_files_both_ways(docker: Docker, tmp_path: Path) -> None:

@@ -22,9 +22,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-BACKOFF_FIRST_S = 0.5
+BACKOFF_FIRST_S = 0.1
 BACKOFF_LAST_S = 30.0
-STEADY_S = 60.0  # a child that lived this long starts again with the first back-off
+STEADY_S = 10.0  # a child that lived this long starts again with the first back-off
 STOP_S = {"web": 15.0, "engine": 20.0}  # TERM to KILL
 LOG_BYTES = 10 * 1024**2  # a log file is cut at this size
 LOG_KEPT = 3  # and this many older ones are kept
