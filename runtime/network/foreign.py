@@ -21,6 +21,7 @@ from runtime.network.nft import NF_INET_FORWARD, Chain, NftSocket, Rule
 
 COMMAND_TIMEOUT_S = 20
 
+_FAMILY = "webdock"  # how the names of all instances begin
 _USER_CHAIN = "DOCKER-USER"
 _OTHERS_BRIDGES = ("docker0", "br-*")  # where Docker's own isolation decides
 _LEGACY_TABLES = {"iptables-legacy": "ip_tables_names", "ip6tables-legacy": "ip6_tables_names"}
@@ -90,8 +91,7 @@ class ForeignFilters:
             rules = self._nft.rules(chain.family, chain.table, chain.name)
             if not rules and not chain.drops and chain.hook is not None:
                 continue  # an empty chain that accepts stops nobody
-            ours = [rule.comment == self._comment for rule in rules]
-            if ours[: len(wanted)] == [True] * len(wanted) and not any(ours[len(wanted) :]):
+            if self._in_place(rules, len(wanted)):
                 continue
             lines = self._deletions(chain, rules)
             where = f"{chain.family} {chain.table} {chain.name}"
@@ -103,6 +103,15 @@ class ForeignFilters:
             if lines:
                 nft.load("\n".join(lines) + "\n")
         return changed + self._legacy(add=True)
+
+    def _in_place(self, rules: Sequence[Rule], count: int) -> bool:
+        """Whether our rules stand once, together, and behind nothing but those of other instances: if each
+        instance wanted the very head, two of them would push each other off it for ever."""
+        ours = [place for place, rule in enumerate(rules) if rule.comment == self._comment]
+        before = rules[: ours[0]] if ours else []
+        return ours == list(range(len(before), len(before) + count)) and all(
+            (rule.comment or "").startswith(_FAMILY) for rule in before
+        )
 
     def _deletions(self, chain: Chain, rules: Sequence[Rule]) -> list[str]:
         where = f"{chain.family} {chain.table} {chain.name}"
@@ -132,7 +141,7 @@ class ForeignFilters:
         for chain in chains:
             if chain.hook != NF_INET_FORWARD or chain.kind != "filter" or chain.table in self._own:
                 continue
-            if chain.table.startswith("webdock"):
+            if chain.table.startswith(_FAMILY):
                 continue  # another instance's: it drops only what goes to its own bridges
             gate = users.get((chain.family, chain.table), chain)
             gates[gate.family, gate.table, gate.name] = gate
