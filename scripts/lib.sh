@@ -56,7 +56,7 @@ ensure_requirements() {
     fi
     step "installing $file"
     for attempt in 1 2 3; do
-        if (cd "$ROOT" && "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check \
+        if (cd "$ROOT" && "$VENV/bin/python" -m pip install -qq --disable-pip-version-check \
             --root-user-action=ignore -r "$file"); then
             printf '%s\n' "$now" >"$stamp"
             return 0
