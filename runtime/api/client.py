@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import io
 import json
 import re
 import ssl
@@ -531,12 +532,13 @@ class EngineClient:
 
         target = URL(self._base + await self._url_path(path, query or [], versioned), encoded=True)
         sent = dict(headers or {})
-        data: Upload | None = upload
+        data: Upload | io.BytesIO | None = None
         if body is not None:
             data = json.dumps(body).encode()
             sent["Content-Type"] = "application/json"
         elif upload is not None:
             sent["Content-Type"] = "application/x-tar"
+            data = io.BytesIO(upload) if isinstance(upload, bytes) else upload  # sent in pieces
         total = None if patient or endless or upload is not None else self._timeout_s
         try:
             response = await self._open_session().request(

@@ -56,6 +56,7 @@ class ClientStream:
             except (ConnectionError, OSError) as error:
                 raise EngineUnreachable(f"the stream broke: {error}") from None
             if not data:
+                self._writer.close()
                 if self._decoder is not None:
                     self._decoder.end()
                 return None

@@ -53,7 +53,9 @@ def refusal(error: EngineError) -> web.Response:
 
 
 def stream_type(call: Call, *, tty: bool) -> str:
-    """The content type of a process's output."""
+    """The content type of a process's output: a client that did not ask for an upgrade is an old one."""
+    if call.request.method == "POST" and "Upgrade" not in call.request.headers:
+        return RAW_STREAM
     return MULTIPLEXED_STREAM if not tty and call.version >= LINES_VERSION else RAW_STREAM
 
 

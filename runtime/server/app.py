@@ -147,6 +147,7 @@ class ApiServer:
                     request.transport.abort()
                 return Hijacked()
             response.headers.update(self._headers)
+        connection.refuse_stream(response)
         return response
 
     async def _dispatch(
@@ -191,12 +192,10 @@ class ApiServer:
 def open_socket(path: Path, gid: int) -> socket.socket:
     """A listening socket at ``path``, 0660 root:gid; a file left by a dead engine is replaced.
 
-    Race: the socket gets its rights under another name and is renamed into place, so nobody ever meets one
-    that is not listening or has the wrong owner.
+    Race: it is made without rights for anybody but root, gets its owner, and listens last.
     Raises: Unavailable when somebody listens there.
     """
-    fresh = path.with_name(f".{path.name}.new")
-    if len(os.fsencode(fresh)) > PATH_BYTES:
+    if len(os.fsencode(path)) > PATH_BYTES:
         raise Unavailable(f"{path}: too long for a unix socket (at most {PATH_BYTES} bytes)")
     if path.exists() or path.is_symlink():
         with socket.socket(socket.AF_UNIX) as probe:
@@ -206,23 +205,21 @@ def open_socket(path: Path, gid: int) -> socket.socket:
                 pass  # nobody there
             else:
                 raise Unavailable(f"another engine listens on {path}")
-    fresh.unlink(missing_ok=True)
+        path.unlink()
     listening = socket.socket(socket.AF_UNIX)
     try:
         before = os.umask(0o177)
         try:
-            listening.bind(str(fresh))
+            listening.bind(str(path))
         finally:
             os.umask(before)
         if os.geteuid() == 0:
-            os.chown(fresh, 0, gid)
-        os.chmod(fresh, 0o660)
+            os.chown(path, 0, gid)
+        os.chmod(path, 0o660)
         listening.listen(BACKLOG)
         listening.setblocking(False)
-        fresh.rename(path)
     except OSError:
         listening.close()
-        fresh.unlink(missing_ok=True)
         raise
     return listening
 

@@ -24,6 +24,7 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from runtime.server.answer import error_answer
+from runtime.server.early import StreamRequest, may_begin_stream
 
 log = logging.getLogger("webdock.api")
 
@@ -149,7 +150,9 @@ class Connection(RequestHandler):
         self._fd = -1
         self.peer: Peer | None = None  # None: not admitted
         self.gone = asyncio.Event()
-        self._half_closed = False  # the client sends no more
+        self._stream: StreamRequest | None = None  # the request that asks for one
+        self._early = bytearray()  # what followed it
+        self.half_closed = False  # the client sends no more
         self.taken_over = False  # no HTTP any more
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -179,7 +182,7 @@ class Connection(RequestHandler):
         """The client sends no more; it may still read the answer to what it sent."""
         if self._waiter is not None and not self._waiter.done():
             return False  # between two requests
-        self._half_closed = True
+        self.half_closed = True
         if self._current_request is not None:
             self.check_body(self._current_request)
         self.close()  # after the answer
@@ -190,14 +193,33 @@ class Connection(RequestHandler):
 
         Race: the client's end of file may come before or after the handler begins, so both sides ask.
         """
-        if self._half_closed and not request.content.is_eof():
+        if self.half_closed and not request.content.is_eof():
             request.content.set_exception(ConnectionResetError("the client closed its side"))
+
+    def data_received(self, data: bytes) -> None:
+        if self._stream is None:
+            idle = self._waiter is not None and not self._waiter.done()
+            if not (idle and may_begin_stream(data)):
+                super().data_received(data)
+                return
+            self._stream = StreamRequest()
+        request, early = self._stream.feed(data)
+        self._early += early
+        if len(self._early) > READ_BYTES and self.transport is not None:
+            self.transport.pause_reading()
+        if request:
+            super().data_received(request)
 
     def take_early_bytes(self) -> bytes:
         """What the client sent behind a request that is being taken over."""
         self.taken_over = True
-        early, self._message_tail = self._message_tail, b""
+        early, self._early = bytes(self._early), bytearray()
         return early
+
+    def refuse_stream(self, response: web.StreamResponse) -> None:
+        """No stream came of the request: what follows it is nobody's, so the connection ends."""
+        if self._stream is not None:
+            response.force_close()
 
     def handle_error(
         self,

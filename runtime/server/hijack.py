@@ -61,7 +61,7 @@ class Pipe(asyncio.Protocol):
         self._input: deque[bytes] = deque([early] if early else ())
         self._input_bytes = len(early)
         self._reading_paused = False
-        self._eof = False
+        self._eof = connection.half_closed
         self._lost = False
         self._discard = False
         self._writable = asyncio.Event()

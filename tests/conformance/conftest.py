@@ -122,3 +122,11 @@ async def read_until(stream: ClientStream, text: bytes) -> bytes:
             assert item is not None, f"ended before {text!r}: {data!r}"
             data += item[1]
     return data
+
+
+async def until(look: Callable[[], Awaitable[Any]], holds: Callable[[Any], bool]) -> Any:
+    """What ``look`` sees once ``holds`` says yes."""
+    async with asyncio.timeout(WAIT_S):
+        while not holds(seen := await look()):
+            await asyncio.sleep(0.03)  # noqa: ASYNC110 - the engine is another process
+    return seen

@@ -8,8 +8,8 @@ import pytest
 
 from runtime.api.client import EngineClient
 from runtime.api.errors import Conflict, Internal, InvalidArgument, NotFound, NotModified
-from tests.conformance.api import WAIT_S, Api
-from tests.conformance.conftest import BUSYBOX, HELLO, MakeContainer, UnderTest, gone
+from tests.conformance.api import Api
+from tests.conformance.conftest import BUSYBOX, HELLO, MakeContainer, UnderTest, gone, until
 
 FOREVER = ("sleep", "1000")
 LONG = 10.0
@@ -296,12 +296,10 @@ async def test_auto_remove_leaves_nothing(client: EngineClient, make_container: 
 async def test_restart_policy_on_failure_counts(client: EngineClient, make_container: MakeContainer) -> None:
     host = {"RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 2}}
     container = await make_container("sh", "-c", "exit 3", HostConfig=host, start=True)
-    async with asyncio.timeout(WAIT_S):
-        while True:
-            inspect = await client.container_inspect(container)
-            if inspect["RestartCount"] == 2 and inspect["State"]["Status"] == "exited":
-                break
-            await asyncio.sleep(0.05)
+    inspect = await until(
+        lambda: client.container_inspect(container),
+        lambda seen: seen["RestartCount"] == 2 and seen["State"]["Status"] == "exited",
+    )
     assert inspect["State"]["ExitCode"] == 3
 
 

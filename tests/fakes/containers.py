@@ -703,7 +703,7 @@ class FakeContainers:
 
     async def archive_head(self, ref: str, path: str) -> Body:
         one = self.get(ref)
-        path = posixpath.normpath("/" + path)
+        path = _absolute(path)
         if path == "/":
             return {
                 "name": "/",
@@ -719,7 +719,7 @@ class FakeContainers:
 
     async def archive_get(self, ref: str, path: str) -> tuple[Body, AsyncIterator[bytes]]:
         described = await self.archive_head(ref, path)
-        path = posixpath.normpath("/" + path)
+        path = _absolute(path)
         archive = _tar({described["name"]: self.get(ref).files.get(path, b"")})
 
         async def chunks() -> AsyncIterator[bytes]:
@@ -735,7 +735,7 @@ class FakeContainers:
                 for member in archive:
                     file = archive.extractfile(member)
                     if file is not None:
-                        one.files[posixpath.normpath(f"/{path}/{member.name}")] = file.read()
+                        one.files[_absolute(f"{path}/{member.name}")] = file.read()
         except tarfile.TarError as error:
             raise InvalidArgument(f"the archive cannot be read: {error}") from None
 
@@ -909,6 +909,10 @@ def signal_number(text: str) -> int:
     if not isinstance(number, signal.Signals):
         raise InvalidArgument(f"invalid signal: {text}")
     return int(number)
+
+
+def _absolute(path: str) -> str:
+    return posixpath.normpath("/" + path.lstrip("/"))
 
 
 def _name_taken(name: str, holder: Container) -> str:

@@ -61,6 +61,7 @@ class FakeRegistry:
 
     def __post_init__(self) -> None:
         self._faults: list[_Fault] = []
+        self._arrived = asyncio.Condition()
         self._uploads: dict[str, bytearray] = {}
         self._runner: web.AppRunner | None = None
 
@@ -109,6 +110,11 @@ class FakeRegistry:
     def count(self, method: str, part: str) -> int:
         return sum(1 for seen in self.seen if seen.method == method and part in seen.path)
 
+    async def asked(self, method: str, part: str, count: int = 1, timeout_s: float = 10.0) -> None:
+        """Wait until this was asked for so many times."""
+        async with asyncio.timeout(timeout_s), self._arrived:
+            await self._arrived.wait_for(lambda: self.count(method, part) >= count)
+
     # -- serving
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
@@ -116,12 +122,14 @@ class FakeRegistry:
             Seen(
                 request.method,
                 request.path,
-                request.query_string,
+                request.raw_path.partition("?")[2],
                 request.headers.get("Authorization", ""),
                 request.headers.get("Range", ""),
                 request.headers.get("Host", ""),
             )
         )
+        async with self._arrived:
+            self._arrived.notify_all()
         for fault in self._faults:
             if fault.times > 0 and fault.method == request.method and fault.part in request.path:
                 fault.times -= 1
