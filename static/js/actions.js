@@ -92,7 +92,8 @@ async function act(button) {
   const fields = new URLSearchParams();
   if (button.name) fields.set(button.name, button.value);
   if (button.dataset.ask) {
-    const answer = await ask(button.dataset.ask, { name, state });
+    const list = [...(button.closest("[data-id]")?.querySelectorAll(".tags bdi") ?? [])].map((tag) => tag.textContent);
+    const answer = await ask(button.dataset.ask, { name, state, list });
     if (!answer) return;
     for (const [key, value] of answer) fields.set(key, value);
   }

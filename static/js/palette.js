@@ -71,11 +71,18 @@ function group(title, found) {
   return [element];
 }
 
+function nothing(words) {
+  const line = make("div", "none", words);
+  line.setAttribute("role", "option");
+  line.setAttribute("aria-disabled", "true");
+  return line;
+}
+
 function show(question, containers, images, pending) {
   options = [];
   const pages = commands().filter(({ name }) => matches(name, question)).slice(0, question ? FOUND_MAX : 30);
   const groups = [...group("Containers", containers), ...group("Images", images), ...group("Go to", pages)];
-  if (!groups.length) groups.push(make("p", "none", pending ? "Looking…" : "Nothing found."));
+  if (!groups.length) groups.push(nothing(pending ? "Looking…" : "Nothing found."));
   box.replaceChildren(...groups);
   if (!box.matches(":popover-open")) box.showPopover();
   const rect = input.getBoundingClientRect();
@@ -128,7 +135,7 @@ if (form) {
   box.popover = "manual";
   box.setAttribute("role", "listbox");
   box.setAttribute("aria-label", input.getAttribute("aria-label"));
-  document.body.append(box);
+  form.append(box);
   input.setAttribute("role", "combobox");
   input.setAttribute("aria-controls", box.id);
   input.setAttribute("aria-expanded", "false");

@@ -26,6 +26,7 @@ const KEPT_MAX_CHARS = 300_000;
 const FONT_PX = { default: 13, min: 8, max: 28 };
 const TYPED_AHEAD_MAX = 4096; // characters kept while the line is down
 const RESIZE_WAIT_MS = 60;
+const NUDGE_MS = 120;
 const TITLE_MAX_CHARS = 120;
 const PANES_MAX = 2;
 
@@ -137,6 +138,14 @@ class Pane {
     if (!this.watching) this.link?.send({ type: "resize", cols: this.term.cols, rows: this.term.rows });
   }
 
+  // One row less and back: a program that draws the whole screen draws it anew after a loss or a reload.
+  nudge() {
+    const { cols, rows } = this.term;
+    if (this.watching || rows < 3) return;
+    this.link.send({ type: "resize", cols, rows: rows - 1 });
+    setTimeout(() => this.sendSize(), NUDGE_MS);
+  }
+
   setFont(px) {
     const size = Math.min(FONT_PX.max, Math.max(FONT_PX.min, px));
     remember("terminal-font", size === FONT_PX.default ? null : String(size));
@@ -168,6 +177,7 @@ class Pane {
 
   join(session, picture = "") {
     this.session = session;
+    this.again = Boolean(picture); // it was on a screen before
     this.watching = session.kind === "attach" && !session.control;
     this.over = false;
     this.note();
@@ -210,6 +220,8 @@ class Pane {
       this.state("ok", this.watching ? "watching" : "connected");
       this.mode();
       this.sendSize();
+      if (this.again) this.nudge();
+      this.again = true;
       this.isReady = true;
       this.sendTypedAhead();
     } else if (message.type === "exit") {
