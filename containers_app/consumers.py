@@ -13,11 +13,10 @@ from containers_app import listing
 from containers_app.loglines import Line, LogLines
 from containers_app.models import Container, listed
 from containers_app.projection import KIND
-from containers_app.rates import rates
+from containers_app.rates import rates, running
 from webdock.engines.clients import client as client_of
 from webdock.engines.consumers import CLOSE_GONE, CLOSE_STATE, Closed, SocketConsumer, whole
 from webdock.engines.models import last_revision
-from webdock.engines.moments import moment
 from webdock.engines.rows import RowsConsumer, Snapshot
 from webdock.engines.threads import in_thread
 
@@ -86,14 +85,16 @@ class LogsConsumer(ContainerSocket):
 
     right = "view"
 
-    async def run(self) -> None:
-        container = await self.container()
+    def prepare(self) -> None:
         self._waiting: deque[Line] = deque()
         self._skipped = 0
         self._unread = 0
         self._paused = False
         self._wake = asyncio.Event()
         self._ended = False
+
+    async def run(self) -> None:
+        container = await self.container()
         self.tasks.create_task(self._send(), name="send")
         tail = whole(self.query.get("tail"), 0, TAIL_MAX, TAIL_DEFAULT)
         since, until = _seconds(self.query.get("since")), _seconds(self.query.get("until"))
@@ -168,7 +169,7 @@ class StatsConsumer(ContainerSocket):
         before: dict[str, Any] | None = None
         async with client.container_stats(container.container_id) as samples:
             async for sample in samples:
-                if moment(sample.get("read")) is None:  # how an engine measures what does not run
+                if not running(sample):
                     break
                 await self.send_json({"type": "stats", **rates(before, sample)})
                 before = sample

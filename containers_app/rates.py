@@ -44,6 +44,13 @@ def rates(before: dict[str, Any] | None, now: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
+def running(sample: dict[str, Any]) -> bool:
+    """Whether the sample is of a container that runs; engines measure stopped ones as nothing at all."""
+    pids = (sample.get("pids_stats") or {}).get("current")
+    memory = (sample.get("memory_stats") or {}).get("usage")
+    return moment(sample.get("read")) is not None and bool(pids or memory)
+
+
 def _usage(sample: dict[str, Any]) -> int:
     return int(((sample.get("cpu_stats") or {}).get("cpu_usage") or {}).get("total_usage") or 0)
 

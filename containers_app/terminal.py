@@ -50,12 +50,7 @@ class TerminalConsumer(SocketConsumer):
     right = "shell"
     live: ClassVar[dict[UUID, TerminalConsumer]] = {}  # of this process: a session has one socket at a time
 
-    async def run(self) -> None:
-        session = await _session(self.kwargs["session"], self.user.pk)
-        if session is None:
-            raise Closed(CLOSE_GONE, _("This terminal was closed."))
-        self._session = session
-        self._client: EngineClient = client_of(session.engine.alias)
+    def prepare(self) -> None:
         self._uncredited = 0
         self._credited = asyncio.Event()
         self._input: deque[bytes] = deque()
@@ -64,8 +59,15 @@ class TerminalConsumer(SocketConsumer):
         self._streak = 0  # pieces of output that came close together, with no key in between
         self._size: tuple[int, int] | None = None
         self._resized = asyncio.Event()
-        self._ending_asked = False
+        self._end_asked = asyncio.Event()
         self._over = False  # the stream ended by itself
+
+    async def run(self) -> None:
+        session = await _session(self.kwargs["session"], self.user.pk)
+        if session is None:
+            raise Closed(CLOSE_GONE, _("This terminal was closed."))
+        self._session = session
+        self._client: EngineClient = client_of(session.engine.alias)
         before = self.live.get(session.id)
         if before is not None:
             before.tasks.create_task(before.replaced(), name="replaced")
@@ -78,6 +80,7 @@ class TerminalConsumer(SocketConsumer):
                 )
                 self.tasks.create_task(self._write_input(), name="input")
                 self.tasks.create_task(self._follow_size(), name="size")
+                self.tasks.create_task(self._end(), name="end")
                 await self._send_output()
                 self._over = True
                 await self._tell_end()
@@ -132,9 +135,8 @@ class TerminalConsumer(SocketConsumer):
             if columns and rows:
                 self._size = (rows, columns)
                 self._resized.set()
-        elif kind == "end" and not self._ending_asked:
-            self._ending_asked = True
-            self.tasks.create_task(self._end(), name="end")
+        elif kind == "end":
+            self._end_asked.set()
 
     async def _join(self) -> ClientStream:
         """Start the exec, take it up again, or attach.
@@ -246,7 +248,8 @@ class TerminalConsumer(SocketConsumer):
             await asyncio.sleep(0.05)
 
     async def _end(self) -> None:
-        """The person closed the terminal: the shell gets HUP, and KILL when it stays; attach just lets go."""
+        """Once the person closes it: the shell gets HUP, and KILL when it stays; attach just lets go."""
+        await self._end_asked.wait()
         session = self._session
         if session.kind == TerminalSession.Kind.SHELL:
             try:

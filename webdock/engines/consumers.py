@@ -73,6 +73,7 @@ class SocketConsumer:
         self.user: sockets.Person
         self.actor: Actor
         self.tasks: asyncio.TaskGroup
+        self.prepare()
 
     @classmethod
     def as_asgi(cls) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
@@ -85,6 +86,9 @@ class SocketConsumer:
         return application
 
     # For subclasses
+
+    def prepare(self) -> None:
+        """Set up what messages touch: the browser may talk before ``run`` has begun."""
 
     async def run(self) -> None:
         """What the socket does once its holder is known; the socket stays open after it returns."""

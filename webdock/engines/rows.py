@@ -43,7 +43,7 @@ class RowsConsumer(HintedConsumer):
     row_kind: str
     hint_kinds = ("engine",)
 
-    async def run(self) -> None:
+    def prepare(self) -> None:
         self._wake = asyncio.Event()
         self._following: QueryDict | None = None
         self._cursor = 0
@@ -51,6 +51,9 @@ class RowsConsumer(HintedConsumer):
         self._counts: dict[str, int] | None = None
         self._engine: dict[str, Any] | None = None
         self._engine_news = True
+        self._wake.set()  # the engine's state is told at once
+
+    async def run(self) -> None:
         self.tasks.create_task(self.listen(self._hinted), name="hints")
         self.tasks.create_task(self._pump(), name="rows")
 

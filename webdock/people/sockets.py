@@ -56,18 +56,21 @@ def same_origin(scope: Mapping[str, Any]) -> bool:
     name, _port = split_domain_port(host)
     if not name or not validate_host(name, settings.ALLOWED_HOSTS):
         return False
+    forwarded = header(scope, b"x-forwarded-proto") if settings.BEHIND_PROXY else ""
+    return _origin(origin) == _origin(f"{'https' if forwarded == 'https' else 'http'}://{host}") is not None
+
+
+def _origin(text: str) -> tuple[str, str, int] | None:
+    """Scheme, host and port, None for anything that is more or less than an origin."""
     try:
-        parts = urlsplit(origin)
+        parts = urlsplit(text)
         port = parts.port or DEFAULT_PORTS.get(parts.scheme)
-        here = urlsplit(f"//{host}")
-        here_port = here.port or DEFAULT_PORTS.get(parts.scheme)
     except ValueError:
-        return False
-    if parts.scheme not in DEFAULT_PORTS or parts.path or parts.query or parts.fragment:
-        return False
-    if settings.SECURE and parts.scheme != "https":
-        return False
-    return (parts.hostname, port) == (here.hostname, here_port)
+        return None
+    more = parts.path or parts.query or parts.fragment or "@" in parts.netloc
+    if port is None or not parts.hostname or more:
+        return None
+    return parts.scheme, parts.hostname, port
 
 
 def session_key(scope: Mapping[str, Any]) -> str:

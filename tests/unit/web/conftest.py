@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -46,12 +46,14 @@ def web_settings(settings: Any, tmp_path: Path) -> Any:
     return settings
 
 
-@pytest.fixture(autouse=True)
-def fresh_process() -> Iterator[None]:
-    """No pulls and no channel layer left over from another test."""
+@pytest_asyncio.fixture(autouse=True)
+async def fresh_process() -> AsyncIterator[None]:
+    """No pulls, clients and channel layer left over from another test."""
     pulls_module._pulls = pulls_module.Pulls()
     channel_layers.backends = {}
     yield
+    await pulls_module.pulls().close()
+    await clients.close_clients()
     channel_layers.backends = {}
 
 
@@ -159,8 +161,9 @@ async def connect() -> AsyncIterator[Connect]:
 
     yield open_socket
     for socket in opened:
-        await socket.send_input({"type": "websocket.disconnect", "code": 1001})
-        await asyncio.wait([socket.future], timeout=5)
+        if not socket.future.done():
+            await socket.send_input({"type": "websocket.disconnect", "code": 1001})
+            await asyncio.wait([socket.future], timeout=5)
 
 
 async def closing(socket: WebsocketCommunicator, timeout_s: float = 5) -> tuple[int, str]:
@@ -188,7 +191,7 @@ async def make_container(
 async def eventually(ask: Callable[[], Awaitable[Any]], timeout_s: float = 5) -> Any:
     """The first true answer; fails after the time."""
     async with asyncio.timeout(timeout_s):
-        while not (answer := await ask()):
+        while not (answer := await ask()):  # noqa: ASYNC110 - processes and databases have no event
             await asyncio.sleep(0.01)
     return answer
 

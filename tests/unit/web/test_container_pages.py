@@ -40,8 +40,10 @@ async def test_list_shows_containers_and_marks_its_rows(
     answer = await as_viewer.get("/containers/")
     text = answer.content.decode()
     assert answer.status_code == 200
-    assert f'data-id="{id}"' in text and 'data-rows="containers"' in text
-    assert answer.context["counts"]["running"] == 1 and answer.context["cursor"] >= 1
+    assert f'data-id="{id}"' in text
+    assert 'data-rows="containers"' in text
+    assert answer.context["counts"]["running"] == 1
+    assert answer.context["cursor"] >= 1
 
 
 async def test_list_filters_sorts_and_pages(
@@ -129,7 +131,8 @@ async def test_a_removed_container_is_shown_as_it_was(
     await api.container_remove(id, force=True)
     await seen(id, removed_at__isnull=False)
     answer = await as_operator.get(f"/containers/{id}/")
-    assert answer.status_code == 200 and b"has been removed" in answer.content
+    assert answer.status_code == 200
+    assert b"has been removed" in answer.content
     assert (await as_operator.post(f"/containers/{id}/start/", headers=JSON)).status_code == 404
 
 
@@ -140,7 +143,8 @@ async def test_the_page_says_why_a_container_stopped(
     await seen(id, state="exited")
     answer = await as_viewer.get(f"/containers/{id}/")
     why = answer.context["why"]
-    assert why["tone"] == "bad" and "Exit code 3." in why["details"]
+    assert why["tone"] == "bad"
+    assert "Exit code 3." in why["details"]
     assert why["log"] == ["could not bind"]
     assert b"could not bind" in answer.content
 
@@ -160,7 +164,8 @@ async def test_a_verb_asks_the_engine_and_the_row_follows(
     await seen(id, state=after)
     entry = await last_audit(f"container.{verb}")
     assert (entry.username, entry.result, entry.object_id, entry.object_name) == ("operator", "ok", id, "web")
-    assert entry.duration_ms is not None and entry.address == "127.0.0.1"
+    assert entry.duration_ms is not None
+    assert entry.address == "127.0.0.1"
 
 
 async def test_unpause_rename_and_remove(
@@ -174,7 +179,8 @@ async def test_unpause_rename_and_remove(
     assert answer.json() == {"ok": True, "message": "web was renamed."}
     await seen(id, name="shop", state="running")
     refused = await as_operator.post(f"/containers/{id}/remove/", headers=JSON)
-    assert refused.status_code == 409 and refused.json()["ok"] is False
+    assert refused.status_code == 409
+    assert refused.json()["ok"] is False
     assert "running" in refused.json()["message"]
     assert (await last_audit("container.remove")).result == "refused"
     answer = await as_operator.post(f"/containers/{id}/remove/", {"force": "1"}, headers=JSON)
@@ -223,7 +229,8 @@ async def test_a_verb_names_the_field_it_cannot_read(
     id = await make_container(api, "web")
     await seen(id)
     answer = await as_operator.post(f"/containers/{id}/{verb}/", data, headers=JSON)
-    assert answer.status_code == 400 and answer.json()["message"].startswith(word)
+    assert answer.status_code == 400
+    assert answer.json()["message"].startswith(word)
 
 
 async def test_verbs_are_for_operators_and_by_post(
@@ -296,7 +303,8 @@ async def test_bulk_answers_for_each_in_the_order_asked(
         ("f" * 64, False),
         (one, True),
     ]
-    assert answer["ok"] is False and answer["results"][0]["name"] == "two"
+    assert answer["ok"] is False
+    assert answer["results"][0]["name"] == "two"
     await seen(one, state="paused")
     for bad in ({"verb": "explode", "ids": [one]}, {"verb": "stop"}, {"verb": "stop", "ids": ["x"] * 501}):
         assert (await as_operator.post("/containers/bulk/", bad, headers=JSON)).status_code == 400
@@ -350,7 +358,8 @@ async def test_run_makes_starts_and_shows_the_container(
     assert body["Name"] == "/shop"
     assert (body["Path"], body["Args"]) == ("sh", ["-c", "true", "sleep", "one thousand"])
     assert {"A=1", "B=2"} <= set(body["Config"]["Env"])
-    assert body["Config"]["User"] == "nobody" and body["Config"]["Tty"] is True
+    assert body["Config"]["User"] == "nobody"
+    assert body["Config"]["Tty"] is True
     assert (body["HostConfig"]["Memory"], body["HostConfig"]["NanoCpus"]) == (64 << 20, 500_000_000)
     assert body["HostConfig"]["PidsLimit"] == 50
     assert body["HostConfig"]["RestartPolicy"] == {"Name": "on-failure", "MaximumRetryCount": 5}
@@ -404,7 +413,8 @@ async def test_run_with_a_command_that_is_not_there_keeps_the_container_and_says
 ) -> None:
     answer = await as_operator.post("/containers/run/", {**FORM, "command": "no-such-program"}, follow=True)
     assert answer.status_code == 200
-    assert b"did not start" in answer.content and b"no-such-program" in answer.content
+    assert b"did not start" in answer.content
+    assert b"no-such-program" in answer.content
 
 
 async def test_run_is_for_operators(
@@ -414,7 +424,8 @@ async def test_run_is_for_operators(
     assert (await as_viewer.get("/containers/run/")).status_code == 403
     assert (await as_stranger.post("/containers/run/", FORM)).status_code == 302
     answer = await as_operator.get("/containers/run/?image=busybox:latest")
-    assert answer.status_code == 200 and b'value="busybox:latest"' in answer.content
+    assert answer.status_code == 200
+    assert b'value="busybox:latest"' in answer.content
     assert "busybox:latest" in answer.context["images"]
     assert (await as_operator.put("/containers/run/")).status_code == 405
 
@@ -463,7 +474,8 @@ async def test_terminal_open_says_what_exists_when_there_is_no_shell(
     await seen(id)
     answer = await as_operator.post(f"/containers/{id}/terminal/open/", headers=JSON)
     assert answer.status_code == 409
-    assert "no shell" in answer.json()["message"] and "sleep" in answer.json()["message"]
+    assert "no shell" in answer.json()["message"]
+    assert "sleep" in answer.json()["message"]
     assert answer.json()["programs"] == ["sleep"]
     assert not await TerminalSession.objects.aexists()
 
@@ -475,7 +487,8 @@ async def test_terminal_open_of_a_stopped_container(
     await seen(id)
     for kind in ("shell", "attach"):
         answer = await as_operator.post(f"/containers/{id}/terminal/open/", {"kind": kind}, headers=JSON)
-        assert answer.status_code == 409 and "not running" in answer.json()["message"]
+        assert answer.status_code == 409
+        assert "not running" in answer.json()["message"]
         assert (await last_audit(f"container.{kind}")).result == "refused"
 
 
@@ -486,7 +499,8 @@ async def test_terminal_open_names_the_field_it_cannot_read(
     id = await make_container(api, "web")
     await seen(id)
     answer = await as_operator.post(f"/containers/{id}/terminal/open/", data, headers=JSON)
-    assert answer.status_code == 400 and json.loads(answer.content)["message"].startswith(next(iter(data)))
+    assert answer.status_code == 400
+    assert json.loads(answer.content)["message"].startswith(next(iter(data)))
 
 
 async def test_terminal_open_is_for_people_with_the_right(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -142,7 +143,7 @@ def test_create_body_leaves_out_what_was_left_empty() -> None:
 
 def split(data: bytes, *cuts: int) -> list[bytes]:
     edges = [0, *sorted(cuts), len(data)]
-    return [data[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    return [data[a:b] for a, b in pairwise(edges)]
 
 
 LOG = "2026-01-02T03:04:05.123456789Z grüße 👋\r\n\n2026-01-02T03:04:06Z \x1b[31mred\x1b[0m\nlast".encode()
@@ -170,7 +171,8 @@ def test_log_lines_cut_anywhere_are_the_same(cuts: list[int]) -> None:
 
 def test_log_lines_of_two_streams_do_not_mix() -> None:
     lines = LogLines()
-    assert lines.feed(1, b"out") == [] and lines.feed(2, b"err\n") == [(2, "err", "")]
+    assert lines.feed(1, b"out") == []
+    assert lines.feed(2, b"err\n") == [(2, "err", "")]
     assert lines.feed(1, b"put\n") == [(1, "output", "")]
 
 
@@ -210,7 +212,9 @@ def test_ports_of_an_inspect_document() -> None:
 
 def test_fields_of_a_document_that_says_nothing() -> None:
     fields = container_fields({"Id": "x"})
-    assert fields["name"] == "" and fields["state"] == "dead" and fields["exit_code"] is None
+    assert fields["name"] == ""
+    assert fields["state"] == "dead"
+    assert fields["exit_code"] is None
 
 
 @pytest.mark.parametrize(
@@ -280,8 +284,11 @@ def test_durations_in_the_words_of_docker(seconds: float, text: str) -> None:
 
 
 def test_exit_codes_have_meanings() -> None:
-    assert "SIGKILL" in exit_meaning(137) and "not found" in exit_meaning(127)
-    assert exit_meaning(0) and exit_meaning(3) and exit_meaning(128 + 33) == ""
+    assert "SIGKILL" in exit_meaning(137)
+    assert "not found" in exit_meaning(127)
+    assert exit_meaning(0)
+    assert exit_meaning(3)
+    assert exit_meaning(128 + 33) == ""
 
 
 @pytest.mark.parametrize(

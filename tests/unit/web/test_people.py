@@ -179,7 +179,8 @@ def test_setup_link_makes_one_administrator_once(transactional_db: None, client:
     answer = client.post("/welcome/", form)
     assert (answer.status_code, answer["Location"]) == (302, "/")
     user = User.objects.get()
-    assert user.is_superuser and user.is_staff
+    assert user.is_superuser
+    assert user.is_staff
     assert client.get("/").status_code == 200
     assert Client().get(path).status_code == 404
     other = Client()
@@ -214,7 +215,8 @@ def test_setuplink_refuses_when_there_is_an_administrator(admin: User) -> None:
 async def test_pages_carry_a_policy_with_a_nonce_of_their_own(as_viewer: AsyncClient) -> None:
     first, second = await as_viewer.get("/containers/"), await as_viewer.get("/containers/")
     policy = first["Content-Security-Policy"]
-    assert "unsafe-inline" not in policy and "unsafe-eval" not in policy
+    assert "unsafe-inline" not in policy
+    assert "unsafe-eval" not in policy
     nonce = policy.split("'nonce-")[1].split("'")[0]
     assert f'nonce="{nonce}"' in first.content.decode()
     assert nonce not in second["Content-Security-Policy"]

@@ -90,7 +90,8 @@ def test_news_no_list_shows_is_kept_without_a_new_revision(engine: Engine) -> No
     projection.apply_now(engine, {ID: seen()})
     assert not projection.apply_now(engine, {ID: seen(ExecIDs=["x"])})
     row = Container.objects.get()
-    assert row.inspect["ExecIDs"] == ["x"] and row.revision == 1
+    assert row.inspect["ExecIDs"] == ["x"]
+    assert row.revision == 1
 
 
 def test_a_container_that_is_gone_leaves_a_tombstone(engine: Engine) -> None:
@@ -98,7 +99,8 @@ def test_a_container_that_is_gone_leaves_a_tombstone(engine: Engine) -> None:
     assert projection.apply_now(engine, {ID: None})
     assert not projection.apply_now(engine, {ID: None, OTHER: None})
     row = Container.objects.get()
-    assert row.removed_at is not None and row.revision == 2
+    assert row.removed_at is not None
+    assert row.revision == 2
 
 
 def test_a_tombstone_comes_back_to_life_when_it_is_seen_again(engine: Engine) -> None:
@@ -106,7 +108,8 @@ def test_a_tombstone_comes_back_to_life_when_it_is_seen_again(engine: Engine) ->
     projection.apply_now(engine, {ID: None})
     assert projection.apply_now(engine, {ID: seen()})
     row = Container.objects.get()
-    assert row.removed_at is None and row.revision == 3
+    assert row.removed_at is None
+    assert row.revision == 3
 
 
 def test_two_engines_may_know_the_same_id(engine: Engine) -> None:

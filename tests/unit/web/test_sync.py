@@ -14,7 +14,6 @@ from runtime.api.client import EngineClient
 from tests.fakes.engine import FakeEngine
 from tests.unit.web.conftest import eventually, make_container
 from webdock.engines import sync as sync_module
-from webdock.engines.clients import close_clients
 from webdock.engines.models import Engine
 from webdock.engines.sync import EngineSync
 
@@ -36,7 +35,10 @@ async def test_sync_lists_what_was_there_before(
     assert (await state_of(running), await state_of(created)) == ("running", "created")
     assert (await Image.objects.aget(tag_rows__name="busybox:latest")).platform.startswith("linux")
     engine = await Engine.objects.aget()
-    assert engine.connected and engine.kind == "native" and engine.error == "" and engine.last_seen
+    assert engine.connected
+    assert engine.kind == "native"
+    assert engine.error == ""
+    assert engine.last_seen
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 
@@ -105,7 +107,6 @@ async def test_sync_without_an_engine_says_why_and_keeps_trying(
     assert not task.done()
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-    await close_clients()
 
 
 async def test_sync_of_a_lost_event_is_made_good_by_the_timer(
