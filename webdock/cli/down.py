@@ -89,8 +89,9 @@ def purge(instance: Instance) -> None:
             argv = ["setpriv", "--pdeathsig=TERM", "--", sys.executable, "-I", "-m", "webdock", "engine"]
             log = Log(instance.log_home / "engine.log", None)
             try:
-                supervisor.add(Child("engine", argv, instance.environ(os.environ), log))
-                supervisor.wait_until(lambda: engine_answers(instance), READY_TIMEOUT_S)
+                environ = instance.environ(os.environ)
+                supervisor.add(Child("engine", argv, environ, log, lambda: engine_answers(instance)))
+                supervisor.wait_until_ready(READY_TIMEOUT_S)
                 purge_engine(Client(f"unix://{instance.engine_socket}"))
             except StartFailed as failed:
                 raise Failure(f"nothing was removed, because {failed}\n{failed.tail}") from None

@@ -23,7 +23,9 @@ from pathlib import Path
 from typing import IO
 
 BACKOFF_FIRST_S = 0.1
-BACKOFF_LAST_S = 30.0
+BACKOFF_LAST_S = 30.0  # of one that never answers
+BACKOFF_ANSWERED_S = 1.0  # of one that had answered before it ended
+READY_POLL_S = 0.25
 STEADY_S = 10.0  # a child that lived this long starts again with the first back-off
 STOP_S = {"web": 15.0, "engine": 20.0}  # TERM to KILL
 LOG_BYTES = 10 * 1024**2  # a log file is cut at this size
@@ -76,6 +78,8 @@ class Child:
     argv: Sequence[str]
     environ: Mapping[str, str]
     log: Log
+    answers: Callable[[], bool]  # whether it does what it is there for
+    answered: bool = False  # … since its last start
     process: subprocess.Popen[bytes] | None = None
     reader: threading.Thread | None = None
     started: float = 0.0  # monotonic
@@ -93,7 +97,7 @@ class Child:
             stderr=subprocess.STDOUT,
             start_new_session=True,  # a Ctrl-C on the terminal is the supervisor's to pass on
         )
-        self.started, self.due = time.monotonic(), None
+        self.started, self.due, self.answered = time.monotonic(), None, False
         assert self.process.stdout is not None
         self.reader = threading.Thread(
             target=drain, args=(self.process.stdout, self.log), name=f"log of {self.name}", daemon=True
@@ -116,7 +120,8 @@ class Child:
         now = time.monotonic()
         if now - self.started > STEADY_S:
             self.backoff_s = BACKOFF_FIRST_S
-        pause, self.backoff_s = self.backoff_s, min(self.backoff_s * 2, BACKOFF_LAST_S)
+        pause = min(self.backoff_s, BACKOFF_ANSWERED_S if self.answered else BACKOFF_LAST_S)
+        self.backoff_s = min(self.backoff_s * 2, BACKOFF_LAST_S)
         self.due = now + pause
         return pause
 
@@ -160,15 +165,15 @@ class Supervisor:
         self.children.append(child)
         child.start()
 
-    def wait_until(self, ready: Callable[[], bool], timeout_s: float, interval_s: float = 0.05) -> None:
-        """Return once ``ready`` says so. A child that ends meanwhile is not restarted: it would end again.
+    def wait_until_ready(self, timeout_s: float, interval_s: float = 0.05) -> None:
+        """Return once every child answers. One that ends meanwhile is not restarted: it would end again.
 
         Raises:
             StartFailed: when a child ended or time ran out.
             KeyboardInterrupt: when we were told to stop.
         """
         deadline = time.monotonic() + timeout_s
-        while not ready():
+        while not self._all_answer():
             self._next_signal(interval_s)
             if self.stopping:
                 raise KeyboardInterrupt
@@ -184,14 +189,22 @@ class Supervisor:
         """Restart what ends, with back-off, until SIGTERM, SIGINT or SIGHUP."""
         while not self.stopping:
             now = time.monotonic()
-            due = [child.due for child in self.children if child.due is not None]
-            self._next_signal(max(0.0, min(due) - now) if due else None)
+            waits = [max(0.0, child.due - now) for child in self.children if child.due is not None]
+            if not waits and not self._all_answer():
+                waits = [READY_POLL_S]
+            self._next_signal(min(waits) if waits else None)
             for child in self.children:
                 if child.collect() is not None and not self.stopping:
                     child.plan_restart()
             for child in self.children:
                 if child.due is not None and child.due <= time.monotonic() and not self.stopping:
                     child.start()
+
+    def _all_answer(self) -> bool:
+        """Ask those that have not answered yet; nobody is asked twice in one life."""
+        for child in self.children:
+            child.answered = child.answered or child.answers()
+        return all(child.answered for child in self.children)
 
     def _next_signal(self, timeout_s: float | None) -> None:
         readable, _, _ = select.select([self._wake], [], [], timeout_s)

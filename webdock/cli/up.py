@@ -202,14 +202,14 @@ def supervise(
         return ["setpriv", "--pdeathsig=TERM", "--", *python, "webdock", "engine"]
 
     try:
-        supervisor.add(Child("engine", engine_argv(), environ, log("engine")))
+        engine = Child("engine", engine_argv(), environ, log("engine"), lambda: engine_answers(instance))
+        supervisor.add(engine)
         prepare_web(instance, program, web_environ)
-        supervisor.wait_until(lambda: engine_answers(instance), READY_TIMEOUT_S)
-        supervisor.add(
-            Child("web", as_web_user([*python, "webdock", "web"], pdeathsig=True), web_environ, log("web"))
-        )
+        supervisor.wait_until_ready(READY_TIMEOUT_S)
+        web_argv = as_web_user([*python, "webdock", "web"], pdeathsig=True)
+        supervisor.add(Child("web", web_argv, web_environ, log("web"), lambda: web_answers(instance)))
         ensure_starter_images(instance, program)
-        supervisor.wait_until(lambda: engine_answers(instance) and web_answers(instance), READY_TIMEOUT_S)
+        supervisor.wait_until_ready(READY_TIMEOUT_S)
         link = setup_link(instance, program.python, web_environ)
         write_owner(instance, locks, ready=True, python=str(program.python))
         if on_ready:

@@ -14,7 +14,7 @@ from webdock.cli.supervisor import Child, Log
 
 def test_pauses_double_while_a_child_dies_young_and_start_over_after_a_long_life(tmp_path: Path) -> None:
     log = Log(tmp_path / "x.log", None)
-    child = Child("web", [sys.executable], {}, log)
+    child = Child("web", [sys.executable], {}, log, lambda: False)
     child.started = time.monotonic()
     pauses = [child.plan_restart() for _ in range(11)]
     assert pauses == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 30.0, 30.0])
@@ -23,9 +23,19 @@ def test_pauses_double_while_a_child_dies_young_and_start_over_after_a_long_life
     log.close()
 
 
+def test_a_child_that_had_answered_is_started_again_soon_however_often_it_ends(tmp_path: Path) -> None:
+    log = Log(tmp_path / "x.log", None)
+    child = Child("web", [sys.executable], {}, log, lambda: True, answered=True)
+    child.started = time.monotonic()
+    assert max(child.plan_restart() for _ in range(20)) == supervisor.BACKOFF_ANSWERED_S
+    log.close()
+
+
 def test_what_a_child_says_and_how_it_ended_is_in_its_log(tmp_path: Path) -> None:
     log = Log(tmp_path / "x.log", None)
-    child = Child("web", [sys.executable, "-c", "print('words'); raise SystemExit(3)"], {}, log)
+    child = Child(
+        "web", [sys.executable, "-c", "print('words'); raise SystemExit(3)"], {}, log, lambda: False
+    )
     child.start()
     deadline = time.monotonic() + 10
     while (code := child.collect()) is None and time.monotonic() < deadline:
