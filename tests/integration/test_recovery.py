@@ -24,7 +24,10 @@ def kill_engine(installation: Installation) -> None:
         except (AssertionError, Failure):
             return False
 
-    eventually(another_answers, what="a new engine")
+    try:
+        eventually(another_answers, what="a new engine")
+    except AssertionError as error:
+        raise AssertionError(f"{error}\n{installation.logs()}") from None
 
 
 def test_running_containers_do_not_notice(installation: Installation) -> None:
