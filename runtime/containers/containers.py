@@ -14,7 +14,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from runtime.api.errors import Conflict, EngineError, InvalidArgument, NotFound
+from runtime.api.errors import Conflict, EngineError, NotFound
 from runtime.containers import exits, inspect, listing
 from runtime.containers.create import Creator
 from runtime.containers.exec import Execs
@@ -180,14 +180,13 @@ class Containers:
         return self._lifecycle.wait(ref, condition)
 
     async def resize(self, ref: str, height: int, width: int) -> None:
-        """Raises: Conflict when it does not run, InvalidArgument without a terminal."""
+        """Without a terminal there is nothing to do. Raises: Conflict when it does not run."""
         container = self._table.find(ref)
         record = container.record
         if container.run is None or record.state not in ALIVE:
             raise Conflict(f"Container {container.id} is not running")
-        if not record.tty:
-            raise InvalidArgument(f"container {container.id} has no terminal to resize")
-        self._rooms.conmon(record.host_config["Runtime"]).resize(container.run.handle, height, width)
+        if record.tty:
+            self._rooms.conmon(record.host_config["Runtime"]).resize(container.run.handle, height, width)
         self._tell(container, "resize", height=str(height), width=str(width))
 
     # Streams.
@@ -210,6 +209,8 @@ class Containers:
         attachment = Attachment(
             tty=record.tty, stdin=stdin and stream, stdout=stdout, stderr=stderr, output=output
         )
+        # As with Docker: a container whose input outlives its client is left when the client's input ends.
+        attachment.leaves = record.tty or not record.config["StdinOnce"]
         if not stream:
             attachment.end()
         elif container.run is not None:

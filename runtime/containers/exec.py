@@ -226,13 +226,12 @@ class Execs:
         return self._find(exec_id).describe()
 
     async def resize(self, exec_id: str, height: int, width: int) -> None:
-        """Raises: NotFound, Conflict when it does not run, InvalidArgument without a terminal."""
+        """Without a terminal there is nothing to do. Raises: NotFound, Conflict when it does not run."""
         session = self._find(exec_id)
         if not session.running or session.handle is None:
             raise Conflict(f"exec session {exec_id} is not running")
-        if not session.tty:
-            raise InvalidArgument(f"exec session {exec_id} has no terminal to resize")
-        self._conmon(session).resize(session.handle, height, width)
+        if session.tty:
+            self._conmon(session).resize(session.handle, height, width)
 
     async def kill(self, exec_id: str, signal_name: str) -> None:
         """Send a signal to the session's program. Raises: NotFound, Conflict when it does not run."""

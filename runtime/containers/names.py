@@ -39,7 +39,7 @@ _THINGS = (  # noqa: SIM905
 def clean_name(name: str) -> str:
     """The name without its slash. Raises: InvalidArgument in Docker's words."""
     plain = name.removeprefix("/")
-    if not _NAME.match(plain) or len(plain) > NAME_LENGTH:
+    if not _NAME.fullmatch(plain) or len(plain) > NAME_LENGTH:
         raise InvalidArgument(
             f"Invalid container name ({name[:80]}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
         )

@@ -57,6 +57,7 @@ class Attachment:
         self._ready = asyncio.Event()  # there is a session, or there will be none
         self._over = False
         self._input_ended = False
+        self.leaves = False  # the end of input leaves the session
         self._closed = asyncio.Event()
         self._drain: asyncio.Task[None] | None = None
         self.on_close: Callable[[], None] = lambda: None
@@ -107,7 +108,9 @@ class Attachment:
             return
         self._input_ended = True
         await self._ready.wait()
-        if self._session is not None and not self._over:
+        if self.leaves:
+            self.close()
+        elif self._session is not None and not self._over:
             await self._session.close_stdin()
 
     def close(self) -> None:
