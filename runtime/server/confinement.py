@@ -86,7 +86,7 @@ def of_existing(
     depth: int = DEPTH_MAX,
 ) -> Reasons:
     """A container that is there, whoever made it."""
-    # Kernel: on cgroup v1 all containers have the host's cgroup namespace; it shows names, and changes nothing.
+    # Kernel: on cgroup v1 containers have the host's cgroup namespace; it shows names and changes nothing.
     host = {key: value for key, value in inspect.get("HostConfig", {}).items() if key != "CgroupnsMode"}
     yield from _host_config(host, policy, volumes)
     for mount in inspect.get("Mounts") or ():
