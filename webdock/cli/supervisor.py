@@ -120,8 +120,8 @@ class Child:
         now = time.monotonic()
         if now - self.started > STEADY_S:
             self.backoff_s = BACKOFF_FIRST_S
-        pause = min(self.backoff_s, BACKOFF_ANSWERED_S if self.answered else BACKOFF_LAST_S)
-        self.backoff_s = min(self.backoff_s * 2, BACKOFF_LAST_S)
+        longest = BACKOFF_ANSWERED_S if self.answered else BACKOFF_LAST_S
+        pause, self.backoff_s = min(self.backoff_s, longest), min(self.backoff_s * 2, longest)
         self.due = now + pause
         return pause
 
