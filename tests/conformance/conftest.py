@@ -127,6 +127,6 @@ async def read_until(stream: ClientStream, text: bytes) -> bytes:
 async def until(look: Callable[[], Awaitable[Any]], holds: Callable[[Any], bool]) -> Any:
     """What ``look`` sees once ``holds`` says yes."""
     async with asyncio.timeout(WAIT_S):
-        while not holds(seen := await look()):
-            await asyncio.sleep(0.03)  # noqa: ASYNC110 - the engine is another process
+        while not holds(seen := await look()):  # noqa: ASYNC110 - the engine is another process
+            await asyncio.sleep(0.03)
     return seen

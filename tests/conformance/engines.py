@@ -112,6 +112,7 @@ def asked_for() -> list[str]:
 def _directory(kind: str) -> Iterator[Path]:
     # Short: a unix socket's path has at most 107 bytes.
     directory = Path(tempfile.mkdtemp(prefix=f"cf-{kind}-", dir="/tmp"))
+    directory.chmod(0o711)  # mapped containers walk through it
     try:
         yield directory
     finally:
@@ -175,17 +176,5 @@ def _mounts_below(directory: Path) -> list[str]:
 
 
 def _purge(env: dict[str, str]) -> None:
-    """Remove what our engine leaves for its next start: bridges, its nft table, pinned namespaces."""
-    from runtime.config import load_config
-
-    config = load_config(env)
-    table = config.instance.replace("-", "_")
-    subprocess.run(
-        ["nft", "delete", "table", "inet", table], stderr=subprocess.DEVNULL, check=False, timeout=10
-    )
-    links = json.loads(subprocess.run(["ip", "-j", "link"], stdout=subprocess.PIPE, check=True).stdout)
-    for link in links:
-        if link["ifname"].startswith(config.short):
-            subprocess.run(["ip", "link", "delete", link["ifname"]], check=False, timeout=10)
-    for mount in sorted(_mounts_below(config.run.parent), reverse=True):
-        subprocess.run(["umount", "-l", mount], check=False, timeout=10)
+    """Remove what our engine leaves for its next start."""
+    subprocess.run([sys.executable, "-m", "runtime.purge"], env=env, check=True, timeout=60, cwd=ROOT)
