@@ -683,7 +683,9 @@ class FakeContainers:
             "num_procs": 0,
             "storage_stats": {},
             "cpu_stats": cpu,
-            "precpu_stats": before.get("cpu_stats", {**cpu, "system_cpu_usage": 0}),
+            "precpu_stats": before.get(
+                "cpu_stats", {**cpu, "system_cpu_usage": time.monotonic_ns() - 1_000_000_000}
+            ),
             "memory_stats": {"usage": memory, "limit": 8 << 30, "stats": {}} if one.running else {},
             "networks": {"eth0": zero} if one.running else {},
         }
