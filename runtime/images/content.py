@@ -183,7 +183,7 @@ class Ingest:
 
     def open(self) -> int:
         """A descriptor of its own for reading what is there."""
-        return os.open(f"/proc/self/fd/{self._descriptor}", os.O_RDONLY | os.O_CLOEXEC)
+        return os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
 
     def append(self, chunks: Iterable[bytes | memoryview]) -> None:
         """Raises: BlobInvalid when there is more than was announced; OSError."""
@@ -237,7 +237,7 @@ class Ingest:
     def keep(self) -> None:
         """Stop; what is there stays for the next try. Does nothing after ``commit``."""
         with self._lock:
-            if self._descriptor >= 0 and self.digest is None:
+            if self._descriptor >= 0 and (self.digest is None or not self.offset):
                 self._discard()
             self._close()
 

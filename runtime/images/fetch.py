@@ -23,6 +23,7 @@ from runtime.images.workers import DiskFull
 
 DOWNLOADS = 3  # at once, of all pulls; Docker's max-concurrent-downloads
 BATCH_BYTES = 1 << 19  # written at once
+BATCH_S = 0.1  # what came is not kept back longer, so that slow downloads show and keep what they have
 PROGRESS_BYTES = 1 << 16  # a try that brought this much counts as a success
 
 _T = TypeVar("_T")
@@ -65,6 +66,7 @@ class Download:
         self._fetches = fetches
         self._sources = sources
         self._ingest: Ingest | None = None
+        self._reader = -1
         self._available = 0
         self._complete = False
         self._error: EngineError | None = None
@@ -83,9 +85,15 @@ class Download:
             raise self._error
 
     def open(self) -> int:
-        if self._ingest is None:
+        if self._reader < 0:
             raise RuntimeError("expected a started download, got one that waits")
-        return self._ingest.open() if not self._complete else self._fetches.kept(self.descriptor).open()
+        return os.dup(self._reader)
+
+    def close(self) -> None:
+        """Nobody follows any more, and the task has ended."""
+        if self._reader >= 0:
+            os.close(self._reader)
+            self._reader = -1
 
     async def grown(self, beyond: int) -> tuple[int, bool]:
         while True:
@@ -126,6 +134,7 @@ class Download:
         fetches, size = self._fetches, self.descriptor.size
         ingest = await fetches.in_thread(fetches.content.ingest, self.descriptor.digest, size)
         self._ingest = ingest
+        self._reader = ingest.open()  # kept, as the file is renamed or removed at the end
         self._available = ingest.offset
         self.resumed = ingest.offset > 0
         self._announce()
@@ -184,21 +193,22 @@ class Download:
             skip = ingest.offset - stream.offset
             batch: list[bytes] = []
             size = 0
-            while True:
-                chunk = await stream.read()
-                if skip:
-                    skipped = min(skip, len(chunk))
-                    skip -= skipped
-                    chunk = chunk[skipped:]
-                    if not chunk and skip:
-                        continue
-                batch.append(chunk)
-                size += len(chunk)
-                if size >= BATCH_BYTES or (not chunk and size):
+            flushed_at = time.monotonic()
+            try:
+                while chunk := await stream.read():
+                    if skip:
+                        skipped = min(skip, len(chunk))
+                        skip -= skipped
+                        chunk = chunk[skipped:]
+                    batch.append(chunk)
+                    size += len(chunk)
+                    if size >= BATCH_BYTES or (size and time.monotonic() - flushed_at >= BATCH_S):
+                        await self._append(ingest, batch)
+                        batch, size, flushed_at = [], 0, time.monotonic()
+            finally:
+                # Also what came before the connection was cut, or the pull cancelled, is worth keeping.
+                if size:
                     await self._append(ingest, batch)
-                    batch, size = [], 0
-                if not chunk:
-                    return
 
     async def _append(self, ingest: Ingest, batch: list[bytes]) -> None:
         try:
@@ -257,6 +267,7 @@ class Fetches:
             if not download.followers:
                 download.task.cancel()
                 await asyncio.gather(download.task, return_exceptions=True)
+                download.close()
 
     def _forget(self, digest: str) -> None:
         self._running.pop(digest, None)

@@ -57,11 +57,11 @@ def drawing(current: int, total: int) -> str:
 def human_size(count: int) -> str:
     """Four significant digits, decimal units: 48.77kB."""
     size = float(count)
-    unit = "B"
-    for unit in ("B", "kB", "MB", "GB", "TB"):  # noqa: B007 - the one at which it stops is used
-        if size < 1000.0:
-            break
+    units = iter(("B", "kB", "MB", "GB", "TB", "PB"))
+    unit = next(units)
+    while size >= 1000.0 and (larger := next(units, "")):
         size /= 1000.0
+        unit = larger
     return f"{size:.4g}{unit}"
 
 

@@ -46,7 +46,6 @@ from runtime.images.registry import (
 )
 from runtime.images.store import Change, ImageRecord, ImageStore, Lease, Leases, make_record
 from runtime.images.transport import Refused, Transport, Unreachable
-from runtime.images.workers import DiskFull
 from runtime.snapshots.base import Snapshotter
 
 INDEX_DEPTH_MAX = 3  # an index may name an index, but not for ever
@@ -230,8 +229,9 @@ class Puller:
             await asyncio.to_thread(self._snapshots.sync)
             await self._keep(reference, resolved, config, here)
             done, keep = True, False
-        except (InvalidArgument, NotFound, DiskFull):
-            keep = False  # another try would fare no better, or needs the room
+        except EngineError as error:
+            # Otherwise another try would fare no better, or needs the room.
+            keep = isinstance(error, (RegistryAnswer, Unreachable)) and error.passing
             raise
         finally:
             self._leases.leave(lease, keep=keep)

@@ -170,7 +170,7 @@ class Pusher:
         finally:
             os.close(descriptor)
 
-    async def _manifest(self, uploader: Uploader, name: Reference, image: ImageRecord) -> tuple[bytes, str]:
+    async def _manifest(self, uploader: Uploader, name: Reference, image: ImageRecord) -> bytes:
         """Upload the manifest, in Docker's words where the registry does not know OCI's."""
         data = await asyncio.to_thread(self._content.read, image.manifest.digest)
         media_type = image.manifest.media_type

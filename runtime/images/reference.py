@@ -53,7 +53,10 @@ class Reference:
         if self.domain != DEFAULT_DOMAIN:
             return self.name
         short = self.path.removeprefix(OFFICIAL_PREFIX)
-        return short if "/" not in short else self.path
+        if "/" not in short:
+            return short
+        # docker.io/a.b/c would be taken for the host a.b when it is read again.
+        return self.name if _is_host(self.path.partition("/")[0]) else self.path
 
     @property
     def familiar(self) -> str:
@@ -163,16 +166,18 @@ def id_prefix(text: str) -> str | None:
 
 def _split_domain(rest: str) -> tuple[str, str]:
     first, slash, remainder = rest.partition("/")
-    # Docker's rule: a first part is a host when it has a dot, a port or capitals, or is localhost.
-    is_host = slash and (
-        any(sign in first for sign in ".:[") or first == "localhost" or first != first.lower()
-    )
+    is_host = bool(slash) and _is_host(first)
     domain, path = (first, remainder) if is_host else (DEFAULT_DOMAIN, rest)
     if domain == "index.docker.io":
         domain = DEFAULT_DOMAIN
     if domain == DEFAULT_DOMAIN and "/" not in path:
         path = OFFICIAL_PREFIX + path
     return domain, path
+
+
+def _is_host(first: str) -> bool:
+    """Docker's rule: a first part is a host when it has a dot, a port or capitals, or is localhost."""
+    return any(sign in first for sign in ".:[") or first == "localhost" or first != first.lower()
 
 
 def _quoted(text: str) -> str:

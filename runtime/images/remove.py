@@ -87,10 +87,9 @@ def _delete(
     try:
         _check(store, in_use, image, force=force, gone=gone)
     except _Refusal as refusal:
-        if quiet and (image.names or refusal.used):
+        # What nothing names, nothing uses and nothing stands on should go: then the reason is told.
+        if quiet and (image.names or image.sources or refusal.used or store.children(image.id)):
             return
-        if quiet and removal.deleted:
-            return  # a parent that others still need
         raise
     removal.untagged += [(image, reference) for reference in (*image.names, *image.sources)]
     removal.deleted.append(image)

@@ -1,4 +1,4 @@
-"""The distribution's docker-registry on a free loopback port, as the real thing that pulls and pushes meet."""
+"""The distribution's docker-registry on a free loopback port: the real thing that pulls and pushes meet."""
 
 from __future__ import annotations
 
