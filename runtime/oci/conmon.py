@@ -20,6 +20,7 @@ import asyncio
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -28,9 +29,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from runtime import cgroups
 from runtime.api.errors import Conflict, EngineError, Internal, InvalidArgument
 from runtime.oci.attach import STDERR, STDOUT, ConmonStream, connect
-from runtime.oci.process import alive, gone, reap, spawn
+from runtime.oci.process import alive, gone, reap, spawn, state
 from runtime.oci.runtime import Runtime
 from runtime.oci.words import translate
 
@@ -40,6 +42,8 @@ CREATE_TIMEOUT_S = 120.0  # until the runtime has made or refused the container
 END_TIMEOUT_S = 10.0  # until a conmon whose container failed has left
 MESSAGE_BYTES = 64 << 10  # of what a pipe of conmon says
 LOST_EXIT_CODE = 255  # of a session whose conmon died without telling
+SETTLE_TIMEOUT_S = 5.0  # until a conmon that was woken got some time on a CPU
+SETTLE_PAUSE_S = 0.0005
 NULL_DEVICE = Path("/dev/webdock-null")
 PARKED = 64  # sockets of past viewers kept per session, see `attach`
 
@@ -80,7 +84,7 @@ class Conmon:
         /dev/null, a container could take that away from everybody.
         """
         self.runtime = runtime
-        self.binary = binary
+        self.binary = shutil.which(binary) or binary
         self._null = null
         _make_null(null)
         self._parked: dict[Path, tuple[list[socket.socket], Callable[[], None]]] = {}
@@ -97,7 +101,7 @@ class Conmon:
     ) -> ConmonHandle:
         """Make a container from the bundle's config.json under a new conmon.
 
-        Its program waits for `Runtime.start`: attach before that and no output is missed.
+        Its program waits for `start`: attach before that and no output is missed.
         log_path: conmon's k8s-file log; None keeps none. Cancelling ends what was begun; after any error
         the caller still owes `Runtime.delete(force=True)`.
         Raises: CannotStart and what else `translate` gives.
@@ -113,6 +117,19 @@ class Conmon:
             message = await birth.message("_OCI_SYNCPIPE")
         await self._check(bundle, message, exec=False)
         return _handle(bundle)
+
+    async def start(self, handle: ConmonHandle, program: str = "") -> None:
+        """Let the program of a created container run; whoever attached before sees its first byte.
+
+        Raises: what `Runtime.start` does.
+        """
+        # Race: conmon takes one waiting attacher at a time and reads output in between. Connecting woke it,
+        # so once it sleeps again it has taken them all.
+        with contextlib.suppress(TimeoutError):  # starved for so long, the program rather starts than waits
+            async with asyncio.timeout(SETTLE_TIMEOUT_S):
+                while state(handle.conmon_pid) == "R":  # noqa: ASYNC110 - the kernel tells no event of it
+                    await asyncio.sleep(SETTLE_PAUSE_S)
+        await self.runtime.start(handle.id, program)
 
     async def exec(
         self,
@@ -346,6 +363,7 @@ class _Birth:
             os.close(log)
             for fd in theirs:
                 os.close(fd)
+        self._hastened = asyncio.get_running_loop().run_in_executor(None, cgroups.hasten)
         # conmon leaves its first process, which we wait for, after forking the one that stays.
         self._parent = asyncio.ensure_future(reap(child, self.words, CREATE_TIMEOUT_S))
         return self
@@ -356,6 +374,7 @@ class _Birth:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM)
         await self._parent
+        await self._hastened
 
     def go(self) -> None:
         """Let conmon take its next step. It may have died; then its pipes say so."""

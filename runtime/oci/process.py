@@ -108,12 +108,17 @@ async def gone(pid: int) -> None:
 
 
 def alive(pid: int) -> bool:
-    """Whether the process runs; a zombie does not."""
+    """Whether the process is there; a zombie is not."""
+    return state(pid) not in ("Z", "X", "x", "")
+
+
+def state(pid: int) -> str:
+    """ "R" runs or could, "S" sleeps, "Z" has ended, …; "" is not there. Spec: proc(5), /proc/pid/stat."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b") ")[2][:1] not in (b"Z", b"X", b"x", b"")
+            return file.read().rpartition(b") ")[2][:1].decode()
     except (FileNotFoundError, ProcessLookupError):
-        return False
+        return ""
 
 
 def _contents(fd: int) -> str:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime.api.errors import Conflict, Internal, InvalidArgument, NotFound, Unavailable
+from runtime.oci import shortcuts
 from runtime.oci.process import ToolError, run
 from runtime.oci.words import CannotStart, translate
 
@@ -79,6 +80,8 @@ class Runtime:
         Raises: what `translate` gives.
         Spec: OCI runtime 1.1, Lifecycle 6 to 9.
         """
+        if self.name == "crun" and shortcuts.start(self.root / id):
+            return
         try:
             await self._call("start", id)
         except ToolError as error:
@@ -103,6 +106,8 @@ class Runtime:
 
         Spec: OCI runtime 1.1, Lifecycle 12.
         """
+        if self.name == "crun" and shortcuts.delete(self.root / id):
+            return
         try:
             await self._call("delete", *(["--force"] if force else []), id)
         except ToolError as error:

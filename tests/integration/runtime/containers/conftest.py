@@ -114,7 +114,7 @@ class Lab:
         """Run to the end: exit code and everything it said."""
         handle = await self.create(*args, **options)
         stream = await self.conmon.attach(handle)
-        await self.runtime.start(handle.id)
+        await self.conmon.start(handle)
         said = b""
         async with asyncio.timeout(PATIENCE_S):
             while (chunk := await stream.read()) is not None:

@@ -33,7 +33,7 @@ async def test_root_in_the_container_has_dockers_identity(lab: Lab) -> None:
 
 async def test_the_host_sees_another_root_when_ids_are_mapped(lab: Lab) -> None:
     handle = await lab.create("sleep", "100")
-    await lab.runtime.start(handle.id)
+    await lab.conmon.start(handle)
     owner = os.stat(f"/proc/{handle.pid}").st_uid
     assert owner == (lab.mapping.base if lab.mapping else 0)
 
@@ -263,7 +263,7 @@ async def test_namespaces_of_the_host_and_of_others_can_be_used(host_lab: Lab) -
     own = [os.readlink(f"/proc/self/ns/{kind}") for kind in ("net", "ipc", "uts", "pid")]
     assert said.split() == [os.uname().nodename, *own]
     first = await lab.create("sleep", "100")
-    await lab.runtime.start(first.id)
+    await lab.conmon.start(first)
     said = await lab.sh(
         "ps | grep -c 'sleep 100'; readlink /proc/self/ns/ipc",
         host={"PidMode": f"container:{first.id}", "IpcMode": f"container:{first.id}"},
@@ -276,7 +276,7 @@ async def test_namespaces_of_the_host_and_of_others_can_be_used(host_lab: Lab) -
 
 async def test_a_mapped_container_can_share_the_namespaces_of_another(lab: Lab) -> None:
     first = await lab.create("sleep", "100")
-    await lab.runtime.start(first.id)
+    await lab.conmon.start(first)
     said = await lab.sh(
         "ps | grep -c 'sleep 100'; ip link | grep -c lo:; id -u",
         host={"PidMode": f"container:{first.id}", "IpcMode": f"container:{first.id}"},
@@ -336,7 +336,7 @@ async def test_shared_memory_of_another_container_can_be_joined(lab: Lab) -> Non
     first = await lab.create(
         "sh", "-c", "echo from-first > /dev/shm/x; sleep 100", host={"IpcMode": "shareable"}, **options
     )
-    await lab.runtime.start(first.id)
+    await lab.conmon.start(first)
     said = await lab.sh(
         "while ! test -s /dev/shm/x; do sleep 0.02; done; cat /dev/shm/x; stat -c %u:%a /dev/shm",
         host={"IpcMode": f"container:{first.id}"},

@@ -102,7 +102,7 @@ class Yard:
 
     async def run(self, *args: str, **options: bool) -> ConmonHandle:
         handle = await self.create(self.bundle(*args, tty=options.get("tty", False)), **options)
-        await self.runtime.start(handle.id)
+        await self.conmon.start(handle)
         return handle
 
     async def clear(self) -> None:

@@ -54,7 +54,7 @@ def process(*args: str, tty: bool = False) -> dict[str, object]:
 async def test_attached_before_start_sees_the_first_byte_and_the_exit_code(yard: Yard) -> None:
     handle = await yard.create(yard.bundle("sh", "-c", "echo out; echo err >&2; exit 3"))
     stream = await yard.conmon.attach(handle)
-    await yard.runtime.start(handle.id)
+    await yard.conmon.start(handle)
     assert await drain(stream) == {1: b"out\n", 2: b"err\n"}
     info = await yard.conmon.wait_exit(handle)
     assert (info.code, info.oom_killed, info.lost) == (3, False, False)
@@ -101,7 +101,7 @@ async def test_a_viewer_that_leaves_does_not_end_the_input_of_another(crun_yard:
     handle = await yard.create(yard.bundle("cat"), stdin=True, stdin_once=True)
     owner = await yard.conmon.attach(handle)
     viewer = await yard.conmon.attach(handle, stdin=False)
-    await yard.runtime.start(handle.id)
+    await yard.conmon.start(handle)
     await owner.write(b"one\n")
     assert await expect(viewer, b"one\n") == await expect(owner, b"one\n")
     viewer.close()
@@ -123,7 +123,7 @@ async def test_every_attacher_sees_everything(crun_yard: Yard) -> None:
     yard = crun_yard
     handle = await yard.create(yard.bundle("seq", "20000"))
     streams = [await yard.conmon.attach(handle) for _ in range(4)]
-    await yard.runtime.start(handle.id)
+    await yard.conmon.start(handle)
     expected = b"".join(b"%d\n" % n for n in range(1, 20001))
     for output in await asyncio.gather(*(drain(stream) for stream in streams)):
         assert output[1] == expected
@@ -136,7 +136,7 @@ async def test_output_is_complete_when_input_was_never_read(crun_yard: Yard) -> 
     yard = crun_yard
     handle = await yard.create(yard.bundle("sh", "-c", "sleep 0.1; seq 3000"), stdin=True, stdin_once=True)
     stream = await yard.conmon.attach(handle)
-    await yard.runtime.start(handle.id)
+    await yard.conmon.start(handle)
     await stream.write(b"x" * 100_000)
     info = await yard.conmon.wait_exit(handle)
     assert info.code == 0
@@ -151,7 +151,7 @@ async def test_a_slow_reader_stops_the_container_and_loses_nothing(crun_yard: Ya
     handle = await yard.conmon.create(id=bundle.name, bundle=bundle, tty=False, stdin=False, log_path=None)
     stream = await yard.conmon.attach(handle)
     before = resident_bytes()
-    await yard.runtime.start(handle.id)
+    await yard.conmon.start(handle)
     await asyncio.sleep(1)
     # Nobody read: the container waits, we hold nothing.
     assert yard.conmon.read_exit(bundle) is None
@@ -171,7 +171,7 @@ async def test_a_paste_of_100_kb_arrives_whole_on_a_terminal(yard: Yard) -> None
     script = f"stty raw -echo; echo ready; head -c {len(paste)} | md5sum"
     handle = await yard.create(yard.bundle("sh", "-c", script, tty=True), tty=True, stdin=True)
     stream = await yard.conmon.attach(handle)
-    await yard.runtime.start(handle.id)
+    await yard.conmon.start(handle)
     await expect(stream, b"ready")
     async with asyncio.timeout(PATIENCE_S):
         await stream.write(paste)
@@ -197,7 +197,7 @@ async def test_resize_reaches_the_program(yard: Yard) -> None:
     handle = await yard.create(yard.bundle("sh", "-c", script, tty=True), tty=True, stdin=True)
     stream = await yard.conmon.attach(handle)
     yard.conmon.resize(handle, 40, 100)
-    await yard.runtime.start(handle.id)
+    await yard.conmon.start(handle)
     await expect(stream, b"ready")
     yard.conmon.resize(handle, 33, 77)
     await expect(stream, b"33 77")
@@ -336,7 +336,7 @@ async def test_running_out_of_memory_is_marked(yard: Yard) -> None:
     spec["linux"]["resources"] = {"memory": {"limit": 16 << 20, "swap": 16 << 20}}
     (bundle / "config.json").write_text(json.dumps(spec))
     handle = await yard.create(bundle)
-    await yard.runtime.start(handle.id)
+    await yard.conmon.start(handle)
     info = await yard.conmon.wait_exit(handle)
     assert (info.code, info.oom_killed) == (137, True)
 
@@ -379,7 +379,7 @@ async def main():
     bundle = Path(sys.argv[3])
     handle = await conmon.create(id=bundle.name, bundle=bundle, tty=True, stdin=True, log_path=bundle / "log")
     stream = await conmon.attach(handle)
-    await runtime.start(handle.id)
+    await conmon.start(handle)
     await stream.read()
     print("ready", flush=True)
     await asyncio.sleep(1000)
@@ -420,7 +420,7 @@ async def test_the_hosts_null_device_stays_the_hosts(yard: Yard) -> None:
     bundle = yard.bundle("sh", "-c", script, user={"uid": 1234, "gid": 1234})
     handle = await yard.create(bundle)
     stream = await yard.conmon.attach(handle)
-    await yard.runtime.start(handle.id)
+    await yard.conmon.start(handle)
     assert (await drain(stream))[1].split() == [b"0", b"device"]
     stream.close()
     sleeper = await yard.run("sleep", "100")
