@@ -92,47 +92,44 @@ def apply(engine: Engine, seen: Seen) -> bool:
 
 def apply_now(engine: Engine, seen: Seen) -> bool:
     """``apply`` for callers that are in a thread already."""
-    changed = False
     with transaction.atomic():
         rows = {
             row.container_id: row
             for row in Container.objects.filter(engine=engine, container_id__in=list(seen))
         }
+        new: list[Container] = []
+        changed: list[tuple[Container, list[str]]] = []
         for id, body in seen.items():
             row = rows.get(id)
-            if body is None:
-                if row is not None and row.removed_at is None:
+            if row is None:
+                if body is not None:
+                    new.append(
+                        Container(engine=engine, container_id=id, inspect=body, **container_fields(body))
+                    )
+            elif body is None:
+                if row.removed_at is None:
                     row.removed_at = timezone.now()
-                    row.revision = next_revision(KIND)
-                    row.save(update_fields=["removed_at", "revision"])
-                    changed = True
-                continue
-            changed |= _upsert(engine, id, row, body)
-    return changed
+                    changed.append((row, ["removed_at"]))
+            elif fields := _differing(row, body):
+                changed.append((row, fields))
+        news = [*new, *(row for row, fields in changed if fields != ["inspect"])]
+        if news:
+            first = next_revision(KIND, len(news)) - len(news) + 1
+            for revision, row in enumerate(news, first):
+                row.revision = revision
+        Container.objects.bulk_create(new)
+        for row, fields in changed:
+            row.save(update_fields=[*fields, "revision"])
+    return bool(news)
 
 
-def _upsert(engine: Engine, id: str, row: Container | None, body: dict[str, Any]) -> bool:
-    fields = container_fields(body)
-    if row is None:
-        Container.objects.create(
-            engine=engine, container_id=id, inspect=body, revision=next_revision(KIND), **fields
-        )
-        return True
+def _differing(row: Container, body: dict[str, Any]) -> list[str]:
+    """Bring the row up to date; the names of the fields that were not."""
+    fields: dict[str, Any] = {**container_fields(body), "removed_at": None, "inspect": body}
     differing = [name for name, value in fields.items() if getattr(row, name) != value]
-    if row.removed_at is not None:
-        fields["removed_at"] = None
-        differing.append("removed_at")
     for name in differing:
         setattr(row, name, fields[name])
-    if differing:
-        row.revision = next_revision(KIND)
-        differing.append("revision")
-    if row.inspect != body:
-        row.inspect = body
-        row.save(update_fields=[*differing, "inspect"])
-    elif differing:
-        row.save(update_fields=differing)
-    return bool(differing)
+    return differing
 
 
 @in_thread

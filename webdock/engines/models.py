@@ -53,18 +53,19 @@ class Revision(models.Model):
     value = models.BigIntegerField(default=0)
 
 
-def next_revision(kind: str) -> int:
-    """The next number for rows of this kind.
+def next_revision(kind: str, count: int = 1) -> int:
+    """The next number for rows of this kind; with ``count`` the last of that many in a row.
 
     Race: the counter's row stays locked until the caller's transaction ends, so numbers become visible in
     order and a cursor never jumps over one that is committed later.
     """
     if not transaction.get_connection().in_atomic_block:
         raise RuntimeError("next_revision: expected to be called inside a transaction")
-    if not Revision.objects.filter(kind=kind).update(value=F("value") + 1):
+    counter = Revision.objects.filter(kind=kind)
+    if not counter.update(value=F("value") + count):
         Revision.objects.get_or_create(kind=kind)
-        Revision.objects.filter(kind=kind).update(value=F("value") + 1)
-    return Revision.objects.values_list("value", flat=True).get(kind=kind)
+        counter.update(value=F("value") + count)
+    return counter.values_list("value", flat=True).get()
 
 
 def last_revision(kind: str) -> int:
