@@ -220,6 +220,8 @@ class Bridges:
             )
             self._netlink.send(*requests, links.set_up_named(port))
             _await_usable(inner, plug.interface)
+            _await_usable(self._netlink, port)
+            _await_usable(self._netlink, plug.bridge)  # its first port brings the bridge itself to life
         except BaseException:
             self.remove(plug.host_interface)
             raise
@@ -292,12 +294,11 @@ class Bridges:
 
 
 def _await_usable(netlink: NetlinkSocket, name: str) -> None:
-    """Return when the interface sends packets.
+    """Return when the interface sends packets and, being a port of a bridge, passes them on.
 
-    Kernel: of a pair, the end that came up second works (and is a working port of its bridge) at once; the
-    first one drops what it is given until a work queue has seen that the other is there. Since 6.8 asking
-    for the link does that work; before, it happens within a few milliseconds. A first packet lost here would
-    cost its sender a second.
+    Kernel: that an end of a pair has found the other, or a bridge its first port, is noticed by a work
+    queue; before that, what is sent is dropped, and a bridge keeps the port closed. Since 6.8 asking for the link does that work; before, it
+    happens within a few milliseconds. A first packet lost here would cost its sender a second.
     """
     limit = time.monotonic() + USABLE_S
     while not ((found := links.link(netlink, name)) and found.usable):

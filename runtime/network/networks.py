@@ -16,63 +16,41 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from runtime.api.errors import Conflict, Forbidden, Internal, InvalidArgument, NotFound
+from runtime.api.errors import Conflict, Forbidden, Internal, InvalidArgument
 from runtime.config import EngineConfig
 from runtime.events import EventHub
-from runtime.network import ipam, resolvconf
-from runtime.network.bridge import Bridge, Bridges
-from runtime.network.definitions import (
-    OPTION,
-    OPTION_MTU,
-    PREDEFINED,
-    Definition,
-    parse_endpoint,
-    parse_network,
-)
-from runtime.network.endpoints import EndpointRequest, NetworkSetup, Sandbox, Settings
+from runtime.network import resolvconf
+from runtime.network.bridge import Bridges
+from runtime.network.connections import Connections, Directory, Member
+from runtime.network.definitions import OPTION, PREDEFINED, Definition, parse_network
+from runtime.network.endpoints import EndpointRequest, NetworkSetup
 from runtime.network.filters import Filters, check_keys, created_before, labels_match, rfc3339
+from runtime.network.filterwatch import FilterWatch
 from runtime.network.firewall import bridge_elements
 from runtime.network.foreign import ForeignFilters
 from runtime.network.listeners import Listeners
 from runtime.network.netns import Namespaces
-from runtime.network.nft import Element, NftError, drain, notices
-from runtime.network.registry import Net, Registry, check_wish
+from runtime.network.nft import Element
+from runtime.network.reconcile import Reconciler, bridge_of, purge
+from runtime.network.registry import Net, Registry
 from runtime.network.sandboxes import Sandboxes
-from runtime.network.store import NetworkRecord, Records, SubnetConfig, load_networks, load_sandboxes
+from runtime.network.store import NetworkRecord, Records
+from runtime.network.subnets import choose_subnets
+from runtime.network.wiring import Wiring
 from runtime.network.worker import Worker
 
+__all__ = ["Directory", "Member", "Networks", "purge"]
+
 NETWORKS_MAX = 1000  # of one instance; the pools have room for 31 chosen by us
-QUIET_S = 0.2  # after somebody changed the packet filter, before we look whether our rules are still there
 
 _LIST_FILTERS = ("dangling", "driver", "id", "label", "name", "scope", "type")
 _PRUNE_FILTERS = ("until", "label", "label!")
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """A container as the verbs connect and disconnect need it."""
-
-    id: str
-    name: str
-    running: bool  # has a namespace of its own right now
-    mode: str  # HostConfig.NetworkMode
-    endpoints: Mapping[str, Settings]  # as asked: network name -> EndpointSettings
-
-
-class Directory(Protocol):
-    """The room of containers, seen from here."""
-
-    def network_member(self, ref: str) -> Member:
-        """Raises: NotFound."""
-
-    async def save_endpoints(self, container_id: str, endpoints: dict[str, Settings]) -> None:
-        """Keep what the container shall have at its next start."""
 
 
 class Networks:
@@ -96,25 +74,29 @@ class Networks:
         self._foreign = ForeignFilters(config.instance, config.short, [self._kernel.table])
         self._path = Worker("network")
         self._background = Worker("network-background")
-        self._sandboxes = Sandboxes(
+        wiring = Wiring(
             registry=self._registry,
             kernel=self._kernel,
             namespaces=self._namespaces,
-            listeners=Listeners(config.network.bind_address),
             records=self._sandbox_records,
-            events=events,
             path=self._path,
             background=self._background,
             mtu=config.network.mtu,
+        )
+        self._sandboxes = Sandboxes(
+            self._registry,
+            wiring,
+            Listeners(config.network.bind_address),
+            events,
             host_resolver=host_resolver,
             defaults=resolvconf.ResolvConf(
                 list(config.network.dns), list(config.network.dns_search), list(config.network.dns_options)
             ),
         )
+        self._wiring = wiring
         self._changing = asyncio.Lock()  # one network is made or removed at a time
-        self._watch = notices()
-        self._check_timer: asyncio.TimerHandle | None = None
-        self.containers: Directory | None = None  # set by whoever wires the engine
+        self._filter = FilterWatch(self._kernel, self._foreign, self._path, self._elements)
+        self._connections = Connections(self._registry, self._sandboxes)
 
     # -- start and stop
 
@@ -124,20 +106,25 @@ class Networks:
         Raises: Internal when no container could have a network.
         """
         alive = set(live)
+        reconciler = Reconciler(
+            self._config, self._kernel, self._namespaces, self._records, self._sandbox_records
+        )
         try:
-            await self._path.run(lambda: self._reconcile(alive))
-        except (OSError, NftError) as error:
+            nets, sandboxes = await self._path.run(lambda: reconciler.run(alive))
+            for net in nets:
+                self._registry.add(net)
+            for sandbox in sandboxes:
+                self._sandboxes.take_over(sandbox)
+            await self._path.run(self._filter.load)
+        except OSError as error:
             raise Internal(f"networks cannot be set up: {error}") from error
         await self._sandboxes.serve_again()
-        asyncio.get_running_loop().add_reader(self._watch, self._filter_changed)
-        self._sandboxes.refill(None)
+        self._filter.start()
+        self._wiring.refill(None)
 
     async def close(self) -> None:
         """Stop serving; networks, addresses, rules and containers stay as they are."""
-        if self._check_timer is not None:
-            self._check_timer.cancel()
-        asyncio.get_running_loop().remove_reader(self._watch)
-        self._watch.close()
+        self._filter.close()
         self._sandboxes.close()
         await self._path.idle()
         await self._background.idle()
@@ -147,122 +134,6 @@ class Networks:
         await asyncio.to_thread(self._path.close)
         await asyncio.to_thread(self._background.close)
 
-    def _reconcile(self, alive: set[str]) -> None:
-        self._namespaces.prepare()
-        for records in (self._records, self._sandbox_records):
-            records.prepare()
-        found = load_networks(self._records)
-        sandboxes = load_sandboxes(self._sandbox_records)
-        ours = {id: sandbox for id, sandbox in sandboxes.items() if id in alive}
-        for sandbox in sandboxes.values():
-            if sandbox.container_id not in ours:
-                self._remove_sandbox(sandbox)
-        self._remove_unknown(found.values(), ours.values())
-        with self._kernel.exclusive():
-            for record in self._predefined(found, ours.values()):
-                self._registry.add(Net.of(record))
-            for net in self._registry:
-                if net.is_bridge:
-                    self._make_bridge(net)
-        for sandbox in ours.values():
-            self._sandboxes.take_over(sandbox)
-        self._kernel.allow_forwarding(any(net.record.enable_ipv6 for net in self._registry))
-        self._kernel.load(self._elements())
-        self._check_foreign()
-
-    def _remove_sandbox(self, sandbox: Sandbox) -> None:
-        for endpoint in sandbox.endpoints.values():
-            if endpoint.host_interface:
-                self._kernel.remove(endpoint.host_interface)
-        if sandbox.namespace:
-            self._namespaces.release(self._namespaces.directory / sandbox.namespace)
-        self._sandbox_records.delete(sandbox.container_id)
-
-    def _remove_unknown(self, networks: Iterable[NetworkRecord], sandboxes: Iterable[Sandbox]) -> None:
-        """Whatever bears our names and is in no record: left by a crash between two steps."""
-        bridges = {record.bridge for record in networks}
-        ports = {entry.host_interface for one in sandboxes for entry in one.endpoints.values()}
-        pins = {sandbox.namespace for sandbox in sandboxes}
-        for link in self._kernel.links():
-            if (self._kernel.owns(link.name) and link.name not in ports) or (
-                self._kernel.owns_bridge(link.name) and link.name not in bridges
-            ):
-                self._kernel.remove(link.name)
-        for path in self._namespaces.pins():
-            if path.name not in pins:
-                self._namespaces.release(path)
-
-    def _predefined(
-        self, found: dict[str, NetworkRecord], sandboxes: Iterable[Sandbox]
-    ) -> list[NetworkRecord]:
-        """All records, with the three networks that always exist made where they are missing."""
-        by_name = {record.name: record for record in found.values()}
-        for name, driver in (("host", "host"), ("none", "null")):
-            if name not in by_name:
-                record = NetworkRecord(secrets.token_hex(32), name, driver, rfc3339())
-                self._records.save(record.id, record.to_json())
-                by_name[name] = record
-        others = sorted(
-            (record for record in by_name.values() if record.name != "bridge"),
-            key=lambda record: record.created,
-        )
-        in_use = {network for sandbox in sandboxes for network in sandbox.endpoints}
-        default = self._default_bridge(by_name.get("bridge"), others, in_use)
-        return [default, *others]
-
-    def _default_bridge(
-        self, record: NetworkRecord | None, others: Iterable[NetworkRecord], in_use: set[str]
-    ) -> NetworkRecord:
-        """The default bridge's record, with a subnet nobody else has."""
-        wanted = self._config.network.bridge_subnet
-        interface = self._kernel.interface_of("", default=True)
-        direct, routes = self._kernel.subnets_in_use(but=interface)
-        taken = [
-            *(subnet for _, subnet in direct),
-            *routes,
-            *(entry.subnet for other in others for entry in other.subnets),
-        ]
-        if record is not None:
-            subnet = record.subnets[0].subnet
-            clash = ipam.overlapping(subnet, [net for _, net in direct])
-            if (wanted in (None, subnet) and clash is None) or record.id in in_use:
-                if clash is not None:
-                    log.warning("the default bridge's subnet %s overlaps with %s", subnet, clash)
-                return record
-        subnet = wanted or self._free_subnet(taken, 4)
-        options = {
-            f"{OPTION}default_bridge": "true",
-            f"{OPTION}enable_icc": "true",
-            f"{OPTION}enable_ip_masquerade": "true",
-            f"{OPTION}host_binding_ipv4": self._config.network.bind_address,
-            f"{OPTION}name": interface,
-            OPTION_MTU: str(self._config.network.mtu),
-        }
-        made = NetworkRecord(
-            id=record.id if record is not None else secrets.token_hex(32),
-            name="bridge",
-            driver="bridge",
-            created=record.created if record is not None else rfc3339(),
-            bridge=interface,
-            subnets=(SubnetConfig(subnet, subnet.network_address + 1),),
-            options=options,
-        )
-        self._records.save(made.id, made.to_json())
-        return made
-
-    def _make_bridge(self, net: Net) -> None:
-        """Have the network's bridge; a user's network that cannot have one is kept, marked, for a person."""
-        try:
-            self._kernel.ensure(self._bridge(net))
-        except OSError as error:
-            if net.is_default:
-                raise
-            net.broken = str(error)
-            log.error("network %s has no bridge: %s", net.name, error)
-
-    def _bridge(self, net: Net) -> Bridge:
-        return Bridge(net.record.bridge, net.gateways, net.options.mtu or self._config.network.mtu)
-
     def _elements(self) -> list[Element]:
         found: list[Element] = []
         for net in self._registry:
@@ -271,38 +142,6 @@ class Networks:
         for sandbox in self._sandboxes.all.values():
             found += self._sandboxes.elements(sandbox)
         return found
-
-    # -- other people's packet filters
-
-    def _filter_changed(self) -> None:
-        own = {self._kernel.filter_port, self._foreign.filter_port}
-        if drain(self._watch, own) and self._check_timer is None:
-            self._check_timer = asyncio.get_running_loop().call_later(QUIET_S, self._check_filter)
-
-    def _check_filter(self) -> None:
-        self._check_timer = None
-        elements = self._elements()
-
-        def work() -> None:
-            try:
-                if not self._kernel.loaded():
-                    log.warning("the packet filter's table was removed by somebody; it is loaded again")
-                    self._kernel.load(elements)
-                self._check_foreign()
-            except (OSError, NftError) as error:
-                log.error("the packet filter could not be looked after: %s", error)
-
-        self._path.submit(work)
-
-    def _check_foreign(self) -> None:
-        """Our rules in other tables; without them packets may be dropped, but nothing else fails."""
-        try:
-            changed = self._foreign.ensure()
-        except (OSError, NftError) as error:
-            log.error("bridges could not be let through another packet filter: %s", error)
-            return
-        if changed:
-            log.info("bridges were let through %d chains of other packet filters", changed)
 
     # -- containers
 
@@ -337,6 +176,15 @@ class Networks:
     async def rename(self, container_id: str, name: str) -> None:
         """A container has another name from now on."""
         await self._sandboxes.rename(container_id, name)
+
+    @property
+    def containers(self) -> Directory | None:
+        """The room of containers, for connect and disconnect; set by whoever wires the engine."""
+        return self._connections.containers
+
+    @containers.setter
+    def containers(self, containers: Directory | None) -> None:
+        self._connections.containers = containers
 
     @property
     def hosts_changed(self) -> Callable[[str, NetworkSetup], None] | None:
@@ -412,7 +260,7 @@ class Networks:
                 raise Forbidden(f"this engine has {NETWORKS_MAX} networks already")
             try:
                 net = await self._path.run(lambda: self._create(definition))
-            except (OSError, NftError) as error:
+            except OSError as error:
                 raise Internal(f"network {definition.name} cannot be created: {error}") from error
             self._registry.add(net)
             self._tell("create", net)
@@ -435,12 +283,15 @@ class Networks:
         )
         self._check_bridge_name(record.bridge)
         with self._kernel.exclusive():
-            net = Net.of(replace(record, subnets=self._subnets(definition)))
+            ours = [(net.name, pool.subnet) for net in self._registry for pool in net.pools]
+            direct, routes = self._kernel.subnets_in_use()
+            subnets = choose_subnets(self._config, definition, ours, direct, routes)
+            net = Net.of(replace(record, subnets=subnets))
             self._records.save(id, net.record.to_json())
             try:
                 if definition.enable_ipv6:
                     self._kernel.allow_forwarding(ipv6=True)
-                self._kernel.ensure(self._bridge(net))
+                self._kernel.ensure(bridge_of(net, self._config.network.mtu))
                 self._kernel.change(add=bridge_elements(net.rules()))
             except BaseException:
                 self._kernel.drop_elements(bridge_elements(net.rules()))
@@ -454,45 +305,6 @@ class Networks:
             raise Forbidden(f"bridge name {name} is used by another network of this engine")
         if any(link.name == name for link in self._kernel.links()):
             raise Forbidden(f"interface {name} exists already and is not this engine's")
-
-    def _subnets(self, definition: Definition) -> tuple[SubnetConfig, ...]:
-        """The subnets asked for, and one chosen for each family that has none.
-
-        Raises: Forbidden (overlap), InvalidArgument (nothing left to choose).
-        """
-        direct, routes = self._kernel.subnets_in_use()
-        ours = [(net.name, pool.subnet) for net in self._registry for pool in net.pools]
-        for asked in definition.subnets:
-            for kind, others in (("network", ours), ("interface", direct)):
-                for name, other in others:
-                    if ipam.overlapping(asked.subnet, [other]):
-                        raise Forbidden(
-                            f"Pool overlaps with other one on this address space: {asked.subnet} and "
-                            f"{other} of {kind} {name}"
-                        )
-        taken = [
-            *(subnet for _, subnet in (*ours, *direct)),
-            *routes,
-            *(entry.subnet for entry in definition.subnets),
-        ]
-        chosen: list[SubnetConfig] = []
-        for version in (4, 6) if definition.enable_ipv6 else (4,):
-            if not any(entry.subnet.version == version for entry in definition.subnets):
-                subnet = self._free_subnet(taken, version)
-                chosen.append(SubnetConfig(subnet, subnet.network_address + 1))
-        return tuple(sorted((*definition.subnets, *chosen), key=lambda entry: entry.subnet.version))
-
-    def _free_subnet(self, taken: Sequence[ipam.Network], version: int) -> Any:
-        pools = [(pool.base, pool.size) for pool in self._config.network.pools]
-        if not any(base.version == version for base, _ in pools) and version == 6:
-            pools.append(ipam.unique_local(self._config.instance))
-        try:
-            return ipam.choose_subnet(pools, taken, version)
-        except ipam.PoolExhausted:
-            raise InvalidArgument(
-                "all predefined address pools have been fully subnetted: name a subnet, or add a pool to "
-                "the engine's configuration"
-            ) from None
 
     async def remove(self, ref: str) -> None:
         """Remove a network nobody is on.
@@ -564,59 +376,14 @@ class Networks:
 
         Raises: NotFound, InvalidArgument, Forbidden, Unavailable, Internal.
         """
-        directory = self._directory()
-        net = self._registry.find(ref)
-        wish = parse_endpoint(body.get("EndpointConfig"))
-        member = directory.network_member(_container(body))
-        _check_connectable(member, net)
-        check_wish(net, wish)
-        endpoints = dict(member.endpoints)
-        if not member.running and net.name in endpoints:
-            raise Forbidden(f"endpoint with name {member.name} already exists in network {net.name}")
-        if member.running:
-            await self._sandboxes.join(member.id, net, wish)
-        endpoints[net.name] = dict(body.get("EndpointConfig") or {})
-        await directory.save_endpoints(member.id, endpoints)
+        await self._connections.connect(ref, body)
 
     async def disconnect(self, ref: str, body: Mapping[str, Any]) -> None:
         """Take a container off a network, now and for its next start.
 
         Raises: NotFound, InvalidArgument, Forbidden, Internal.
         """
-        directory = self._directory()
-        net = self._registry.find(ref)
-        try:
-            member = directory.network_member(_container(body))
-        except NotFound:
-            if not body.get("Force"):
-                raise
-            await self._force_out(net, _container(body))
-            return
-        if net.record.driver == "host" or member.mode == "host":
-            raise InvalidArgument(
-                "container cannot be disconnected from host network or connected to host network"
-            )
-        endpoints = dict(member.endpoints)
-        if member.running:
-            await self._sandboxes.leave(member.id, net)
-        elif net.name not in endpoints:
-            raise Forbidden(f"container {member.id} is not connected to the network {net.name}")
-        endpoints.pop(net.name, None)
-        await directory.save_endpoints(member.id, endpoints)
-
-    async def _force_out(self, net: Net, ref: str) -> None:
-        """Drop an endpoint whose container is gone."""
-        for id in list(net.members):
-            sandbox = self._sandboxes.get(id)
-            if id == ref or (sandbox is not None and sandbox.name == ref):
-                await self._sandboxes.teardown(id)
-                return
-        raise NotFound(f"container {ref} is not connected to network {net.name}")
-
-    def _directory(self) -> Directory:
-        if self.containers is None:
-            raise RuntimeError("networks were not told of the containers' room")
-        return self.containers
+        await self._connections.disconnect(ref, body)
 
     def _tell(self, action: str, net: Net) -> None:
         self._events.publish("network", action, net.id, {"name": net.name, "type": net.record.driver})
@@ -624,61 +391,3 @@ class Networks:
 
 def _any(values: Sequence[str] | None, matches: Callable[[str], bool]) -> bool:
     return not values or any(matches(value) for value in values)
-
-
-def _container(body: Mapping[str, Any]) -> str:
-    ref = body.get("Container")
-    if not isinstance(ref, str) or not ref:
-        raise InvalidArgument("a container's name or id must be given")
-    return ref
-
-
-def _check_connectable(member: Member, net: Net) -> None:
-    if net.record.driver == "host" or member.mode == "host":
-        raise InvalidArgument(
-            "container cannot be disconnected from host network or connected to host network"
-        )
-    if member.mode.startswith("container:"):
-        raise InvalidArgument(
-            "container sharing network namespace with another container or host cannot be connected to any "
-            "other network"
-        )
-    if (net.record.driver == "null" or member.mode == "none") and (
-        net.name not in member.endpoints and member.endpoints
-    ):
-        raise InvalidArgument(
-            "container cannot be connected to multiple networks with one of the networks in private "
-            "(none) mode"
-        )
-
-
-def purge(config: EngineConfig) -> None:
-    """Remove everything an instance has in the kernel: for `scripts/down --purge`, with its engine stopped.
-
-    Containers that still run lose their networks. The records on disk stay.
-
-    Raises: OSError, NftError.
-    """
-    namespaces = Namespaces(config.run / "netns", 0)
-    kernel = Bridges(config.instance, config.short, namespaces)
-    foreign = ForeignFilters(config.instance, config.short, [kernel.table])
-    try:
-        foreign.remove()
-        kernel.unload()
-        records = Records(config.home / "networks", durable=True)
-        named = {record.bridge for record in load_networks(records).values()}
-        for link in kernel.links():
-            if (
-                kernel.owns(link.name)
-                or kernel.owns_bridge(link.name)
-                or (link.name in named and link.kind == "bridge")
-            ):
-                kernel.remove(link.name)
-        namespaces.purge()
-        sandboxes = Records(config.run / "sandboxes", durable=False)
-        for id in sandboxes.load():
-            sandboxes.delete(id)
-    finally:
-        foreign.close()
-        kernel.close()
-        namespaces.close()

@@ -134,7 +134,7 @@ class Rule:
     body: bytes  # its expressions, to tell rules apart
 
 
-class NftError(Exception):
+class NftError(OSError):
     """The ``nft`` command refused a text; carries its words."""
 
 

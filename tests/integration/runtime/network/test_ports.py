@@ -395,5 +395,6 @@ async def test_first_packet_after_setup_is_not_lost(
                 connect(host.address, 7080).close()
             with container.inside():
                 connect(host.neighbour_address, 9000).close()
+            outside.accept()[0].close()
             assert loop.time() - began < 0.9, "a connection had to be tried again"
             await networks.teardown(container.id)
