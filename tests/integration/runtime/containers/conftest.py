@@ -164,3 +164,9 @@ async def lab(request: pytest.FixtureRequest) -> AsyncIterator[Lab]:
 async def host_lab(request: pytest.FixtureRequest) -> AsyncIterator[Lab]:
     async with open_lab(request.param, "host") as lab:
         yield lab
+
+
+@pytest.fixture
+async def mapped_lab() -> AsyncIterator[Lab]:
+    async with open_lab("crun", "mapped") as lab:
+        yield lab

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 from pathlib import Path
@@ -9,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from runtime import cgroups
-from runtime.containers import devices
-from runtime.containers.spec import Mount, User
+from runtime.containers import devices, filter
+from runtime.containers.facts import host_facts
+from runtime.containers.spec import Mount, User, exec_process
 from runtime.oci.words import CannotStart
 from runtime.snapshots import userns
 from runtime.snapshots.shm import SharedMemory
@@ -346,3 +348,43 @@ async def test_shared_memory_of_another_container_can_be_joined(lab: Lab) -> Non
     assert said.split() == ["from-first", "0:1777"]
     lab.snapshots.reconcile(set(lab.ids))
     assert not path.exists()
+
+
+async def test_the_compiled_filter_is_what_crun_makes_itself(mapped_lab: Lab) -> None:
+    lab = mapped_lab
+    handle = await lab.create("sleep", "100")
+    config = handle.dir / "config.json"
+    spec = json.loads(config.read_text())
+    given = (lab.runtime.root / handle.id / "seccomp.bpf").read_bytes()
+    assert base64.b64decode(spec["annotations"].pop(filter.ANNOTATION)) == given
+    await lab.runtime.delete(handle.id, force=True)
+    await lab.conmon.abandon(handle.dir)
+    config.write_text(json.dumps(spec))
+    await lab.conmon.create(id=handle.id, bundle=handle.dir, tty=False, stdin=False, log_path=None)
+    assert (lab.runtime.root / handle.id / "seccomp.bpf").read_bytes() == given
+
+
+async def test_an_exec_is_confined_as_its_container(lab: Lab) -> None:
+    handle = await lab.create("sleep", "100")
+    await lab.conmon.start(handle)
+    spec = json.loads((handle.dir / "config.json").read_text())
+    script = "grep -E 'Seccomp:|CapEff' /proc/self/status; unshare -m true 2>&1; cat /proc/self/uid_map"
+    process = exec_process(
+        {"Cmd": ["sh", "-c", script]},
+        User(0, 0, (0,), "/root"),
+        spec,
+        host_facts(),
+    )
+    _, stream = await lab.conmon.exec(
+        id=handle.id, exec_id="e", dir=handle.dir / "exec", process=process, tty=False, stdin=False
+    )
+    assert stream is not None
+    said = b""
+    while (chunk := await stream.read()) is not None:
+        said += chunk[1]
+    stream.close()
+    assert b"Seccomp:\t2" in said
+    assert b"CapEff:\t00000000a80425fb" in said
+    assert b"Operation not permitted" in said
+    if lab.mapping:
+        assert str(lab.mapping.base).encode() in said
