@@ -223,8 +223,6 @@ def host_config(request: Body, *, runtime: str, cgroup_version: int) -> Body:
         "SecurityOpt",
     ):
         config[key] = config[key] or None
-    if config["MemorySwap"] == 0 and config["Memory"] > 0:
-        config["MemorySwap"] = config["Memory"] * 2  # as Docker: as much swap as memory
     return config
 
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from runtime.api.errors import Conflict, EngineError, InvalidArgument, NotFound
-from runtime.containers import admission, bodies, checks, devices, users
-from runtime.containers.launch import BLOCK_DEVICE_FIELDS, Launcher
+from runtime.containers import admission, bodies, checks, devices, resources, users
+from runtime.containers.launch import Launcher
 from runtime.containers.lifecycle import tell
 from runtime.containers.mountpoints import Wish, inherit, parse_volumes_from, plan
 from runtime.containers.names import clean_name
@@ -61,8 +61,10 @@ class Creator:
         if host.get("Init"):
             self._rooms.init_program()
         devices.resolve(host["Devices"] or ())
-        devices.block_numbers(entry["Path"] for field in BLOCK_DEVICE_FIELDS for entry in host[field] or ())
-        warnings += admission.check(config, host, self._rooms.facts)
+        devices.block_numbers(resources.blkio_paths(host))
+        host, more = resources.adapt(host, self._rooms.facts)
+        more += admission.check(config, host, self._rooms.facts)
+        warnings += dict.fromkeys(more)
         if len(self._table) >= CONTAINERS_MAX:
             raise Conflict(f"this engine has {CONTAINERS_MAX} containers already")
         id = secrets.token_hex(32)

@@ -24,6 +24,7 @@ from runtime.containers.bodies import command, environment
 from runtime.containers.checks import joined
 from runtime.containers.mounts import Mount
 from runtime.containers.record import MountPoint, Record
+from runtime.containers.resources import blkio_paths
 from runtime.containers.rooms import Rooms
 from runtime.containers.roots import Roots
 from runtime.containers.security import seccomp_option
@@ -38,10 +39,6 @@ from runtime.snapshots import userns
 log = logging.getLogger("webdock.containers")
 
 ETC_FILES = ("hosts", "hostname", "resolv.conf")
-BLOCK_DEVICE_FIELDS = (
-    *("BlkioWeightDevice", "BlkioDeviceReadBps", "BlkioDeviceWriteBps"),
-    *("BlkioDeviceReadIOps", "BlkioDeviceWriteIOps"),
-)
 DEFAULT_MODES = ("", "default", "bridge")
 APPARMOR_PROFILE = "docker-default"
 SHM = "/dev/shm"  # noqa: S108 - in the container
@@ -104,12 +101,12 @@ class Launcher:
             if asyncio.iscoroutine(waiting):
                 await waiting
             run.started_ns = time.time_ns()
-            await conmon.runtime.start(record.id, record.path)
+            await conmon.start(handle, record.path)
             undo.pop_all()
         if network.setup is not None:
-            record.networks, record.ports = network.setup.networks, network.setup.ports
-            record.sandbox_id = network.setup.sandbox_id
-        record.netns = str(network.netns or "")
+            show_network(record, network.setup)
+        else:
+            record.netns = str(network.netns or "")
         return run
 
     async def dismantle(self, container: Container) -> None:
@@ -218,7 +215,6 @@ class Launcher:
         user = users.resolve(rootfs, config["User"], host["GroupAdd"])
         height, width = host["ConsoleSize"]
         privileged = host["Privileged"]
-        block_devices = [entry["Path"] for name in BLOCK_DEVICE_FIELDS for entry in host[name] or ()]
         links = network.setup.environment if network.setup else []
         context = SpecContext(
             id=record.id,
@@ -242,7 +238,7 @@ class Launcher:
                 *(devices.all_devices() if privileged else ()),
                 *devices.resolve(host["Devices"] or ()),
             ],
-            blkio_devices=devices.block_numbers(block_devices),
+            blkio_devices=devices.block_numbers(blkio_paths(host)),
             netns=network.netns,
             ipcns=self._namespace(host["IpcMode"], "ipc", "IPC"),
             pidns=self._namespace(host["PidMode"], "pid", "PID"),
@@ -317,6 +313,12 @@ class Launcher:
         if owner.record.state not in ALIVE:
             raise Conflict(f"cannot join {what} of a non running container: {owner.id}")
         return owner
+
+
+def show_network(record: Record, setup: NetworkSetup) -> None:
+    """Take what the network room has given into the record, for inspect."""
+    record.networks, record.ports = setup.networks, setup.ports
+    record.sandbox_id, record.netns = setup.sandbox_id, str(setup.netns_path or "")
 
 
 def hostname(record: Record) -> str:

@@ -20,6 +20,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 from runtime.api.errors import (
     Conflict,
@@ -30,18 +31,21 @@ from runtime.api.errors import (
     NotModified,
     Unavailable,
 )
+from runtime.containers import devices
 from runtime.containers.checks import log_limits, parse_signal
 from runtime.containers.health import Monitor
 from runtime.containers.launch import Launcher
 from runtime.containers.logs import Rotation
 from runtime.containers.names import clean_name
 from runtime.containers.record import Record
+from runtime.containers.resources import blkio_paths, oci_resources
 from runtime.containers.restart import wants_restart, wants_start_with_engine
 from runtime.containers.rooms import Rooms
 from runtime.containers.roots import Roots
 from runtime.containers.state import ACTIVE, ALIVE, Change, State, can_remove, move
 from runtime.containers.table import Container, Run, Table, WaitResult
 from runtime.containers.times import SECOND_NS
+from runtime.containers.update import merge, touches_resources
 from runtime.oci.conmon import Conmon, ExitInfo
 from runtime.oci.runtime import CannotStart
 
@@ -432,6 +436,34 @@ class Lifecycle:
             self._table.release(old, container.id)
             self.tell(container, "rename", oldName=f"/{old}")
 
+    async def update(self, ref: str, body: dict[str, Any]) -> list[str]:
+        """Change limits, of a running container at once, and the restart policy; gives warnings.
+
+        Raises: InvalidArgument, Conflict while it is removed.
+        """
+        container = self._table.find(ref)
+        return await self._rooms.actions.run(
+            self._update(container, body), f"update of {container.record.short_id}"
+        )
+
+    async def _update(self, container: Container, body: dict[str, Any]) -> list[str]:
+        record = container.record
+        async with self._locked(container):
+            if container.removing or record.state in (State.REMOVING, State.DEAD):
+                raise Conflict(
+                    f"Cannot update container {container.id}: container is marked for removal and cannot be "
+                    '"update"'
+                )
+            merged, warnings = merge(record.host_config, body, self._rooms.facts)
+            if record.state in ALIVE and touches_resources(body):
+                runtime = self._rooms.conmon(record.host_config["Runtime"]).runtime
+                numbers = devices.block_numbers(blkio_paths(merged))
+                await runtime.update(record.id, oci_resources(merged, numbers))
+            record.host_config = merged
+            await self._save_quietly(container)
+            self.tell(container, "update")
+            return warnings
+
     # Remove, wait.
 
     async def remove(self, ref: str, *, force: bool, volumes: bool) -> None:
@@ -551,6 +583,8 @@ class Lifecycle:
         record.state = State.EXITED
         record.pid = 0
         record.exit_code, record.oom_killed = info.code, info.oom_killed
+        if info.lost:
+            record.error = "it ended while nobody watched, so its exit code is unknown"
         record.finished_ns = max(int(info.finished_at * SECOND_NS), record.started_ns)
         await self._save_quietly(container)
         self.tell(container, "die", exitCode=str(info.code))

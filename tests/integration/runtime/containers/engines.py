@@ -137,10 +137,10 @@ class EngineProcess:
         await self._process.wait()
 
     async def stop(self) -> None:
+        await self.client.close()
         if self._process is not None and self._process.returncode is None:
             self._process.terminate()
             await self._process.wait()
-        await self.client.close()
 
 
 async def _pieces() -> AsyncIterator[bytes]:
