@@ -406,6 +406,7 @@ def address_check(instance: Instance) -> Check:
         refused is not None
         and refused.errno == errno.EADDRINUSE
         and owner
+        and owner.get("ready")
         and owner.get("listen") == instance.listen
     ):
         return Check("address", OK, f"{where} is this webdock's own")

@@ -106,7 +106,8 @@ class Installation:
         tables = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout
         table = config.instance.replace("-", "_")
         found += [line for line in tables.splitlines() if line.endswith(f" {table}")]
-        found += [str(path) for path in Path("/sys/fs/cgroup").glob(f"**/{config.instance}")]
+        for pattern in (config.instance, f"*/{config.instance}"):
+            found += [str(path) for path in Path("/sys/fs/cgroup").glob(pattern)]
         for process in Path("/proc").glob("[0-9]*"):
             try:
                 words = (process / "cmdline").read_bytes().decode(errors="replace").replace("\0", " ")

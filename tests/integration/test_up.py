@@ -62,55 +62,63 @@ def make_environment(clone: Path) -> None:
 
 
 @pytest.fixture
-def fresh(hidden_clone: Path) -> Iterator[Installation]:
-    """An installation of the hidden clone, not started yet."""
-    installation = Installation("up", command=[str(hidden_clone / "scripts/webdock-under-test")])
+def hidden(hidden_clone: Path) -> Iterator[Installation]:
+    """An installation of the hidden clone, driven by its scripts, not started yet."""
     wrapper = hidden_clone / "scripts/webdock-under-test"
     wrapper.write_text('#!/bin/sh\nverb=$1; shift\nexec "$(dirname "$0")/$verb" "$@"\n')
     wrapper.chmod(0o755)
+    installation = Installation("hidden", command=[str(wrapper)])
     yield installation
     installation.purge()
 
 
-def test_up_from_a_clone_the_web_user_cannot_read(fresh: Installation) -> None:
-    said = fresh.up()
-    assert fresh.url in said
-    assert fresh.link.startswith(f"{fresh.url}/welcome/")
-    assert f"installing a copy in {fresh.home}/app" in said
-    assert fresh.page("/healthz")[0] == 200
-    assert fresh.page("/login/")[0] == 200
-    tags = {tag for image in fresh.client.get("/images/json") for tag in image["RepoTags"]}
-    assert {"webdock/hello:latest", "webdock/busybox:latest"} <= tags
-    assert fresh.docker("run", "--rm", "webdock/busybox", "echo", "lives").stdout == "lives\n"
+@pytest.fixture
+def fresh() -> Iterator[Installation]:
+    """An installation of this tree, not started yet."""
+    installation = Installation("up")
+    yield installation
+    installation.purge()
 
-    web = Path(f"/proc/{fresh.web_pid()}/status").read_text()
+
+def test_up_from_a_clone_the_web_user_cannot_read(hidden: Installation) -> None:
+    said = hidden.up()
+    assert hidden.url in said
+    assert hidden.link.startswith(f"{hidden.url}/welcome/")
+    assert f"installing a copy in {hidden.home}/app" in said
+    assert hidden.page("/healthz")[0] == 200
+    assert hidden.page("/login/")[0] == 200
+    tags = {tag for image in hidden.client.get("/images/json") for tag in image["RepoTags"]}
+    assert {"webdock/hello:latest", "webdock/busybox:latest"} <= tags
+    assert hidden.docker("run", "--rm", "webdock/busybox", "echo", "lives").stdout == "lives\n"
+
+    web = Path(f"/proc/{hidden.web_pid()}/status").read_text()
     assert "CapEff:\t0000000000000000" in web
     assert "CapBnd:\t0000000000000000" in web
     assert "NoNewPrivs:\t1" in web
     uid = int(next(line for line in web.splitlines() if line.startswith("Uid:")).split()[1])
     assert uid not in (0, 65534)
-    assert (fresh.home / "web").stat().st_uid == uid
-    assert (fresh.home / "web").stat().st_mode & 0o777 == 0o700
-    assert (fresh.home / "engine").stat().st_uid == 0
-    assert (fresh.home / "engine").stat().st_mode & 0o777 == 0o700
-    assert (fresh.run / "engine.sock").stat().st_mode & 0o777 == 0o660
-    for path in (fresh.home / "app").rglob("*"):
+    assert (hidden.home / "web").stat().st_uid == uid
+    assert (hidden.home / "web").stat().st_mode & 0o777 == 0o700
+    assert (hidden.home / "engine").stat().st_uid == 0
+    assert (hidden.home / "engine").stat().st_mode & 0o777 == 0o700
+    assert (hidden.run / "engine.sock").stat().st_mode & 0o777 == 0o660
+    for path in (hidden.home / "app").rglob("*"):
         assert path.lstat().st_uid == 0, path
-    assert "running already" in fresh.webdock("up").stdout
+    assert "running already" in hidden.webdock("up").stdout
 
     # Again, and quickly: nothing is installed, copied or migrated a second time.
-    fresh.down()
+    hidden.down()
     began = time.monotonic()
-    said = fresh.up()
+    said = hidden.up()
     assert time.monotonic() - began < SECOND_START_MAX_S
     assert "installing" not in said
 
 
-def test_two_ups_at_once_make_one_instance(fresh: Installation) -> None:
+def test_two_ups_at_once_make_one_instance(hidden: Installation) -> None:
     both = [
         subprocess.Popen(
-            [*fresh.command, "up", "--detach"],
-            env=fresh.environ,
+            [*hidden.command, "up", "--detach"],
+            env=hidden.environ,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -121,7 +129,7 @@ def test_two_ups_at_once_make_one_instance(fresh: Installation) -> None:
     assert [process.returncode for process in both] == [0, 0], said
     texts = sorted("running already" in out for out, _ in said)
     assert texts == [False, True], said
-    assert all(fresh.url in out for out, _ in said)
+    assert all(hidden.url in out for out, _ in said)
 
 
 def test_a_killed_supervisor_leaves_nothing_that_stops_the_next_up(fresh: Installation) -> None:
