@@ -80,7 +80,8 @@ export function mark(id) {
 // What a row, a header or a row's open menu is about. A row's address is that of its link.
 export function subjectOf(element) {
   const holder = element.closest("[data-id]");
-  const { id = "", name = "", state = "", gone } = holder?.dataset ?? {};
+  const { id = "", name = "", state = "" } = holder?.dataset ?? {};
+  const gone = document.querySelector("[data-gone]")?.dataset.gone; // where a page about one thing goes without it
   return { id, name, state, gone, url: holder?.dataset.url ?? holder?.querySelector("a[data-open]")?.getAttribute("href") ?? "" };
 }
 

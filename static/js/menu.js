@@ -21,8 +21,6 @@ function openFor(button) {
   const { id, name, state, url } = subjectOf(button);
   if (!menu || !id) return;
   Object.assign(menu.dataset, { id, name, state, url });
-  const gone = document.querySelector("[data-gone]")?.dataset.gone;
-  if (gone) menu.dataset.gone = gone;
   for (const item of menu.querySelectorAll("[data-tab]")) item.href = url + item.dataset.tab;
   opener = button;
   menu.showPopover();
