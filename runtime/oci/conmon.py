@@ -32,7 +32,7 @@ from typing import Any
 from runtime import cgroups
 from runtime.api.errors import Conflict, EngineError, Internal, InvalidArgument
 from runtime.oci.attach import STDERR, STDOUT, ConmonStream, connect
-from runtime.oci.process import alive, gone, reap, spawn, state
+from runtime.oci.process import alive, gone, parent, reap, spawn, state
 from runtime.oci.runtime import Runtime
 from runtime.oci.words import translate
 
@@ -194,20 +194,22 @@ class Conmon:
         return handle if _is_conmon(handle.conmon_pid, dir) else None
 
     async def abandon(self, dir: Path) -> None:
-        """End whatever was begun in a session directory, even half-made; returns when its conmon is gone."""
+        """Kill whatever was begun in a session directory, even half-made; returns when its conmon is gone."""
         pid = _read_pid(dir / "conmon.pid")
         if pid is None or not _is_conmon(pid, dir):
             return
+        program = _read_pid(dir / "pidfile")
         with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGTERM)  # conmon passes it to the runtime or the process
+            if program is not None and parent(program) == pid:
+                os.kill(program, signal.SIGKILL)  # a first process in its namespace ignores anything less
+            else:
+                os.kill(pid, signal.SIGTERM)  # conmon passes it to the runtime at work
         try:
             async with asyncio.timeout(END_TIMEOUT_S):
                 await gone(pid)
         except TimeoutError:
-            for victim in (_read_pid(dir / "pidfile"), pid):
-                if victim:
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(victim, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
             await gone(pid)
 
     def resize(self, handle: ConmonHandle, height: int, width: int) -> None:

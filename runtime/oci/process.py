@@ -114,11 +114,21 @@ def alive(pid: int) -> bool:
 
 def state(pid: int) -> str:
     """ "R" runs or could, "S" sleeps, "Z" has ended, …; "" is not there. Spec: proc(5), /proc/pid/stat."""
+    return _stat(pid)[0]
+
+
+def parent(pid: int) -> int:
+    """The pid of a process's parent; 0 when it is not there."""
+    return int(_stat(pid)[1])
+
+
+def _stat(pid: int) -> list[str]:
+    """Fields of /proc/<pid>/stat from the third on; the second, the name, may hold anything."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b") ")[2][:1].decode()
+            return file.read().rpartition(b") ")[2].decode().split()
     except (FileNotFoundError, ProcessLookupError):
-        return ""
+        return ["", "0"]
 
 
 def _contents(fd: int) -> str:

@@ -477,6 +477,19 @@ async def test_cancelling_a_create_leaves_no_process(crun_yard: Yard) -> None:
     assert await yard.runtime.state(bundle.name) is None
 
 
+@pytest.mark.parametrize("started", [False, True])
+async def test_abandoning_a_session_ends_it_at_once(crun_yard: Yard, started: bool) -> None:
+    yard = crun_yard
+    handle = await yard.create(yard.bundle("sleep", "100"))
+    if started:
+        await yard.conmon.start(handle)
+    before = time.monotonic()
+    await yard.conmon.abandon(handle.dir)
+    assert time.monotonic() - before < 5
+    assert yard.conmon.adopt(handle.dir) is None
+    await yard.conmon.abandon(handle.dir)
+
+
 async def test_no_descriptor_is_left_after_a_hundred_sessions(crun_yard: Yard) -> None:
     yard = crun_yard
     handle = await yard.run("sleep", "100")
