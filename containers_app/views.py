@@ -110,11 +110,14 @@ async def _make(actor: Actor, form: RunForm) -> tuple[str, list[str], str] | Non
             actor, "container.create", engine=engine.alias, kind="container", name=name, detail=body["Image"]
         ) as entry:
             made = await client.container_create(body, name=name or None)
-            entry.object_id = made["Id"]
+            id = entry.object_id = str(made["Id"])
+            if not name:  # the engine chose one
+                name = str((await client.container_inspect(id))["Name"]).removeprefix("/")
+                entry.object_name = name
     except EngineError as error:
         form.add_error(_field_of(error), explain(error))
         return None
-    id, why = str(made["Id"]), ""
+    why = ""
     try:
         async with audited(actor, "container.start", engine=engine.alias, kind="container", id=id, name=name):
             await client.container_start(id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -113,6 +114,9 @@ async def audited(
         result, words = AuditEntry.Result.OK, ""
     except NotModified:
         result, words = AuditEntry.Result.OK, "already so"
+        raise
+    except asyncio.CancelledError:
+        words = "cancelled"
         raise
     except EngineError as error:
         refused = 400 <= error.status < 500

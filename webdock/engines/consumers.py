@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar
 from urllib.parse import parse_qs
@@ -33,10 +34,13 @@ CLOSE_SLOW = 4429
 CLOSE_ENGINE = 4503
 
 RECHECK_S = 3.0  # a lost right closes the socket within five seconds
+SOCKETS_MAX = 200  # of one person in this process
 TEXT_MAX_CHARS = 64 * 1024  # one control message
 REASON_MAX_BYTES = 123  # RFC 6455 5.5: 125 bytes with the code
 
 logger = logging.getLogger("webdock.engines")
+
+_open: Counter[int] = Counter()  # sockets by person
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -73,6 +77,7 @@ class SocketConsumer:
         self.user: sockets.Person
         self.actor: Actor
         self.tasks: asyncio.TaskGroup
+        self._counted = False
         self.prepare()
 
     @classmethod
@@ -136,6 +141,9 @@ class SocketConsumer:
             return self._ending(_flat(errors))
         except Exception as error:  # consumer entry: log the id, answer with a code
             return self._ending([error])
+        finally:
+            if self._counted:
+                _open[self.user.pk] -= 1
         return 1000, ""
 
     def _ending(self, errors: list[BaseException]) -> tuple[int, str]:
@@ -164,12 +172,16 @@ class SocketConsumer:
     async def _admit(self) -> None:
         if not sockets.same_origin(self.scope):
             raise Closed(CLOSE_FORBIDDEN, "another site's page")
-        answer = await sockets.admit(self.session_key, self.right)
+        answer = await sockets.admit(self.session_key, self.right, fresh=True)
         if not answer.user.is_authenticated:
             raise Closed(CLOSE_LOGIN)
         if not answer.allowed:
             raise Closed(CLOSE_FORBIDDEN)
         self.user = answer.user
+        _open[answer.user.pk] += 1
+        self._counted = True
+        if _open[answer.user.pk] > SOCKETS_MAX:
+            raise Closed(CLOSE_SLOW, "too many sockets are open")
         self.actor = Actor(answer.user.pk, answer.user.get_username(), scope_address(self.scope))
 
     async def _guard(self) -> None:
@@ -180,6 +192,7 @@ class SocketConsumer:
                 raise Closed(CLOSE_LOGIN)
             if not answer.allowed:
                 raise Closed(CLOSE_FORBIDDEN)
+            self.user = answer.user  # what else they may do can have changed
 
     async def _hear(self, receive: Receive) -> None:
         while True:

@@ -6,6 +6,7 @@ looks at the session again after the handshake.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
@@ -22,6 +23,8 @@ from django.utils.crypto import constant_time_compare
 from webdock.engines.threads import in_thread
 from webdock.people.rights import Person, allowed
 
+KNOWN_S = 1.0
+KNOWN_MAX = 1000
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -104,4 +107,21 @@ def admission(key: str, right: str) -> Admission:
     return Admission(user, allowed(user, right))
 
 
-admit = in_thread(admission)
+_admission = in_thread(admission)
+_known: dict[tuple[str, str], tuple[float, Admission]] = {}  # answers of the last moment
+
+
+async def admit(key: str, right: str, *, fresh: bool = False) -> Admission:
+    """``admission``, asked once for all sockets of a session that ask in the same moment.
+
+    ``fresh``: at the door the answer is always a new one.
+    """
+    now = time.monotonic()
+    found = _known.get((key, right))
+    if found is not None and not fresh and now - found[0] < KNOWN_S:
+        return found[1]
+    answer = await _admission(key, right)
+    if len(_known) >= KNOWN_MAX:
+        _known.clear()
+    _known[key, right] = (time.monotonic(), answer)
+    return answer

@@ -135,6 +135,7 @@ async def test_sockets_close_soon_after_the_session_ended(
 ) -> None:
     assert base.RECHECK_S <= 4
     monkeypatch.setattr(base, "RECHECK_S", 0.05)
+    monkeypatch.setattr("webdock.people.sockets.KNOWN_S", 0.0)
     browser = await browser_of(operator)
     socket = await connect(browser, "/ws/rows/containers/")
     await heard(socket, "engine")
@@ -146,6 +147,7 @@ async def test_sockets_close_soon_after_the_right_was_lost(
     operator: User, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(base, "RECHECK_S", 0.05)
+    monkeypatch.setattr("webdock.people.sockets.KNOWN_S", 0.0)
     monkeypatch.setattr(consumers.LogsConsumer, "right", "operate")
     monkeypatch.setattr(consumers.ContainerRowsConsumer, "right", "operate")
     socket = await connect(await browser_of(operator), "/ws/rows/containers/")
