@@ -35,7 +35,8 @@ WIDE = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 844}
 PICTURES = Path(__file__).resolve().parents[2] / "docs" / "img"
 
-expect.set_options(timeout=15_000)
+WAIT_MS = 15_000
+expect.set_options(timeout=WAIT_MS)
 
 
 def pytest_sessionstart() -> None:
@@ -82,7 +83,7 @@ def welcomed(installed: Installation, chromium: Browser) -> Welcomed:
     page.goto(installed.link)
     page.get_by_label("Username").fill(ADMIN)
     page.get_by_label("Password", exact=True).fill(PASSWORD)
-    page.get_by_label("again").fill(PASSWORD)
+    page.get_by_label("Password confirmation").fill(PASSWORD)
     page.get_by_role("button", name="Create administrator").click()
     expect(page.get_by_role("heading", level=1)).to_be_visible()
     page.wait_for_url(f"{installed.url}/**")
@@ -142,6 +143,7 @@ def open_page(installation: Installation, chromium: Browser, welcomed: Welcomed)
         contexts.append(context)
         if watch:
             watches.append(Watch(context, installation.url))
+        context.set_default_timeout(WAIT_MS)
         page = context.new_page()
         page.goto(path)
         return page
