@@ -444,7 +444,7 @@ async def test_conmon_holds_nothing_of_the_engine(crun_yard: Yard) -> None:
     secret = os.open("/etc/hostname", os.O_RDONLY)
     os.set_inheritable(secret, True)
     try:
-        handle = await yard.run("sleep", "100")
+        handle = await yard.create(yard.bundle("sleep", "100"))
     finally:
         os.close(secret)
     for pid in (handle.conmon_pid, handle.pid):
