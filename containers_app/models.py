@@ -142,6 +142,7 @@ class TerminalSession(models.Model):
     rows = models.PositiveSmallIntegerField(default=24)
     address = models.CharField(max_length=64, blank=True, default="")
     created_at = models.DateTimeField(auto_now_add=True)
+    seen_at = models.DateTimeField(default=timezone.now)  # when a browser was last there, to some minutes
     ended_at = models.DateTimeField(null=True, blank=True)
     exit_code = models.IntegerField(null=True, blank=True)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from asgiref.sync import sync_to_async
-from django.conf import settings
 from django.db.models import Sum
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
@@ -17,8 +16,8 @@ from containers_app.listing import counts
 from containers_app.models import Container, listed
 from containers_app.projection import KIND
 from images_app.models import Image
-from webdock.engines.host import host_numbers
-from webdock.engines.models import AuditEntry, Engine, current_engine, last_revision
+from webdock.engines.host import engine_is_here, host
+from webdock.engines.models import AuditEntry, current_engine, last_revision
 from webdock.engines.pages import page
 from webdock.people.rights import requires
 
@@ -36,8 +35,7 @@ async def overview(request: HttpRequest) -> HttpResponse:
 
 def _context() -> dict[str, Any]:
     engine = current_engine()
-    local = settings.ENGINES[engine.alias].startswith("unix:")
-    host = host_numbers(str(settings.WEBDOCK_HOME)) if local else None
+    numbers = host.latest() if engine_is_here() else None
     images = Image.objects.filter(removed_at=None)
     return {
         "cursor": last_revision(KIND),
@@ -46,17 +44,17 @@ def _context() -> dict[str, Any]:
         "images_size": images.aggregate(total=Sum("size_bytes"))["total"] or 0,
         "info": engine.info or None,
         "recent": list(AuditEntry.objects.all()[:RECENT_ROWS]),
-        "attention": attention(engine, host),
-        "host": host,
+        "attention": attention(numbers),
+        "host": numbers,
     }
 
 
-def attention(engine: Engine, host: dict[str, Any] | None) -> list[dict[str, str]]:
+def attention(numbers: dict[str, Any] | None) -> list[dict[str, str]]:
     """[{"level": "error" | "warning" | "info", "text", "url"}], the worst first."""
     found: list[dict[str, str]] = []
-    if host is not None:
-        disk = 100 * host["disk_used"] / host["disk_total"] if host["disk_total"] else 0
-        memory = 100 * host["memory_used"] / host["memory_total"] if host["memory_total"] else 0
+    if numbers is not None:
+        disk = 100 * numbers["disk_used"] / max(1, numbers["disk_total"])
+        memory = 100 * numbers["memory_used"] / max(1, numbers["memory_total"])
         if disk >= DISK_FULL_PERCENT:
             found.append(_item("error", _("The disk is %(n)d %% full.") % {"n": disk}, reverse("image-list")))
         if memory >= MEMORY_FULL_PERCENT:

@@ -128,10 +128,15 @@ def _url(listen: str, port: Any) -> str:
 
 def _ready(server: Any, state: dict[str, Any]) -> None:
     """On the loop, before it runs: start what belongs to the process."""
+    from containers_app.reaper import reap
+    from webdock.engines.host import host
     from webdock.engines.sync import supervise
 
     loop = asyncio.get_event_loop()
-    state["sync"] = loop.create_task(supervised(supervise, "sync"), name="sync")
+    state["tasks"] = [
+        loop.create_task(supervised(work, name), name=name)
+        for name, work in (("sync", supervise), ("host", host.run), ("reaper", reap))
+    ]
 
     def asked_to_stop() -> None:
         if "stopping" not in state:
@@ -156,9 +161,9 @@ async def _stop(server: Any, state: dict[str, Any]) -> None:
                 for details in server.connections.values()
                 if "application_instance" in details and not details["application_instance"].done()
             ]
-            for task in (*running, state["sync"]):
+            for task in (*running, *state["tasks"]):
                 task.cancel()
-            await asyncio.gather(*running, state["sync"], return_exceptions=True)
+            await asyncio.gather(*running, *state["tasks"], return_exceptions=True)
             await pulls().close()
             await close_clients()
             await asyncio.sleep(0.05)  # the close frames leave before the loop ends

@@ -553,3 +553,44 @@ async def test_finished_pulls_are_forgotten_in_time() -> None:
     assert pulls.start(Actor(None, "", ""), "nowhere", "x:new", None) is not None
     assert len(pulls.all()) == 20
     await pulls.close()
+
+
+# The machine
+
+
+async def test_the_machine_is_measured_and_shown(
+    as_viewer: AsyncClient, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from webdock.engines import host as host_module
+
+    monkeypatch.setattr(host_module, "SAMPLE_S", 0.05)
+    measuring = asyncio.create_task(host_module.host.run())
+    socket = await connect(as_viewer, "/ws/host/")
+    assert (await heard(socket, "host"))["samples"] is not None
+    sample = await heard(socket, "sample")
+    assert 0 < sample["memory_used"] < sample["memory_total"]
+    assert 0 < sample["disk_used"] <= sample["disk_total"]
+    assert sample["at"] > 1_700_000_000_000
+    measuring.cancel()
+    await asyncio.gather(measuring, return_exceptions=True)
+
+
+async def test_the_machine_of_an_engine_elsewhere_is_not_ours_to_show(
+    as_viewer: AsyncClient, connect: Connect, web_settings: Any
+) -> None:
+    web_settings.ENGINES = {"far": "tcp://192.0.2.1:2375"}
+    socket = await connect(as_viewer, "/ws/host/")
+    assert (await heard(socket, "host"))["samples"] == []
+    assert (await as_viewer.get("/")).context["host"] is None
+
+
+async def test_sockets_of_one_person_are_bounded(
+    as_viewer: AsyncClient, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(base, "SOCKETS_MAX", 2)
+    kept = [await connect(as_viewer, "/ws/pulls/") for _n in range(2)]
+    for socket in kept:
+        await heard(socket, "pulls")
+    assert (await closing(await connect(as_viewer, "/ws/pulls/")))[0] == 4429
+    await kept[0].disconnect()
+    await heard(await connect(as_viewer, "/ws/pulls/"), "pulls")

@@ -374,3 +374,34 @@ async def test_viewers_and_strangers_get_no_terminal(
     path = f"/ws/terminal/{session.pk}/"
     assert (await closing(await connect(await browser_of(viewer), path)))[0] == 4403
     assert (await closing(await connect(as_stranger, path)))[0] == 4401
+
+
+async def test_terminals_nobody_comes_back_to_are_hung_up(
+    shell: Any, api: EngineClient, operator: User, connect: Connect
+) -> None:
+    from datetime import timedelta
+
+    from django.utils import timezone
+
+    from containers_app import reaper
+
+    screen, _id = await shell()
+    session = await TerminalSession.objects.aget()
+    long_ago = timezone.now() - reaper.IDLE - timedelta(minutes=1)
+    await TerminalSession.objects.aupdate(seen_at=long_ago)
+    await reaper.reap_once()
+    assert (await TerminalSession.objects.aget()).ended_at is None, "a browser is there"
+    await screen.socket.disconnect()
+    await reaper.reap_once()
+    assert (await TerminalSession.objects.aget()).ended_at is None, "it was there a moment ago"
+    await TerminalSession.objects.aupdate(seen_at=long_ago)
+    await reaper.reap_once()
+    assert (await TerminalSession.objects.aget()).ended_at is not None
+
+    async def gone() -> bool:
+        return not (await api.exec_inspect(session.exec_id))["Running"]
+
+    await eventually(gone)
+    await TerminalSession.objects.aupdate(ended_at=timezone.now() - reaper.KEPT - timedelta(days=1))
+    await reaper.reap_once()
+    assert not await TerminalSession.objects.aexists()

@@ -1,0 +1,57 @@
+"""Ends terminals nobody has come back to: a shell left behind by a closed laptop must not run for ever."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import timedelta
+
+from django.utils import timezone
+
+from containers_app.models import TerminalSession
+from containers_app.terminal import TerminalConsumer
+from runtime.api.errors import EngineError, EngineUnreachable, Unavailable
+from webdock.engines.clients import client as client_of
+from webdock.engines.threads import in_thread
+
+IDLE = timedelta(hours=12)  # without a browser
+LOOK_S = 300.0
+KEPT = timedelta(days=30)  # ended sessions, for the admin; the audit trail keeps its own rows
+
+logger = logging.getLogger("containers_app")
+
+
+async def reap() -> None:
+    """Look every few minutes until cancelled."""
+    while True:
+        await reap_once()
+        await asyncio.sleep(LOOK_S)
+
+
+async def reap_once() -> None:
+    """Hang up what was left too long, forget what ended long ago, note which ones are open now."""
+    live = list(TerminalConsumer.live)
+    for session in await _left(live):
+        try:
+            if session.exec_id:
+                await client_of(session.engine.alias).exec_kill(session.exec_id, signal="HUP")
+        except (EngineUnreachable, Unavailable):
+            continue  # asked again next time
+        except EngineError:
+            pass  # it has ended already, or this engine cannot say so
+        logger.info("terminal %s of %s was left alone and ended", session.title, session.container_id[:12])
+        await _end(session)
+
+
+@in_thread
+def _left(live: list[object]) -> list[TerminalSession]:
+    now = timezone.now()
+    TerminalSession.objects.filter(pk__in=live).update(seen_at=now)
+    TerminalSession.objects.filter(ended_at__lt=now - KEPT).delete()
+    sessions = TerminalSession.objects.select_related("engine").filter(ended_at=None, seen_at__lt=now - IDLE)
+    return list(sessions.exclude(pk__in=live))
+
+
+@in_thread
+def _end(session: TerminalSession) -> None:
+    TerminalSession.objects.filter(pk=session.pk, ended_at=None).update(ended_at=timezone.now())
