@@ -112,6 +112,7 @@ class Archives:
         rootfs = await stack.enter_async_context(self._roots.borrowed(record.id, mapping))
         job["root"] = f"/proc/{record.pid}/root" if alive else str(rootfs)
         job["userns"] = str(mapping.userns) if mapping else ""
+        job["base"] = mapping.base if mapping else 0
         job["binds"] = []
         if not alive and job["work"] != "export":
             job["binds"] = await self._binds(stack, record)

@@ -63,6 +63,14 @@ _KINDS = {
     stat.S_IFBLK: BLOCKDEV,
     stat.S_IFIFO: FIFO,
 }
+_ERRORS = {
+    errno.ENOENT: "missing",
+    errno.ENOTDIR: "missing",
+    errno.EROFS: "forbidden",
+    errno.EEXIST: "invalid",
+    errno.ELOOP: "invalid",
+    errno.ENAMETOOLONG: "invalid",
+}
 _STEERING = ("trusted.overlay.", "user.overlay.", "security.selinux")
 
 
@@ -100,9 +108,7 @@ def main(job: dict[str, Any], report: BinaryIO) -> int:
     except BrokenPipeError:
         return 1  # nobody wants the rest
     except OSError as error:
-        kind = "missing" if error.errno in (errno.ENOENT, errno.ENOTDIR) else "internal"
-        if error.errno == errno.EROFS:
-            kind = "forbidden"
+        kind = _ERRORS.get(error.errno or 0, "internal")
         name = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
         _tell(report, {"error": kind, "message": f"{name}{error.strerror}"})
     else:
@@ -114,7 +120,7 @@ def _enter(job: dict[str, Any]) -> None:
     """Mount what the container would see, lock this process into its root, take on its ids."""
     root = os.open(job["root"], os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     for bind in job["binds"]:
-        _bind(job["root"], bind)
+        _bind(job["root"], bind, job["base"])
     if job["binds"]:
         os.close(root)
         root = os.open(job["root"], os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -130,20 +136,20 @@ def _enter(job: dict[str, Any]) -> None:
         os.setresuid(0, 0, 0)
 
 
-def _bind(root: str, bind: dict[str, Any]) -> None:
+def _bind(root: str, bind: dict[str, Any], base: int) -> None:
     """Mount a volume or host path where the container has it, in this process's own mount namespace."""
     source, destination = Path(bind["source"]), bind["destination"]
-    try:
-        directory = source.is_dir()
+    directory = source.is_dir()
+    # A mount point belongs to the container's root, which the host's root is not on a mapped file system.
+    with mount.acting_as(base):
         fd = _make_place(root, destination, directory)
-    except OSError:
-        return  # the container could not have it there either
     try:
-        target = Path(f"/proc/self/fd/{fd}")
         if bind["idmap"]:
-            mount.idmapped(source, target, Path(bind["idmap"]))
+            # Kernel: move_mount does not follow the descriptor's link. Race: if somebody exchanges the path
+            # now, the mount appears elsewhere in this process's own namespace, and the job does not see it.
+            mount.idmapped(source, Path(os.readlink(f"/proc/self/fd/{fd}")), Path(bind["idmap"]))
         else:
-            mount.bind(source, target)
+            mount.bind(source, Path(f"/proc/self/fd/{fd}"))
     finally:
         os.close(fd)
 
@@ -163,11 +169,11 @@ def _make_place(root: str, destination: str, directory: bool) -> int:
         except FileNotFoundError:
             parent = open_inside(Path(root), os.path.dirname(path))
         try:
-            place = f"/proc/self/fd/{parent}/{parts[number - 1]}"
+            name = parts[number - 1]
             if number < len(parts) or directory:
-                os.mkdir(place, 0o755)
+                os.mkdir(name, 0o755, dir_fd=parent)
             else:
-                os.close(os.open(place, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644))
+                os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644, dir_fd=parent))
         finally:
             os.close(parent)
     return open_inside(Path(root), destination)
