@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -97,7 +99,7 @@ def test_what_follows_a_request_is_kept_back_however_it_is_cut(cuts: list[int]) 
     data = HEAD + b"abcinput"
     edges = [0, *sorted(cuts), len(data)]
     cutter, request, early = StreamRequest(), b"", b""
-    for begin, end in zip(edges, edges[1:], strict=False):
+    for begin, end in pairwise(edges):
         first, second = cutter.feed(data[begin:end])
         request, early = request + first, early + second
     assert (request, early) == (HEAD + b"abc", b"input")

