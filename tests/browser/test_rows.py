@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 
@@ -46,8 +47,18 @@ def test_an_engine_that_is_gone_is_said_on_the_open_page_and_comes_back(
 ) -> None:
     installation.webdock("run", "-d", "--name", "survivor", "webdock/busybox", "sleep", "1000")
     page: Page = open_page("/containers/", watch=False)
-    expect(page.locator("tr[data-name=survivor]")).to_have_attribute("data-state", "running")
-    os.kill(installation.engine_pid(), signal.SIGKILL)
-    expect(page.locator("tr[data-name=survivor]")).to_have_attribute("data-state", "running")
-    installation.webdock("kill", "survivor", check=False)
-    expect(page.locator("tr[data-name=survivor]")).to_have_attribute("data-state", "exited", timeout=30_000)
+    row = page.locator("tr[data-name=survivor]")
+    state = page.locator("[data-engine-state]").first
+    expect(row).to_have_attribute("data-state", "running")
+    expect(state).to_have_attribute("data-connected", "true")
+    supervisor = json.loads((installation.home / "up.lock").read_text())["pid"]
+    os.kill(supervisor, signal.SIGSTOP)  # so that it starts no other
+    try:
+        os.kill(installation.engine_pid(), signal.SIGKILL)
+        expect(state).to_have_attribute("data-connected", "false")
+    finally:
+        os.kill(supervisor, signal.SIGCONT)
+    expect(state).to_have_attribute("data-connected", "true", timeout=30_000)
+    expect(row).to_have_attribute("data-state", "running")
+    installation.webdock("kill", "survivor")
+    expect(row).to_have_attribute("data-state", "exited")
