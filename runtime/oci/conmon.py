@@ -253,7 +253,7 @@ class Conmon:
             stop()
             report()
 
-        if not _is_conmon(handle.conmon_pid, handle.dir):
+        if _is_foreign(handle.conmon_pid, handle.dir):
             # Race: it ended and its pid went to somebody else before the pidfd was there.
             stop()
             return loop.call_soon(report).cancel
@@ -435,12 +435,23 @@ def _handle(dir: Path) -> ConmonHandle:
 
 def _is_conmon(pid: int, dir: Path) -> bool:
     """Whether this pid is the conmon of this directory; pids come back after a reboot."""
-    if not alive(pid):
-        return False
+    return alive(pid) and _serves(_command(pid), dir)
+
+
+def _is_foreign(pid: int, dir: Path) -> bool:
+    """Whether this pid is somebody else. Kernel: a process that is ending has no command line any more."""
+    words = _command(pid)
+    return words != [b""] and not _serves(words, dir)
+
+
+def _command(pid: int) -> list[bytes]:
     try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except (FileNotFoundError, ProcessLookupError):
-        return False
+        return [b""]
+
+
+def _serves(words: list[bytes], dir: Path) -> bool:
     return any(words[i] == b"-b" and words[i + 1] == os.fsencode(dir) for i in range(len(words) - 1))
 
 

@@ -8,6 +8,7 @@ Spec: OCI runtime 1.1, Lifecycle; crun(1), runc(8).
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -28,6 +29,8 @@ from runtime.oci.words import CannotStart, translate
 __all__ = ["CannotStart", "Probe", "Runtime", "ToolError", "probe", "translate"]
 
 CALL_TIMEOUT_S = 60.0  # one call of the runtime; it waits for the kernel at most (freezer, cgroups)
+FREEZE_TIMEOUT_S = 10.0
+FREEZE_PAUSE_S = 0.01
 FALLBACKS = ("crun", "runc")
 
 _GONE = re.compile(r"does not exist|error opening file .*/status|cannot open directory .*no such file", re.I)
@@ -115,8 +118,21 @@ class Runtime:
                 raise Internal(f"cannot delete container {id} in {self.name}: {error.stderr}") from error
 
     async def pause(self, id: str) -> None:
-        """Freeze every process of the container; returns when they are frozen."""
+        """Freeze every process of the container; returns when they are frozen.
+
+        Raises: Conflict when it is not running, Internal when it does not come to rest.
+        """
         await self._freezer("pause", id)
+        # crun on cgroup v1 asks for it and does not wait until the last process has come to rest.
+        try:
+            async with asyncio.timeout(FREEZE_TIMEOUT_S):
+                while ((state := await self.state(id)) or {}).get("status") != "paused":
+                    if state is None or state["status"] == "stopped":
+                        raise Conflict(f"container {id} is not running")
+                    await asyncio.sleep(FREEZE_PAUSE_S)
+        except TimeoutError as error:
+            await self._freezer("resume", id)
+            raise Internal(f"container {id} could not be frozen within {FREEZE_TIMEOUT_S:g} s") from error
 
     async def resume(self, id: str) -> None:
         """The opposite of `pause`."""
