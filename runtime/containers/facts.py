@@ -29,7 +29,7 @@ class HostFacts:
     memory_bytes: int = 0
     kernel: tuple[int, int] = (6, 1)
     arch: str = "x86_64"  # as `uname -m`
-    apparmor: bool = False
+    apparmor: frozenset[str] = frozenset()  # loaded profiles; empty where the kernel has no AppArmor
     seccomp: bool = True
     capabilities: frozenset[str] = frozenset()  # "CAP_CHOWN", …: what the engine has and can pass on
 
@@ -69,7 +69,7 @@ def host_facts() -> HostFacts:
         memory_bytes=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
         kernel=(int(major), int("".join(c for c in minor if c.isdigit()) or 0)),
         arch=platform.machine(),
-        apparmor=_text(Path("/sys/module/apparmor/parameters/enabled")).startswith("Y"),
+        apparmor=_profiles(_text(Path("/sys/kernel/security/apparmor/profiles"))),
         seccomp=os.path.exists("/proc/sys/kernel/seccomp"),
         capabilities=_bounding_set(_text(Path("/proc/self/status"))),
     )
@@ -87,6 +87,11 @@ def features(found: Cgroups) -> frozenset[str]:
         if not wanted[1] or any(mount.glob(wanted[1])) or (wanted[1][0] == "*" and not any(mount.glob("*/"))):
             held.add(feature)
     return frozenset(held)
+
+
+def _profiles(text: str) -> frozenset[str]:
+    """ "docker-default (enforce)" a line, as the kernel lists them."""
+    return frozenset(line.rpartition(" (")[0] for line in text.splitlines() if " (" in line)
 
 
 def _bounding_set(status: str) -> frozenset[str]:

@@ -35,8 +35,8 @@ def security_options(host_config: dict[str, Any], facts: HostFacts) -> dict[str,
                 raise InvalidArgument(f"invalid --security-opt 2: {text!r}")
             value = value.lower()
         elif name == "apparmor":
-            if value != "unconfined" and not facts.apparmor:
-                raise NotSupported("this host has no AppArmor, so the profile cannot be applied")
+            if value != "unconfined" and value not in facts.apparmor:
+                raise NotSupported(f"the AppArmor profile {value} is not loaded on this host")
         elif name == "label":
             if value != "disable":
                 raise NotSupported("this host has no SELinux, so a label cannot be applied")

@@ -80,7 +80,7 @@ class SpecContext:
     mapping: IdMap | None = None  # None: host ids
     init: Path | None = None  # host path of a static init program when Init is asked for
     seccomp_profile: dict[str, Any] | None = None  # a client's own, parsed; None: the default one
-    apparmor_profile: str | None = None  # the default one's name where the host has AppArmor
+    apparmor_profile: str | None = None  # the default one, used where the host has it loaded
     annotations: dict[str, str] = field(default_factory=dict)
 
 
@@ -209,8 +209,8 @@ def _process(host_config: dict[str, Any], ctx: SpecContext, held: list[str]) -> 
         "rlimits": rlimits(host_config),
         "oomScoreAdj": int(host_config.get("OomScoreAdj") or 0),
     }
-    profile = security.get("apparmor", ctx.apparmor_profile or "unconfined")
-    if ctx.facts.apparmor and profile != "unconfined":
+    profile = security.get("apparmor", ctx.apparmor_profile)
+    if profile in ctx.facts.apparmor:  # one that was asked for is there, the default one may not be
         process["apparmorProfile"] = profile
     if ctx.tty and ctx.console_size:
         process["consoleSize"] = {"height": ctx.console_size[0], "width": ctx.console_size[1]}

@@ -317,9 +317,9 @@ def test_security_options_are_honoured() -> None:
     assert spec({"SecurityOpt": ["systempaths=unconfined"]})["linux"]["maskedPaths"] == []
     assert spec({"MaskedPaths": ["/x"], "ReadonlyPaths": []})["linux"]["maskedPaths"] == ["/x"]
     assert (
-        spec({"SecurityOpt": ["apparmor=mine"]}, facts=replace(FACTS, apparmor=True))["process"][
-            "apparmorProfile"
-        ]
+        spec({"SecurityOpt": ["apparmor=mine"]}, facts=replace(FACTS, apparmor=frozenset({"mine"})))[
+            "process"
+        ]["apparmorProfile"]
         == "mine"
     )
     own = {"defaultAction": "SCMP_ACT_ALLOW"}
@@ -327,7 +327,7 @@ def test_security_options_are_honoured() -> None:
 
 
 def test_apparmor_is_the_default_profile_where_the_host_has_it() -> None:
-    there = replace(FACTS, apparmor=True)
+    there = replace(FACTS, apparmor=frozenset({"docker-default"}))
     assert (
         spec(facts=there, apparmor_profile="docker-default")["process"]["apparmorProfile"] == "docker-default"
     )
