@@ -115,6 +115,10 @@ class Containers:
     async def rename(self, ref: str, name: str) -> None:
         await self._lifecycle.rename(ref, name)
 
+    async def update(self, ref: str, body: Body) -> Body:
+        """Change limits and restart policy: {"Warnings": [...]}."""
+        return {"Warnings": await self._lifecycle.update(ref, body)}
+
     async def remove(
         self, ref: str, *, force: bool = False, volumes: bool = False, link: bool = False
     ) -> None:

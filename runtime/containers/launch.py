@@ -225,7 +225,7 @@ class Launcher:
             cgroup_path=cgroup_path(self._rooms.config.instance, record),
             cwd=config["WorkingDir"] or "/",
             env=environment([*links, *config["Env"]]),
-            hostname=hostname(record),
+            hostname=hostname(network.owner.record if network.owner else record),
             domainname=config["Domainname"],
             tty=config["Tty"],
             console_size=(height, width) if height and width else None,

@@ -1,0 +1,211 @@
+"""Exec sessions: streams, terminals, users, exit codes, bounds."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from runtime.api.errors import Conflict, InvalidArgument, NotFound
+from runtime.engine import Engine
+from runtime.oci.words import CannotStart
+
+from .engines import PATIENCE_S, Instance, output, started, until
+
+
+@pytest.fixture(scope="module")
+def instance() -> Any:
+    instance = Instance()
+    yield instance
+    asyncio.run(instance.purge())
+
+
+@pytest.fixture
+async def engine(instance: Instance) -> AsyncIterator[Engine]:
+    engine = await instance.start()
+    yield engine
+    for container in await engine.containers.list(all=True):
+        await engine.containers.remove(container["Id"], force=True, volumes=True)
+    await instance.stop()
+
+
+@pytest.fixture
+async def box(engine: Engine) -> str:
+    return await started(engine, "sleep", "1000", Env=["OUTER=1"])
+
+
+async def session(engine: Engine, box: str, *command: str, **more: Any) -> str:
+    body = {"Cmd": list(command), "AttachStdout": True, "AttachStderr": True, **more}
+    return await engine.execs.create(box, body)
+
+
+async def execute(engine: Engine, box: str, *command: str, **more: Any) -> tuple[int, bytes, bytes]:
+    exec_id = await session(engine, box, *command, **more)
+    stream = await engine.execs.start(exec_id, detach=False, tty=bool(more.get("Tty")))
+    assert stream is not None
+    said = await output(stream)
+    return await exit_code(engine, exec_id), *said
+
+
+async def exit_code(engine: Engine, exec_id: str) -> int:
+    async def ended() -> bool:
+        return not (await engine.execs.inspect(exec_id))["Running"]
+
+    await until(ended)
+    return int((await engine.execs.inspect(exec_id))["ExitCode"])
+
+
+async def test_output_and_exit_code(engine: Engine, box: str) -> None:
+    assert await execute(engine, box, "sh", "-c", "echo o; echo e >&2; exit 9") == (9, b"o\n", b"e\n")
+    assert await execute(engine, box, "sh", "-c", "kill -9 $$") == (137, b"", b"")
+
+
+async def test_environment_user_and_directory(engine: Engine, box: str) -> None:
+    code, out, _ = await execute(
+        engine,
+        box,
+        "sh",
+        "-c",
+        "echo $OUTER $INNER; id -u; id -g; pwd",
+        User="7:8",
+        WorkingDir="/tmp",
+        Env=["INNER=2"],
+    )
+    assert (code, out.split()) == (0, [b"1", b"2", b"7", b"8", b"/tmp"])
+    with pytest.raises(InvalidArgument, match="absolute path"):
+        await session(engine, box, "true", WorkingDir="relative")
+    with pytest.raises(InvalidArgument, match="unable to find user nobodyhere"):
+        await engine.execs.start(
+            await session(engine, box, "true", User="nobodyhere"), detach=True, tty=False
+        )
+
+
+async def test_input_ends_where_the_client_ends_it(engine: Engine, box: str) -> None:
+    exec_id = await session(engine, box, "wc", "-c", AttachStdin=True)
+    stream = await engine.execs.start(exec_id, detach=False, tty=False)
+    assert stream is not None
+    for _ in range(50):
+        await stream.write(b"x" * 100_000)
+    await stream.close_stdin()
+    assert await output(stream) == (b"5000000\n", b"")
+    assert await exit_code(engine, exec_id) == 0
+
+
+async def test_a_slow_reader_makes_the_program_wait_and_loses_nothing(engine: Engine, box: str) -> None:
+    exec_id = await session(engine, box, "sh", "-c", "yes 0123456789 | head -c 30000000")
+    stream = await engine.execs.start(exec_id, detach=False, tty=False)
+    assert stream is not None
+    await asyncio.sleep(0.5)
+    assert (await engine.execs.inspect(exec_id))["Running"]
+    out, _ = await output(stream)
+    assert len(out) == 30_000_000
+
+
+async def test_a_terminal_has_its_size_from_the_start(engine: Engine, box: str) -> None:
+    exec_id = await session(
+        engine, box, "sh", "-c", "stty size; read x; stty size", Tty=True, AttachStdin=True
+    )
+    stream = await engine.execs.start(exec_id, detach=False, tty=True, console_size=[12, 34])
+    assert stream is not None
+    said = b""
+    async with asyncio.timeout(PATIENCE_S):
+        while b"12 34" not in said:
+            item = await stream.read()
+            assert item is not None
+            said += item[1]
+        await engine.execs.resize(exec_id, 56, 78)
+        await stream.write(b"\n")
+    out, _ = await output(stream)
+    assert b"56 78" in out
+    with pytest.raises(Conflict):
+        await engine.execs.resize(exec_id, 1, 1)
+
+
+async def test_detached_sessions_run_on_their_own(engine: Engine, box: str) -> None:
+    exec_id = await session(engine, box, "sh", "-c", "sleep 0.2; exit 3")
+    assert await engine.execs.start(exec_id, detach=True, tty=False) is None
+    described = await engine.execs.inspect(exec_id)
+    assert described["Running"]
+    assert described["Pid"] > 0
+    assert described["ContainerID"] == box
+    assert described["ProcessConfig"] == {
+        "tty": False,
+        "entrypoint": "sh",
+        "arguments": ["-c", "sleep 0.2; exit 3"],
+        "privileged": False,
+    }
+    assert exec_id in (await engine.containers.inspect(box))["ExecIDs"]
+    assert await exit_code(engine, exec_id) == 3
+    assert (await engine.containers.inspect(box))["ExecIDs"] is None
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "words"),
+    [("nosuch", 127, "executable file not found"), ("/etc", 126, "permission denied")],
+)
+async def test_a_program_that_cannot_start(
+    engine: Engine, box: str, command: str, code: int, words: str
+) -> None:
+    exec_id = await session(engine, box, command)
+    with pytest.raises(CannotStart, match=words):
+        await engine.execs.start(exec_id, detach=False, tty=False)
+    described = await engine.execs.inspect(exec_id)
+    assert (described["Running"], described["ExitCode"]) == (False, code)
+
+
+async def test_a_session_is_started_once_and_needs_a_running_container(engine: Engine, box: str) -> None:
+    exec_id = await session(engine, box, "sleep", "100")
+    await engine.execs.start(exec_id, detach=True, tty=False)
+    with pytest.raises(Conflict, match="already running"):
+        await engine.execs.start(exec_id, detach=True, tty=False)
+    later = await session(engine, box, "true")
+    await engine.containers.kill(box)
+    assert await exit_code(engine, exec_id) == 137
+    with pytest.raises(Conflict, match="is not running"):
+        await engine.execs.start(later, detach=True, tty=False)
+    with pytest.raises(Conflict, match=f"Container {box} is not running"):
+        await session(engine, box, "true")
+    await engine.containers.start(box)
+    with pytest.raises(InvalidArgument, match="No exec command specified"):
+        await engine.execs.create(box, {"Cmd": []})
+    with pytest.raises(NotFound, match="No such exec instance: nope"):
+        await engine.execs.inspect("nope")
+    await engine.containers.remove(box, force=True)
+    with pytest.raises(NotFound):
+        await engine.execs.inspect(exec_id)
+
+
+async def test_sessions_can_be_signalled(engine: Engine, box: str) -> None:
+    exec_id = await session(engine, box, "sh", "-c", "trap 'exit 5' HUP; while :; do sleep 0.02; done")
+    stream = await engine.execs.start(exec_id, detach=False, tty=False)
+    assert stream is not None
+    await asyncio.sleep(0.3)
+    await engine.execs.kill(exec_id, "HUP")
+    assert await exit_code(engine, exec_id) == 5
+    stream.close()
+    with pytest.raises(Conflict):
+        await engine.execs.kill(exec_id, "HUP")
+
+
+async def test_a_viewer_that_leaves_does_not_end_the_session(engine: Engine, box: str) -> None:
+    exec_id = await session(engine, box, "sh", Tty=True, AttachStdin=True)
+    first = await engine.execs.start(exec_id, detach=False, tty=True)
+    assert first is not None
+    first.close()
+    again = await engine.execs.attach(exec_id)
+    await again.write(b"echo still $((40+2)); exit 6\n")
+    assert b"still 42" in (await output(again))[0]
+    assert await exit_code(engine, exec_id) == 6
+
+
+async def test_many_sessions_leave_nothing_behind(engine: Engine, box: str, instance: Instance) -> None:
+    began = time.monotonic()
+    results = await asyncio.gather(*(execute(engine, box, "echo", str(n)) for n in range(40)))
+    assert [result[1] for result in results] == [b"%d\n" % n for n in range(40)]
+    assert time.monotonic() - began < PATIENCE_S
+    assert len(instance.processes()) == 1  # the container's own conmon
+    await engine.containers.remove(box, force=True)
+    assert list((instance.config.run / "exec").iterdir()) == []

@@ -1,0 +1,166 @@
+"""Logs of real containers: what was written comes back, is followed, and stays within its limits."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from runtime.api.errors import Conflict, NotFound
+from runtime.engine import Engine
+
+from .engines import PATIENCE_S, Instance, body, log, started, state, until
+
+
+@pytest.fixture(scope="module")
+def instance() -> Any:
+    instance = Instance()
+    yield instance
+    asyncio.run(instance.purge())
+
+
+@pytest.fixture
+async def engine(instance: Instance) -> AsyncIterator[Engine]:
+    engine = await instance.start()
+    yield engine
+    for container in await engine.containers.list(all=True):
+        await engine.containers.remove(container["Id"], force=True)
+    await instance.stop()
+
+
+async def ended(engine: Engine, id: str) -> bool:
+    return not (await state(engine, id))["Running"]
+
+
+async def test_every_byte_comes_back(engine: Engine) -> None:
+    script = r"printf 'a\0b\r\n'; head -c 100000 /dev/zero | tr '\0' x; echo; printf 'no end'"
+    id = await started(engine, "sh", "-c", script)
+    await until(lambda: ended(engine, id))
+    assert await log(engine, id) == b"a\0b\r\n" + b"x" * 100_000 + b"\nno end"
+
+
+async def test_streams_are_told_apart_and_chosen(engine: Engine) -> None:
+    id = await started(engine, "sh", "-c", "echo 1; sleep 0.05; echo 2 >&2; sleep 0.05; echo 3")
+    await until(lambda: ended(engine, id))
+    chunks = [item async for item in engine.containers.logs(id, stdout=True, stderr=True)]
+    assert chunks == [(1, b"1\n"), (2, b"2\n"), (1, b"3\n")]
+    only = [item async for item in engine.containers.logs(id, stdout=False, stderr=True)]
+    assert only == [(2, b"2\n")]
+
+
+async def test_a_follower_sees_everything_until_the_end(engine: Engine) -> None:
+    id = await started(
+        engine, "sh", "-c", "i=0; while [ $i -lt 2000 ]; do echo $i; i=$((i+1)); done; printf last"
+    )
+    text = await log(engine, id, follow=True)
+    assert text == b"".join(b"%d\n" % n for n in range(2000)) + b"last"
+
+
+async def test_a_line_reaches_a_follower_at_once(engine: Engine) -> None:
+    id = await started(engine, "sh", "-c", "while read line; do echo $line; done", OpenStdin=True)
+    stream = await engine.containers.attach(
+        id, logs=False, stream=True, stdin=True, stdout=False, stderr=False
+    )
+    chunks = engine.containers.logs(id, stdout=True, stderr=True, follow=True)
+    delays = []
+    async with asyncio.timeout(PATIENCE_S):
+        for n in range(20):
+            began = time.monotonic()
+            await stream.write(b"%d\n" % n)
+            assert await anext(chunks) == (1, b"%d\n" % n)
+            delays.append(time.monotonic() - began)
+    await chunks.aclose()  # type: ignore[attr-defined]
+    stream.close()
+    assert sorted(delays)[10] < 0.1
+
+
+async def test_tail_since_until_and_timestamps(engine: Engine) -> None:
+    id = await started(engine, "sh", "-c", "for i in 1 2 3 4 5; do echo $i; sleep 0.1; done")
+    await until(lambda: ended(engine, id))
+    assert await log(engine, id, tail=2) == b"4\n5\n"
+    assert await log(engine, id, tail=0) == b""
+    assert await log(engine, id, tail=99) == b"1\n2\n3\n4\n5\n"
+    stamped = (await log(engine, id, timestamps=True)).decode().splitlines()
+    assert [line.split()[1] for line in stamped] == list("12345")
+    assert all(line[10] == "T" and line[29] == "Z" for line in stamped)
+    from runtime.containers.times import parse_rfc3339
+
+    third = parse_rfc3339(stamped[2].split()[0]) / 1e9
+    assert await log(engine, id, since=third + 0.01) == b"4\n5\n"
+    assert await log(engine, id, until=third + 0.01) == b"1\n2\n3\n"
+    assert await log(engine, id, since=third - 0.01, until=third + 0.01, follow=True) == b"3\n"
+    assert await log(engine, id, tail=4, since=third - 0.01) == b"3\n4\n5\n"
+
+
+async def test_following_ends_at_until(engine: Engine) -> None:
+    id = await started(engine, "sh", "-c", "while :; do echo x; sleep 0.02; done")
+    began = time.time()
+    text = await log(engine, id, follow=True, until=began + 0.5)
+    assert 0.3 < time.time() - began < 5
+    assert text.startswith(b"x\n")
+
+
+async def test_a_log_survives_restarts_and_goes_with_its_container(
+    engine: Engine, instance: Instance
+) -> None:
+    id = await started(engine, "echo", "hello")
+    await until(lambda: ended(engine, id))
+    await engine.containers.start(id)
+    await until(lambda: ended(engine, id))
+    assert await log(engine, id) == b"hello\nhello\n"
+    await engine.containers.remove(id)
+    with pytest.raises(NotFound):
+        engine.containers.logs(id, stdout=True, stderr=True)
+    assert not (instance.config.home / "containers" / id).exists()
+
+
+async def test_rotation_keeps_the_newest_and_followers_miss_nothing(
+    engine: Engine, instance: Instance
+) -> None:
+    id, _ = await engine.containers.create(
+        None,
+        body(
+            "sh",
+            "-c",
+            "i=100000; while [ $i -lt 120000 ]; do echo $i; i=$((i+1)); done; sleep 1",
+            host={"LogConfig": {"Type": "json-file", "Config": {"max-size": "100k", "max-file": "3"}}},
+        ),
+    )
+    await engine.containers.start(id)
+    followed = (await log(engine, id, follow=True)).split()
+    assert followed == [b"%d" % n for n in range(100_000, 120_000)]
+    directory = instance.config.home / "containers" / id / "log"
+    sizes = {path.name: path.stat().st_size for path in directory.iterdir()}
+    assert set(sizes) == {"container.log", "container.log.1", "container.log.2"}
+    assert max(sizes.values()) < 400_000
+    kept = (await log(engine, id)).split()
+    assert kept[-1] == b"119999"
+    assert kept == [b"%d" % n for n in range(int(kept[0]), 120_000)]
+    across = (await log(engine, id, tail=len(kept) - 10)).split()
+    assert across == kept[10:]
+
+
+async def test_no_log_is_kept_when_none_is_asked_for(engine: Engine, instance: Instance) -> None:
+    id = await started(engine, "echo", "unheard", host={"LogConfig": {"Type": "none"}})
+    with pytest.raises(Conflict, match="does not support reading"):
+        engine.containers.logs(id, stdout=True, stderr=True)
+    assert (await engine.containers.inspect(id))["LogPath"] == ""
+    assert not (instance.config.home / "containers" / id / "log").exists()
+
+
+async def test_an_abandoned_follower_is_freed(engine: Engine) -> None:
+    id = await started(engine, "sleep", "1000")
+    before = len(asyncio.all_tasks())
+    followers = [
+        asyncio.ensure_future(anext(engine.containers.logs(id, stdout=True, stderr=True, follow=True)))  # type: ignore[arg-type]
+        for _ in range(20)
+    ]
+    await asyncio.sleep(0.1)
+    for follower in followers:
+        follower.cancel()
+    await asyncio.gather(*followers, return_exceptions=True)
+    await asyncio.sleep(0.05)
+    assert len(asyncio.all_tasks()) == before
