@@ -57,7 +57,8 @@ def health_of(state: dict[str, Any]) -> str:
 
 def ports_of(ports: object) -> list[dict[str, Any]]:
     """{"80/tcp": [{"HostIp", "HostPort"}]} -> [{"private": 80, "public": 8080, "type": "tcp", "ip": ""}];
-    a port that is exposed and not published has public None."""
+    a port that is exposed and not published has public None; one published on every address is told once,
+    though engines name it for both families."""
     found: list[dict[str, Any]] = []
     if not isinstance(ports, dict):
         return found
@@ -68,7 +69,10 @@ def ports_of(ports: object) -> list[dict[str, Any]]:
         port = {"private": int(number), "type": protocol or "tcp"}
         if not bindings:
             found.append({**port, "public": None, "ip": ""})
+        everywhere = {str(one.get("HostPort")) for one in bindings or () if one.get("HostIp") == "0.0.0.0"}  # noqa: S104
         for binding in bindings or ():
+            if binding.get("HostIp") == "::" and str(binding.get("HostPort")) in everywhere:
+                continue
             public = str(binding.get("HostPort") or "")
             found.append(
                 {

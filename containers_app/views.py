@@ -16,6 +16,7 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy as _lazy
+from django.utils.translation import ngettext
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from containers_app import listing
@@ -356,6 +357,43 @@ async def container_bulk(request: HttpRequest) -> JsonResponse:
         else:
             results.append({"id": id, "name": id[:12], "ok": False, "message": _("No such container.")})
     return JsonResponse({"ok": all(one["ok"] for one in results), "results": results})
+
+
+@requires("operate")
+@require_POST
+async def container_prune(request: HttpRequest) -> HttpResponse:
+    """Remove every container that is not running."""
+    engine = await sync_to_async(current_engine)()
+    try:
+        message = await carried_out(_prune(await actor_of(request), engine.alias), name="prune")
+    except EngineError as error:
+        return await answer(request, False, explain(error), "container-list", status=error.status)
+    return await answer(request, True, message, "container-list")
+
+
+async def _prune(actor: Actor, alias: str) -> str:
+    async with audited(actor, "container.prune", engine=alias, kind="container") as entry:
+        found = (await client_of(alias).container_prune()).get("ContainersDeleted") or []
+        entry.detail = " ".join(id[:12] for id in found)
+    return ngettext("%(n)d container was removed.", "%(n)d containers were removed.", len(found)) % {
+        "n": len(found)
+    }
+
+
+@requires("view")
+@require_GET
+async def container_processes(request: HttpRequest, container_id: str) -> JsonResponse:
+    """What runs inside: {"titles": [...], "processes": [[...]]}."""
+    container = await find(container_id)
+    try:
+        found = await client_of(container.engine.alias).container_top(
+            container_id, ps_args="-eo pid,user,pcpu,rss,etime,args"
+        )
+    except EngineError as error:
+        return JsonResponse({"ok": False, "message": explain(error)}, status=max(error.status, 400))
+    return JsonResponse(
+        {"ok": True, "titles": found.get("Titles") or [], "processes": found.get("Processes") or []}
+    )
 
 
 @requires("shell")

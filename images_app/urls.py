@@ -8,6 +8,7 @@ ID = r"(?:sha256:)?(?P<image_id>[0-9a-f]{64})"
 
 urlpatterns = [
     path("images/", views.image_list, name="image-list"),
+    path("images/prune/", views.image_prune, name="image-prune"),
     path("images/pull/", views.image_pull, name="image-pull"),
     re_path(
         r"^images/pulls/(?P<pull_id>[0-9a-f]{32})/cancel/$", views.image_pull_cancel, name="image-pull-cancel"

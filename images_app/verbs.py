@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.template.defaultfilters import filesizeformat
 from django.utils.translation import gettext as _
 
 from images_app.models import Image
@@ -63,3 +64,22 @@ async def _tag(actor: Actor, image: Image, name: str) -> Outcome:
     except EngineError as error:
         return Outcome(False, explain(error), error.status)
     return Outcome(True, _("%(name)s is now a name of this image.") % {"name": f"{repo}:{label}"})
+
+
+async def prune(actor: Actor, alias: str, *, everything: bool) -> Outcome:
+    """Remove images without a name, or with ``everything`` all that no container uses."""
+    return await carried_out(_prune(actor, alias, everything), name="prune images")
+
+
+async def _prune(actor: Actor, alias: str, everything: bool) -> Outcome:
+    filters = {"dangling": ["false" if everything else "true"]}
+    try:
+        async with audited(actor, "image.prune", engine=alias, kind="image") as entry:
+            answer = await client_of(alias).image_prune(filters=filters)
+            gone = [one["Deleted"] for one in answer.get("ImagesDeleted") or () if one.get("Deleted")]
+            freed = int(answer.get("SpaceReclaimed") or 0)
+            entry.detail = f"{len(gone)} removed, {freed} bytes freed"
+    except EngineError as error:
+        return Outcome(False, explain(error), error.status)
+    text = _("%(n)d images and layers were removed, %(size)s freed.")
+    return Outcome(True, text % {"n": len(gone), "size": filesizeformat(freed)})

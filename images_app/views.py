@@ -13,7 +13,7 @@ from images_app import listing
 from images_app.models import ID_PREFIX, Image
 from images_app.projection import KIND, ImageProjection
 from images_app.pulls import clean_reference, pulls
-from images_app.verbs import remove, tag
+from images_app.verbs import prune, remove, tag
 from runtime.api.errors import EngineError
 from webdock.engines.audit import actor_of, write
 from webdock.engines.clients import client as client_of
@@ -117,6 +117,16 @@ async def image_pull_cancel(request: HttpRequest, pull_id: str) -> JsonResponse:
         name=pull.reference,
     )
     return JsonResponse({"ok": True, "message": _("The pull is being cancelled.")})
+
+
+@requires("operate")
+@require_POST
+async def image_prune(request: HttpRequest) -> HttpResponse:
+    """Remove images without a tag; with ``all`` every image no container uses."""
+    everything = request.POST.get("all", "").lower() in TRUE_WORDS
+    engine = await sync_to_async(current_engine)()
+    outcome = await prune(await actor_of(request), engine.alias, everything=everything)
+    return await answer(request, outcome.ok, outcome.message, "image-list", status=outcome.status)
 
 
 @requires("operate")

@@ -2,10 +2,16 @@
 
 from django.urls import path
 
-from webdock.engines import views
+from webdock.engines import resources, views
 
 urlpatterns = [
     path("networks/", views.network_list, name="network-list"),
+    path("networks/create/", resources.network_create, name="network-create"),
+    path("networks/prune/", resources.network_prune, name="network-prune"),
+    path("networks/<str:name>/remove/", resources.network_remove, name="network-remove"),
+    path("volumes/create/", resources.volume_create, name="volume-create"),
+    path("volumes/prune/", resources.volume_prune, name="volume-prune"),
+    path("volumes/<str:name>/remove/", resources.volume_remove, name="volume-remove"),
     path("volumes/", views.volume_list, name="volume-list"),
     path("events/", views.event_list, name="event-list"),
     path("engines/", views.engine_list, name="engine-list"),
