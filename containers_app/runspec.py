@@ -231,3 +231,69 @@ def create_body(fields: dict[str, Any]) -> dict[str, Any]:
         if fields.get(name):
             body[key] = fields[name]
     return body
+
+
+def initial_of(container: dict[str, Any], image: dict[str, Any]) -> dict[str, Any]:
+    """The Run form's fields that would make this container again; what its image says anyway is left out.
+
+    ``container`` and ``image`` are inspect documents; an unknown image is an empty one.
+    """
+    config, host = container.get("Config") or {}, container.get("HostConfig") or {}
+    defaults = image.get("Config") or {}
+    own_env = [entry for entry in config.get("Env") or () if entry not in (defaults.get("Env") or ())]
+    own_labels = {
+        key: value
+        for key, value in (config.get("Labels") or {}).items()
+        if (defaults.get("Labels") or {}).get(key) != value
+    }
+    policy = host.get("RestartPolicy") or {}
+    restart = policy.get("Name") or "no"
+    if restart == "on-failure" and policy.get("MaximumRetryCount"):
+        restart += f":{policy['MaximumRetryCount']}"
+    hostname = config.get("Hostname") or ""
+    network = host.get("NetworkMode") or ""
+    fields = {
+        "image": config.get("Image") or "",
+        "command": shlex.join(config.get("Cmd") or ()) if config.get("Cmd") != defaults.get("Cmd") else "",
+        "entrypoint": shlex.join(config.get("Entrypoint") or ())
+        if config.get("Entrypoint") != defaults.get("Entrypoint")
+        else "",
+        "env": "\n".join(own_env),
+        "ports": "\n".join(_port_lines(host.get("PortBindings") or {})),
+        "volumes": "\n".join([*(host.get("Binds") or ()), *(config.get("Volumes") or ())]),
+        "network": "" if network in ("default", "bridge") else network,
+        "workdir": _unless_same(config, defaults, "WorkingDir"),
+        "user": _unless_same(config, defaults, "User"),
+        "hostname": "" if str(container.get("Id", "")).startswith(hostname) else hostname,
+        "labels": "\n".join(f"{key}={value}" for key, value in own_labels.items()),
+        "tty": bool(config.get("Tty")),
+        "open_stdin": bool(config.get("OpenStdin")),
+        "auto_remove": bool(host.get("AutoRemove")),
+        "memory": _size_text(int(host.get("Memory") or 0)),
+        "cpus": f"{int(host.get('NanoCpus') or 0) / 10**9:g}" if host.get("NanoCpus") else "",
+        "pids": host.get("PidsLimit") or "",
+        "restart": restart,
+    }
+    return {key: value for key, value in fields.items() if value not in ("", None)}
+
+
+def _unless_same(config: dict[str, Any], defaults: dict[str, Any], key: str) -> str:
+    value = str(config.get(key) or "")
+    return "" if value == str(defaults.get(key) or "") else value
+
+
+def _port_lines(bindings: dict[str, Any]) -> Iterator[str]:
+    for port, published in bindings.items():
+        number, _slash, protocol = str(port).partition("/")
+        inside = number if protocol in ("", "tcp") else f"{number}/{protocol}"
+        for one in published or ():
+            ip, public = str(one.get("HostIp") or ""), str(one.get("HostPort") or "")
+            ip = f"[{ip}]" if ":" in ip else ip
+            yield ":".join([ip, public, inside] if ip else [public, inside] if public else [inside])
+
+
+def _size_text(size: int) -> str:
+    for unit, factor in (("g", 1 << 30), ("m", 1 << 20), ("k", 1 << 10)):
+        if size and size % factor == 0:
+            return f"{size // factor}{unit}"
+    return str(size) if size else ""

@@ -12,6 +12,7 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.contrib import messages
+from django.core.exceptions import ValidationError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect
 from django.utils.translation import gettext as _
@@ -24,12 +25,12 @@ from containers_app.forms import RunForm
 from containers_app.loglines import LogLines, plain
 from containers_app.models import Container, TerminalSession
 from containers_app.projection import KIND, ContainerProjection
-from containers_app.runspec import parse_words
+from containers_app.runspec import initial_of, parse_words
 from containers_app.shells import NoShell, find_shell
 from containers_app.terminal import SIZE_MAX
 from containers_app.verbs import BULK_VERBS, VERBS, parse_options, perform, perform_many
 from containers_app.why import why_not_running
-from images_app.models import ImageTag
+from images_app.models import Image, ImageTag
 from runtime.api.errors import (
     Conflict,
     EngineError,
@@ -49,6 +50,7 @@ from webdock.engines.wording import explain
 from webdock.people.rights import requires, rights_of
 
 BULK_MAX = 500
+MISSING = "missing"  # the error's code when the image is not here
 IMAGE_NAMES_MAX = 1000  # offered as completion
 HISTORY_ROWS = 10
 LAST_LINES = 12  # of the log, on the card that says why it stopped
@@ -75,8 +77,9 @@ async def container_list(request: HttpRequest) -> HttpResponse:
 async def container_run(request: HttpRequest) -> HttpResponse:
     """The Run form; posted, it makes the container, starts it and goes to its page."""
     if request.method != "POST":
-        form = RunForm(initial={"image": request.GET.get("image", ""), "restart": "no"})
-        return await _run_page(request, form)
+        like = request.GET.get("from", "")
+        initial = await _like(like) if like else {"image": request.GET.get("image", ""), "restart": "no"}
+        return await _run_page(request, RunForm(initial=initial))
     form = RunForm(request.POST)
     if not form.is_valid():
         return await _run_page(request, form, status=400)
@@ -93,11 +96,20 @@ async def container_run(request: HttpRequest) -> HttpResponse:
     return redirect("container-detail", container_id)
 
 
+async def _like(container_id: str) -> dict[str, Any]:
+    """The form's fields of a container that is there, for one more like it."""
+    container = await find(container_id, removed=True)
+    image = await Image.objects.filter(engine=container.engine, image_id=container.image_id).afirst()
+    return initial_of(container.inspect, image.inspect if image else {})
+
+
 async def _run_page(request: HttpRequest, form: RunForm, *, status: int = 200) -> HttpResponse:
     def names() -> list[str]:
         return list(ImageTag.objects.order_by("name").values_list("name", flat=True)[:IMAGE_NAMES_MAX])
 
-    context = {"form": form, "images": await sync_to_async(names)()}
+    context: dict[str, Any] = {"form": form, "images": await sync_to_async(names)()}
+    if form.is_bound and form.has_error("image", MISSING):
+        context["missing_image"] = form.data.get("image", "")
     return await page(request, "containers/run.html", context, status=status)
 
 
@@ -116,7 +128,9 @@ async def _make(actor: Actor, form: RunForm) -> tuple[str, list[str], str] | Non
                 name = str((await client.container_inspect(id))["Name"]).removeprefix("/")
                 entry.object_name = name
     except EngineError as error:
-        form.add_error(_field_of(error), explain(error))
+        field = _field_of(error)
+        code = MISSING if field == "image" and isinstance(error, NotFound) else "refused"
+        form.add_error(field, ValidationError(explain(error), code=code))
         return None
     why = ""
     try:

@@ -516,3 +516,45 @@ async def test_terminal_open_is_for_people_with_the_right(
     assert (await as_viewer.post(path, headers=JSON)).status_code == 403
     assert (await as_stranger.post(path, headers=JSON)).status_code == 401
     assert (await as_admin.get(path)).status_code == 405
+
+
+async def test_run_offers_to_pull_an_image_that_is_missing(
+    synced: EngineSync, as_operator: AsyncClient
+) -> None:
+    answer = await as_operator.post("/containers/run/", {**FORM, "image": "missing:1"})
+    assert answer.context["missing_image"] == "missing:1"
+    answer = await as_operator.post("/containers/run/", {**FORM, "image": "bad name"})
+    assert "missing_image" not in answer.context
+
+
+async def test_run_like_another_makes_the_same_again(
+    synced: EngineSync, api: EngineClient, as_operator: AsyncClient
+) -> None:
+    form = {
+        **FORM,
+        "name": "first",
+        "command": "sleep 'one thousand'",
+        "env": "A=1",
+        "ports": "127.0.0.1:8080:80\n53:53/udp",
+        "volumes": "data:/data",
+        "labels": "team=shop",
+        "memory": "64m",
+        "cpus": "0.5",
+        "pids": "50",
+        "workdir": "/tmp",
+        "tty": "on",
+        "restart": "on-failure:5",
+    }
+    made = (await as_operator.post("/containers/run/", form))["Location"].split("/")[2]
+    page = await as_operator.get(f"/containers/run/?from={made}")
+    initial = page.context["form"].initial
+    again = {key: "on" if value is True else value for key, value in initial.items() if value is not False}
+    assert "name" not in again
+    answer = await as_operator.post("/containers/run/", again)
+    assert answer.status_code == 302, answer.context["form"].errors
+    one = await api.container_inspect(made)
+    two = await api.container_inspect(answer["Location"].split("/")[2])
+    assert one["HostConfig"] == two["HostConfig"]
+    for key in ("Cmd", "Env", "Labels", "WorkingDir", "Tty", "ExposedPorts", "Image"):
+        assert one["Config"].get(key) == two["Config"].get(key), key
+    assert (await as_operator.get(f"/containers/run/?from={'f' * 64}")).status_code == 404
