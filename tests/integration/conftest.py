@@ -37,9 +37,13 @@ def installed(registry: RealRegistry) -> Iterator[Installation]:
     installation.purge()
 
 
+DEAD_REGISTRY = "127.0.0.1:1"  # an address where nobody listens
+
+
 def registry_config(registry: RealRegistry) -> str:
-    """The lines of engine.toml that let an engine use a registry without TLS on loopback."""
-    return f'[registries."{registry.host}"]\ninsecure = true\nlocal = true\n'
+    """The lines of engine.toml that let an engine use the registry, and try the dead one, without TLS."""
+    hosts = (registry.host, DEAD_REGISTRY)
+    return "".join(f'[registries."{host}"]\ninsecure = true\nlocal = true\n' for host in hosts)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.fakes.image_files import Image, Layer, file, hardlink, symlink, tar
-from tests.integration.conftest import registry_config
+from tests.integration.conftest import DEAD_REGISTRY, registry_config
 from tests.integration.installation import Installation, eventually, free_port
 from tests.integration.registry import RealRegistry
 from webdock.cli.errors import Failure
@@ -225,8 +225,13 @@ def pull(installation: Installation, reference: str) -> str:
 
 
 def test_an_unreachable_registry_is_said(installation: Installation) -> None:
-    message = pull(installation, f"127.0.0.1:{free_port()}/x:1")
+    message = pull(installation, f"{DEAD_REGISTRY}/x:1")
     assert "refused" in message or "cannot be reached" in message
+
+
+def test_a_registry_on_loopback_needs_a_line_in_the_configuration(installation: Installation) -> None:
+    message = pull(installation, f"127.0.0.1:{free_port()}/x:1")
+    assert "engine.toml" in message
 
 
 def test_a_missing_tag_is_said(installation: Installation, registry: RealRegistry) -> None:
@@ -265,7 +270,8 @@ def test_a_layer_whose_digest_lies_is_refused(installation: Installation, regist
     registry.put("lying/layer", "1", image)
     digest = json.loads(image.manifest)["layers"][0]["digest"]
     stored = registry.root / "data/docker/registry/v2/blobs/sha256" / digest[7:9] / digest[7:] / "data"
-    stored.write_bytes(stored.read_bytes()[:-1] + b"\x00")
+    data = stored.read_bytes()
+    stored.write_bytes(data[:-1] + bytes([data[-1] ^ 0xFF]))
     message = pull(installation, f"{registry.host}/lying/layer:1")
     assert message
     assert "digest" in message.lower() or "does not match" in message.lower() or "sha256" in message
