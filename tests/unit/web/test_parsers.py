@@ -210,6 +210,13 @@ def test_ports_of_an_inspect_document() -> None:
     assert ports_of(None) == []
 
 
+def test_a_port_published_on_every_address_of_both_families_is_told_once() -> None:
+    twins = [{"HostIp": "0.0.0.0", "HostPort": "8080"}, {"HostIp": "::", "HostPort": "8080"}]
+    assert [one["ip"] for one in ports_of({"80/tcp": twins})] == ["0.0.0.0"]
+    apart = [{"HostIp": "0.0.0.0", "HostPort": "8080"}, {"HostIp": "::", "HostPort": "8081"}]
+    assert [one["public"] for one in ports_of({"80/tcp": apart})] == [8080, 8081]
+
+
 def test_fields_of_a_document_that_says_nothing() -> None:
     fields = container_fields({"Id": "x"})
     assert fields["name"] == ""
