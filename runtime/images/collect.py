@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
 
 from runtime.api.errors import Conflict, NotFound
 from runtime.images.content import ContentStore
 from runtime.images.reference import Digest
 from runtime.images.store import ImageStore, Leases
+from runtime.images.threads import to_the_end
 from runtime.snapshots.base import Snapshotter
 
 
@@ -42,7 +42,7 @@ class Collector:
         async with self.lock:
             self._leases.expire(time.time(), all=leases)
             blobs, layers = self.needed()
-            return await _undisturbed(lambda: self._sweep(blobs, layers))
+            return await to_the_end(self._sweep, blobs, layers)
 
     def _sweep(self, blobs: set[Digest], layers: set[str]) -> tuple[list[str], int]:
         freed = 0
@@ -77,14 +77,3 @@ class Collector:
                 file.unlink()
         blobs, layers = self.needed()
         self._sweep(blobs, layers)
-
-
-async def _undisturbed(work: Callable[[], tuple[list[str], int]]) -> tuple[list[str], int]:
-    """Run blocking work to its end, even when the caller is cancelled meanwhile."""
-    task = asyncio.ensure_future(asyncio.to_thread(work))
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        while not task.done():
-            await asyncio.wait([task])
-        raise

@@ -9,15 +9,15 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Protocol, TypeVar
+from typing import Protocol
 
 from runtime.api.errors import EngineError, Internal
 from runtime.images.content import BlobInvalid, ContentStore, Descriptor, Ingest, is_full
 from runtime.images.progress import BAR_S
 from runtime.images.registry import RegistryAnswer, Repository, pause
+from runtime.images.threads import acquired, to_the_end
 from runtime.images.transport import Unreachable
 from runtime.images.workers import DiskFull
 
@@ -25,8 +25,6 @@ DOWNLOADS = 3  # at once, of all pulls; Docker's max-concurrent-downloads
 BATCH_BYTES = 1 << 19  # written at once
 BATCH_S = 0.1  # what came is not kept back longer, so that slow downloads show and keep what they have
 PROGRESS_BYTES = 1 << 16  # a try that brought this much counts as a success
-
-_T = TypeVar("_T")
 
 
 class Listener(Protocol):
@@ -65,7 +63,6 @@ class Download:
         self.resumed = False  # began with bytes of an earlier try
         self._fetches = fetches
         self._sources = sources
-        self._ingest: Ingest | None = None
         self._reader = -1
         self._available = 0
         self._complete = False
@@ -79,7 +76,7 @@ class Download:
 
     async def started(self) -> None:
         """Wait until there is a file to read. Raises: what stopped the download."""
-        while self._ingest is None and self._error is None:
+        while self._reader < 0 and self._error is None:
             await self._changed.wait()
         if self._error is not None:
             raise self._error
@@ -131,37 +128,31 @@ class Download:
             self._announce()
 
     async def _fetch(self) -> None:
-        fetches, size = self._fetches, self.descriptor.size
-        ingest = await fetches.in_thread(fetches.content.ingest, self.descriptor.digest, size)
-        self._ingest = ingest
-        self._reader = ingest.open()  # kept, as the file is renamed or removed at the end
-        self._available = ingest.offset
-        self.resumed = ingest.offset > 0
-        self._announce()
-        try:
-            failure: EngineError | None = None
-            for source in self._sources:
-                try:
-                    await self._from(source, ingest)
-                    break
-                except (Unreachable, RegistryAnswer) as error:
-                    failure = failure or error
-            else:
-                raise failure or Internal(f"blob {self.descriptor.digest} has no source")
-            for listener in self.listeners:
-                listener.verifying()
-            await fetches.in_thread(ingest.commit)
+        content, described = self._fetches.content, self.descriptor
+        async with acquired(lambda: content.ingest(described.digest, described.size), Ingest.keep) as ingest:
+            self._reader = ingest.open()  # kept, as the file is renamed or removed at the end
+            self._available = ingest.offset
+            self.resumed = ingest.offset > 0
+            self._announce()
+            try:
+                await self._from_any(ingest)
+                for listener in self.listeners:
+                    listener.verifying()
+                await to_the_end(ingest.commit)
+            except (BlobInvalid, DiskFull):
+                await to_the_end(ingest.discard)
+                raise
             self._complete = True
-        except BlobInvalid:
-            await fetches.in_thread(ingest.discard)
-            raise
-        except OSError as error:
-            if is_full(error):
-                await fetches.in_thread(ingest.discard)
-            raise
-        finally:
-            # Race: a write may still run in its thread when this task is cancelled; `keep` waits for it.
-            await asyncio.shield(fetches.in_thread(ingest.keep))
+
+    async def _from_any(self, ingest: Ingest) -> None:
+        failure: EngineError | None = None
+        for source in self._sources:
+            try:
+                await self._from(source, ingest)
+                return
+            except (Unreachable, RegistryAnswer) as error:
+                failure = failure or error
+        raise failure or Internal(f"blob {self.descriptor.digest} has no source")
 
     async def _from(self, source: Repository, ingest: Ingest) -> None:
         """Fetch what is missing from one place, with as many tries as bring something."""
@@ -203,8 +194,8 @@ class Download:
                     batch.append(chunk)
                     size += len(chunk)
                     if size >= BATCH_BYTES or (size and time.monotonic() - flushed_at >= BATCH_S):
-                        await self._append(ingest, batch)
-                        batch, size, flushed_at = [], 0, time.monotonic()
+                        full, batch, size, flushed_at = batch, [], 0, time.monotonic()
+                        await self._append(ingest, full)
             finally:
                 # Also what came before the connection was cut, or the pull cancelled, is worth keeping.
                 if size:
@@ -212,11 +203,9 @@ class Download:
 
     async def _append(self, ingest: Ingest, batch: list[bytes]) -> None:
         try:
-            await self._fetches.in_thread(ingest.append, batch)
+            await to_the_end(ingest.append, batch)
         except OSError as error:
             # Inside a request an OSError would be taken for one of the connection.
-            if is_full(error):
-                ingest.discard()
             raise disk_error(error) from error
         self._available = ingest.offset
         self._announce()
@@ -234,13 +223,9 @@ class Fetches:
         self.content = content
         self.slots = asyncio.Semaphore(downloads)
         self._running: dict[str, Download] = {}
-        self._threads = ThreadPoolExecutor(downloads + 1, "blobs")
 
     def kept(self, descriptor: Descriptor) -> Kept:
         return Kept(self.content, descriptor)
-
-    async def in_thread(self, call: Callable[..., _T], *args: Any) -> _T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, call, *args)
 
     @asynccontextmanager
     async def follow(
@@ -271,9 +256,6 @@ class Fetches:
 
     def _forget(self, digest: str) -> None:
         self._running.pop(digest, None)
-
-    def close(self) -> None:
-        self._threads.shutdown(wait=False)
 
 
 def disk_error(error: OSError) -> EngineError:

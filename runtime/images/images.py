@@ -5,7 +5,6 @@ Owns the wiring of this room and the rules of Docker's image verbs. The work is 
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -36,6 +35,7 @@ from runtime.images.remove import plan as plan_removal
 from runtime.images.save import archive
 from runtime.images.save import plan as plan_archive
 from runtime.images.store import Change, ImageRecord, ImageStore, Leases
+from runtime.images.threads import to_the_end
 from runtime.images.times import moment
 from runtime.images.transport import Patience, Transport
 from runtime.images.workers import Workers
@@ -126,13 +126,12 @@ class Images:
             self._leases.load()
             self._collector.clean()
 
-        await asyncio.to_thread(load)
+        await to_the_end(load)
 
     async def close(self) -> None:
         """Give up connections and the unpack worker; running operations must have been closed before."""
         await self._workers.close()
         await self._transport.close()
-        self._fetches.close()
 
     # -- looking
 

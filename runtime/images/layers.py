@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 from runtime.api.errors import EngineError
@@ -19,6 +20,7 @@ from runtime.images.manifest import chain_id, chain_ids
 from runtime.images.progress import Message, bar, first_error, short, status
 from runtime.images.reference import Digest
 from runtime.images.registry import Repository
+from runtime.images.threads import acquired, to_the_end
 from runtime.images.workers import Layer, LayerInvalid, Workers
 from runtime.snapshots.base import Snapshotter, Staging
 
@@ -138,8 +140,7 @@ class Layers:
 
         ``below`` are the chain ids under it. Raises: LayerInvalid, DiskFull, Internal.
         """
-        staging = await asyncio.to_thread(self._snapshots.begin_layer, None)
-        try:
+        async with self._staging() as staging:
             layer = await self._workers.unpack(
                 self._fetches.kept(blob),
                 staging.path,
@@ -149,10 +150,12 @@ class Layers:
             )
             diff_id = Digest(layer.diff_id)
             step = Step(blob, diff_id, chain_id(below[-1] if below else None, diff_id), tuple(below))
-            await asyncio.to_thread(self._commit, staging, step, layer)
+            await to_the_end(self._commit, staging, step, layer)
             return diff_id
-        finally:
-            await asyncio.shield(asyncio.to_thread(self._snapshots.abort_layer, staging))
+
+    def _staging(self) -> AbstractAsyncContextManager[Staging]:
+        """A directory to fill; what was not committed at the end is thrown away."""
+        return acquired(lambda: self._snapshots.begin_layer(None), self._snapshots.abort_layer)
 
     async def _follow(
         self, step: Step, sources: Sequence[Repository], tell: Callable[[Message], None]
@@ -207,23 +210,18 @@ class Layers:
                     del rest[0]
 
     async def _unpack(self, work: _Work, blob: Kept | Download) -> None:
-        step, snapshots = work.step, self._snapshots
-        staging = await asyncio.to_thread(snapshots.begin_layer, None)
-        try:
+        step = work.step
+        async with self._staging() as staging:
             layer = await self._fill(work, blob, staging)
             if layer.diff_id != step.diff_id:
                 raise LayerInvalid(
-                    f"layer {short(step.blob.digest)} unpacks to {layer.diff_id}, "
+                    f"failed to register layer: {short(step.blob.digest)} unpacks to {layer.diff_id}, "
                     f"the image configuration says {step.diff_id}"
                 )
             below = self._running.get(step.parent) if step.parent else None
             if below is not None:
                 await asyncio.shield(below.task)
-            await asyncio.to_thread(self._commit, staging, step, layer)
-        except LayerInvalid as error:
-            raise LayerInvalid(f"failed to register layer: {error.message}") from None
-        finally:
-            await asyncio.shield(asyncio.to_thread(snapshots.abort_layer, staging))
+            await to_the_end(self._commit, staging, step, layer)
         work.ready()
 
     async def _fill(self, work: _Work, blob: Kept | Download, staging: Staging) -> Layer:
@@ -243,7 +241,10 @@ class Layers:
                     )
                 )
         except ExceptionGroup as group_error:
-            raise first_error(group_error) from None
+            error = first_error(group_error)
+            if isinstance(error, LayerInvalid):
+                raise LayerInvalid(f"failed to register layer: {error.message}") from None
+            raise error from None
         return unpacking.result()
 
     def _commit(self, staging: Staging, step: Step, layer: Layer) -> None:

@@ -47,6 +47,7 @@ from runtime.images.reference import Digest, ImageId, Reference
 from runtime.images.store import Change, ImageStore, Lease, Leases, make_record
 from runtime.images.stream import BodyGone, in_thread_with
 from runtime.images.tar import DIRECTORY, FILE, HARDLINK, SYMLINK, TarError, TarReader
+from runtime.images.threads import in_thread, to_the_end
 from runtime.images.unpack import UnpackError, clean
 from runtime.snapshots.base import Snapshotter
 
@@ -116,7 +117,7 @@ class Loader:
             lease = self._leases.take(f"load-{secrets.token_hex(8)}", (), (), time.time())
         try:
             contents = await self._read(body, lease)
-            found = await asyncio.to_thread(self._images, contents)
+            found = await in_thread(self._images, contents)
             if not found:
                 raise InvalidArgument("the archive holds no image")
             for image in found:
@@ -135,7 +136,7 @@ class Loader:
         async def commit(ingest: Ingest) -> Descriptor:
             async with self._collector.lock:
                 lease.blobs.add(ingest.found)
-                return await asyncio.to_thread(ingest.commit)
+                return await to_the_end(ingest.commit)
 
         def read(chunks: Iterator[bytes]) -> _Contents:
             contents = _Contents()
@@ -316,7 +317,7 @@ class Loader:
             await self._layers.ensure(steps(image.layers, image.config.diff_ids), (), tell)
         except ExceptionGroup as group:
             raise first_error(group) from None
-        await asyncio.to_thread(self._snapshots.sync)
+        await in_thread(self._snapshots.sync)
         await self._name(image, lease)
         for name in image.names:
             progress.put({"stream": f"Loaded image: {name.familiar}\n"})
@@ -332,11 +333,11 @@ class Loader:
             size = self._content.size(Digest(image.id))
             data = make_manifest(Descriptor(OCI_CONFIG, Digest(image.id), size), layers)
             async with self._collector.lock:
-                digest = await asyncio.to_thread(self._content.write, data)
+                digest = await to_the_end(self._content.write, data)
                 lease.blobs.add(digest)
             described = Descriptor(OCI_MANIFEST, digest, len(data))
         document = Manifest(described.media_type, Descriptor(OCI_CONFIG, Digest(image.id), 0), layers)
-        size_bytes = await asyncio.to_thread(
+        size_bytes = await in_thread(
             lambda: sum(self._snapshots.layer_size(chain_id) for chain_id in chain_ids(image.config.diff_ids))
         )
         record = make_record(image.id, image.config, described, document, size_bytes, time.time())

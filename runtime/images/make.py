@@ -39,6 +39,7 @@ from runtime.images.platform import Platform, host
 from runtime.images.reference import ImageId, Reference
 from runtime.images.store import Change, ImageRecord, ImageStore, Lease, Leases, make_record
 from runtime.images.stream import BodyGone, in_thread_with
+from runtime.images.threads import acquired, to_the_end
 from runtime.images.times import rfc3339
 from runtime.images.workers import Workers
 from runtime.snapshots.base import Snapshotter
@@ -164,10 +165,9 @@ class Maker:
 
     async def _ingest(self, body: AsyncIterator[bytes], lease: Lease) -> Descriptor:
         """The archive as a blob; what a layer cannot be compressed with is unpacked on the way."""
-        ingest = await asyncio.to_thread(self._content.ingest)
         kind = "plain"
 
-        def read(chunks: Iterator[bytes]) -> None:
+        def read(chunks: Iterator[bytes], ingest: Ingest) -> None:
             nonlocal kind
             start = b""
             while len(start) < MAGIC_BYTES and (more := next(chunks, b"")):
@@ -180,29 +180,25 @@ class Maker:
                 kind = "plain"
                 ingest.append(decompressed(chunks, start))
 
-        try:
-            await in_thread_with(body, read)
+        async with acquired(self._content.ingest, Ingest.discard) as ingest:
+            try:
+                await in_thread_with(body, lambda chunks: read(chunks, ingest))
+            except CompressionError as error:
+                raise InvalidArgument(f"the archive cannot be read: {error}") from None
+            except BodyGone:
+                raise asyncio.CancelledError from None
             return await self._commit_blob(ingest, kind, lease)
-        except CompressionError as error:
-            raise InvalidArgument(f"the archive cannot be read: {error}") from None
-        except BodyGone:
-            raise asyncio.CancelledError from None
-        finally:
-            ingest.discard()
 
     async def _pack(self, upper: Path, lease: Lease) -> Descriptor:
-        ingest = await asyncio.to_thread(self._content.ingest)
-        try:
+        async with acquired(self._content.ingest, Ingest.discard) as ingest:
             await self._workers.pack(upper, ingest.descriptor)
-            await asyncio.to_thread(ingest.take_up)
+            await to_the_end(ingest.take_up)
             return await self._commit_blob(ingest, "plain", lease)
-        finally:
-            ingest.discard()
 
     async def _commit_blob(self, ingest: Ingest, kind: str, lease: Lease) -> Descriptor:
         async with self._collector.lock:
             lease.blobs.add(ingest.found)
-            found = await asyncio.to_thread(ingest.commit)
+            found = await to_the_end(ingest.commit)
         return replace(found, media_type=OCI_LAYER + _SUFFIXES[kind])
 
     # -- records
@@ -228,7 +224,7 @@ class Maker:
             return described, kept, sum(self._snapshots.layer_size(chain_id) for chain_id in chain)
 
         async with self._collector.lock:
-            described, manifest, size_bytes = await asyncio.to_thread(write)
+            described, manifest, size_bytes = await to_the_end(write)
             lease.blobs.update((described.digest, manifest.digest))
         record = make_record(
             ImageId(described.digest),

@@ -8,7 +8,6 @@ Spec: Docker API 1.47, ImageCreate with fromImage.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -45,6 +44,7 @@ from runtime.images.registry import (
     endpoints,
 )
 from runtime.images.store import Change, ImageRecord, ImageStore, Lease, Leases, make_record
+from runtime.images.threads import in_thread, to_the_end
 from runtime.images.transport import Refused, Transport, Unreachable
 from runtime.snapshots.base import Snapshotter
 
@@ -226,7 +226,7 @@ class Puller:
                 lease.layers.update(chain_ids(config.diff_ids))
             await self._make_layers(steps(manifest.layers, config.diff_ids), resolved.sources, progress)
             here = await self._blobs(resolved, config, lease)
-            await asyncio.to_thread(self._snapshots.sync)
+            await in_thread(self._snapshots.sync)
             await self._keep(reference, resolved, config, here)
             done, keep = True, False
         except EngineError as error:
@@ -251,7 +251,7 @@ class Puller:
         if described.size > CONFIG_MAX_BYTES:
             raise InvalidArgument(f"the image configuration is {described.size} bytes long")
         await self._blob(described, resolved.sources)
-        data = await asyncio.to_thread(self._content.read, described.digest)
+        data = await in_thread(self._content.read, described.digest)
         config = parse_config(data, len(resolved.manifest.layers))
         if platform is not None and fit(platform, config.platform) is None:
             raise NotFound(
@@ -297,7 +297,7 @@ class Puller:
             size = sum(self._snapshots.layer_size(chain_id) for chain_id in chain_ids(config.diff_ids))
             return Descriptor(document.media_type, digest, len(data)), size
 
-        described, size_bytes = await asyncio.to_thread(write)
+        described, size_bytes = await to_the_end(write)
         id = ImageId(document.config.digest)
         record = make_record(id, config, described, document, size_bytes, time.time())
         await self._name(record, reference, resolved)

@@ -41,6 +41,7 @@ from runtime.images.registry import (
     origin,
 )
 from runtime.images.store import Change, ImageRecord, ImageStore, Lease, Leases
+from runtime.images.threads import acquired, in_thread, to_the_end
 from runtime.images.transport import Refused, Transport, Unreachable
 from runtime.images.upload import Uploader
 
@@ -172,7 +173,7 @@ class Pusher:
 
     async def _manifest(self, uploader: Uploader, name: Reference, image: ImageRecord) -> bytes:
         """Upload the manifest, in Docker's words where the registry does not know OCI's."""
-        data = await asyncio.to_thread(self._content.read, image.manifest.digest)
+        data = await in_thread(self._content.read, image.manifest.digest)
         media_type = image.manifest.media_type
         try:
             await uploader.manifest(name.tag or "", data, media_type)
@@ -181,7 +182,7 @@ class Pusher:
             if old is None or not (error.status_seen == 415 or error.code == "MANIFEST_INVALID"):
                 raise
             data = old
-            await uploader.manifest(name.tag or "", data, media_type)
+            await uploader.manifest(name.tag or "", data, DOCKER_MANIFEST)
         return data
 
     async def _remember(self, name: Reference, image: ImageRecord, digest: Digest) -> None:
@@ -214,7 +215,7 @@ class Pusher:
         config = Descriptor(OCI_CONFIG, Digest(image.id), self._content.size(Digest(image.id)))
         data = make_manifest(config, blobs)
         async with self._collector.lock:
-            digest = await asyncio.to_thread(self._content.write, data)
+            digest = await to_the_end(self._content.write, data)
             lease.blobs.add(digest)
         manifest = Descriptor(OCI_MANIFEST, digest, len(data))
 
@@ -228,29 +229,28 @@ class Pusher:
         return replace(image, manifest=manifest, blobs=blobs)
 
     async def _compress(self, blob: Descriptor, lease: Lease) -> Descriptor:
-        ingest = await asyncio.to_thread(self._content.ingest)
         stopped = False
 
-        def work() -> None:
+        def work(ingest: Ingest) -> None:
             packer = isal_zlib.compressobj(COMPRESSION_LEVEL, wbits=GZIP_WINDOW)
             with open(self._content.path(blob.digest), "rb") as file:
                 while (data := file.read(READ_BYTES)) and not stopped:
                     ingest.append([packer.compress(data)])
             ingest.append([packer.flush()])
 
-        working = asyncio.ensure_future(asyncio.to_thread(work))
-        try:
-            await asyncio.shield(working)
+        async with acquired(self._content.ingest, Ingest.discard) as ingest:
+            working = in_thread(work, ingest)
+            try:
+                await asyncio.shield(working)
+            finally:
+                stopped = True
+                await asyncio.wait([working])
             return replace(await self._commit(ingest, lease), media_type=OCI_LAYER + "+gzip")
-        finally:
-            stopped = True
-            await asyncio.wait([working])
-            ingest.discard()
 
     async def _commit(self, ingest: Ingest, lease: Lease) -> Descriptor:
         async with self._collector.lock:
             lease.blobs.add(ingest.found)
-            return await asyncio.to_thread(ingest.commit)
+            return await to_the_end(ingest.commit)
 
 
 def as_docker(data: bytes) -> bytes | None:

@@ -5,7 +5,6 @@ Spec: Docker API 1.47, ImageGetAll.
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from runtime.images.content import ContentStore
 from runtime.images.reference import Digest, Reference
 from runtime.images.store import ImageRecord
 from runtime.images.tarwriter import END, header, padding
+from runtime.images.threads import in_thread
 
 READ_BYTES = 1 << 20
 
@@ -56,7 +56,7 @@ async def archive(content: ContentStore, images: Sequence[layout.Saved]) -> Asyn
 async def _member(content: ContentStore, digest: Digest) -> AsyncIterator[bytes]:
     try:
         # Opened before its header is sent, so that it cannot be collected under our hands.
-        descriptor = await asyncio.to_thread(_open, content.path(digest))
+        descriptor = await in_thread(_open, content.path(digest))
     except FileNotFoundError:
         raise Internal(f"blob {digest} is missing; pull the image again") from None
     try:
@@ -64,7 +64,7 @@ async def _member(content: ContentStore, digest: Digest) -> AsyncIterator[bytes]
         yield header(layout.blob_name(digest).encode(), size=left)
         rest = padding(left)
         while left:
-            piece = await asyncio.to_thread(os.read, descriptor, min(READ_BYTES, left))
+            piece = await in_thread(os.read, descriptor, min(READ_BYTES, left))
             if not piece:
                 raise Internal(f"blob {digest} was cut short on disk")
             left -= len(piece)

@@ -27,6 +27,7 @@ from runtime.images.content import ContentStore, Descriptor, replace_file
 from runtime.images.manifest import OCI_INDEX, Config, chain_ids, parse_config, parse_document
 from runtime.images.manifest import Manifest as ManifestDocument
 from runtime.images.reference import Digest, ImageId, Reference
+from runtime.images.threads import to_the_end
 
 REF_NAME = "org.opencontainers.image.ref.name"
 IMAGE_ID = "webdock.image.id"
@@ -216,7 +217,7 @@ class ImageStore:
                 for id in change.removed:
                     self._record_path(id).unlink(missing_ok=True)
 
-            await asyncio.to_thread(write)
+            await to_the_end(write)
             self._images, self._names, self._sources = {}, {}, {}
             for image in images.values():
                 self._take(image)

@@ -10,6 +10,8 @@ import queue
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TypeVar
 
+from runtime.images.threads import in_thread
+
 BATCH_BYTES = 1 << 20  # handed over at once
 PIECES = 3  # on their way
 
@@ -59,9 +61,10 @@ async def in_thread_with(body: AsyncIterator[bytes], work: Callable[[Iterator[by
         pieces.put(None)
 
     feeding = asyncio.create_task(feed())
-    working = asyncio.ensure_future(asyncio.to_thread(work, read()))
+    working = in_thread(work, read())
     try:
-        await asyncio.wait([feeding, working], return_when=asyncio.FIRST_COMPLETED)
+        both: list[asyncio.Future[object]] = [feeding, working]  # type: ignore[list-item]
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
         if not working.done() and feeding.done() and feeding.exception() is not None:
             await feeding
         return await asyncio.shield(working)

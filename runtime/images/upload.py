@@ -19,6 +19,7 @@ from yarl import URL
 from runtime.images.content import Descriptor
 from runtime.images.reference import Digest
 from runtime.images.registry import RegistryAnswer, Repository, patiently, pause
+from runtime.images.threads import in_thread
 from runtime.images.transport import Refused, Unreachable
 
 READ_BYTES = 1 << 18
@@ -161,7 +162,7 @@ class Uploader:
 async def _read(descriptor: int, start: int, end: int, progress: Progress) -> AsyncIterator[bytes]:
     at = start
     while at < end:
-        piece = await asyncio.to_thread(os.pread, descriptor, min(READ_BYTES, end - at), at)
+        piece = await in_thread(os.pread, descriptor, min(READ_BYTES, end - at), at)
         if not piece:
             raise OSError("the blob was cut short on disk")
         yield piece

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from runtime.api.errors import EngineError, Internal, InvalidArgument
+from runtime.images.threads import in_thread
 
 SLOTS = 4  # layers unpacked at once: the ones in download wait more than they work
 IDLE_S = 20.0  # the worker is kept this long after its last layer
@@ -145,7 +146,7 @@ class Workers:
         process = self._process
         self._end()
         if process is not None:
-            await asyncio.to_thread(process.wait)
+            await in_thread(process.wait)
 
     # -- one job
 

@@ -1,4 +1,4 @@
-"""Fixtures of the images ring: a store on a real overlay snapshotter, registries that lie and one real one."""
+"""Fixtures of the images ring: a store on a real overlay snapshotter, registries that lie and a real one."""
 
 from __future__ import annotations
 
@@ -78,7 +78,8 @@ def place() -> Iterator[Path]:
     """A directory on a real file system; tmpfs knows no user attributes."""
     path = Path(tempfile.mkdtemp(prefix="webdock-images-", dir="/var/tmp"))
     yield path
-    subprocess.run(["umount", path / "small"], check=False, stderr=subprocess.DEVNULL)
+    for mounted in ("small/run/mounts", "small", "run/mounts"):
+        subprocess.run(["umount", path / mounted], check=False, stderr=subprocess.DEVNULL)
     shutil.rmtree(path)
 
 
