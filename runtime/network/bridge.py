@@ -19,10 +19,12 @@ from ipaddress import IPv6Interface
 from pathlib import Path
 
 from runtime.network import firewall, links, nft
-from runtime.network.links import Address, Interface, Link, Network
+from runtime.network.elements import Element
+from runtime.network.ipam import Address, Interface, Network
+from runtime.network.links import Link
 from runtime.network.netlink import NetlinkError, NetlinkSocket
 from runtime.network.netns import Namespaces
-from runtime.network.nft import Element, NftSocket
+from runtime.network.nft import NftSocket
 
 USABLE_S = (
     5  # until an interface works whose other end is up; milliseconds, but the kernel's lock may be busy
@@ -297,8 +299,9 @@ def _await_usable(netlink: NetlinkSocket, name: str) -> None:
     """Return when the interface sends packets and, being a port of a bridge, passes them on.
 
     Kernel: that an end of a pair has found the other, or a bridge its first port, is noticed by a work
-    queue; before that, what is sent is dropped, and a bridge keeps the port closed. Since 6.8 asking for the link does that work; before, it
-    happens within a few milliseconds. A first packet lost here would cost its sender a second.
+    queue; before that, what is sent is dropped, and a bridge keeps the port closed. Since 6.8 asking for the
+    link does that work; before, it happens within a few milliseconds. A first packet lost here would cost
+    its sender a second.
     """
     limit = time.monotonic() + USABLE_S
     while not ((found := links.link(netlink, name)) and found.usable):

@@ -11,8 +11,9 @@ import logging
 from collections.abc import Callable, Iterable
 
 from runtime.network.bridge import Bridges
+from runtime.network.elements import Element
 from runtime.network.foreign import ForeignFilters
-from runtime.network.nft import Element, drain, notices
+from runtime.network.nft import drain, notices
 from runtime.network.worker import Worker
 
 QUIET_S = 0.2  # after a change before we look; reloading a firewall is many changes

@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
-from runtime.network.nft import Element, Port
+from runtime.network.elements import Element, Port
 from runtime.network.ports import Published
 
 _PORT4 = "inet_proto . inet_service : ipv4_addr . inet_service"

@@ -12,8 +12,9 @@ import errno
 import socket
 import struct
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
+from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 
+from runtime.network.ipam import Address, Interface, Network
 from runtime.network.netlink import (
     NLM_F_CREATE,
     NLM_F_EXCL,
@@ -26,10 +27,6 @@ from runtime.network.netlink import (
     nested,
     text,
 )
-
-Address = IPv4Address | IPv6Address
-Interface = IPv4Interface | IPv6Interface
-Network = IPv4Network | IPv6Network
 
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_SETLINK = 16, 17, 18, 19
 RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22

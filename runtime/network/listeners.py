@@ -18,7 +18,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
-from runtime.network.nft import Protocol
+from runtime.network.elements import Protocol
 from runtime.network.ports import Binding, Published
 from runtime.network.relay import DatagramRelay, StreamRelay
 

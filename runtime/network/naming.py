@@ -12,7 +12,7 @@ import socket
 from runtime.api.errors import InvalidArgument
 from runtime.network.definitions import split_link
 from runtime.network.endpoints import Endpoint, Sandbox
-from runtime.network.links import Address
+from runtime.network.ipam import Address
 from runtime.network.ports import parse_exposed
 from runtime.network.registry import Net, Registry
 

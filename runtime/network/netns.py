@@ -14,16 +14,20 @@ import ctypes
 import os
 import secrets
 import select
+import socket
 import subprocess
 from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 from pathlib import Path
 
 from runtime.network.links import set_up
 from runtime.network.netlink import NetlinkSocket
+from runtime.network.nft import NftSocket
 
 CHILD_TIMEOUT_S = 20  # nsenter and unshare take 3 ms; a machine that swaps may need longer
+DNS_BACKLOG = 64  # connections waiting for the resolver
 LOOPBACK_INDEX = 1  # the kernel gives it to the first interface of every namespace
 
 CLONE_NEWNET = 0x40000000
@@ -66,7 +70,7 @@ class Namespace:
 
     path: Path
     owner: Path | None  # user namespace it belongs to; None: the host's
-    socket: NetlinkSocket
+    netlink: NetlinkSocket
 
 
 class Namespaces:
@@ -99,7 +103,7 @@ class Namespaces:
         for entries in self._ready.values():
             while entries:
                 entry = entries.popleft()
-                entry.socket.close()
+                entry.netlink.close()
                 self.release(entry.path)
         self._ready.clear()
         if self._host >= 0:
@@ -218,6 +222,34 @@ class Namespaces:
             except subprocess.TimeoutExpired:
                 child.kill()
                 child.communicate()
+
+    def netlink(self, path: Path) -> NetlinkSocket:
+        """A route netlink socket in that namespace. Raises: OSError."""
+        with self.inside(path):
+            return NetlinkSocket()
+
+    def open_dns(
+        self, namespace: Path, address: IPv4Address, *, replace: bool = False
+    ) -> tuple[socket.socket, socket.socket]:
+        """Two sockets for the resolver inside, and the rule that leads port 53 to them."""
+        with self.inside(namespace):
+            udp = socket.socket(
+                socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+            )
+            tcp = socket.socket(
+                socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+            )
+            try:
+                udp.bind((str(address), 0))
+                tcp.bind((str(address), 0))
+                tcp.listen(DNS_BACKLOG)
+                with contextlib.closing(NftSocket()) as nft:
+                    nft.redirect_dns(address, udp.getsockname()[1], tcp.getsockname()[1], replace=replace)
+            except BaseException:
+                udp.close()
+                tcp.close()
+                raise
+        return udp, tcp
 
     @contextlib.contextmanager
     def inside(self, path: Path) -> Iterator[None]:

@@ -27,6 +27,7 @@ from runtime.network import resolvconf
 from runtime.network.bridge import Bridges
 from runtime.network.connections import Connections, Directory, Member
 from runtime.network.definitions import OPTION, PREDEFINED, Definition, parse_network
+from runtime.network.elements import Element
 from runtime.network.endpoints import EndpointRequest, NetworkSetup
 from runtime.network.filters import Filters, check_keys, created_before, labels_match, rfc3339
 from runtime.network.filterwatch import FilterWatch
@@ -34,7 +35,6 @@ from runtime.network.firewall import bridge_elements
 from runtime.network.foreign import ForeignFilters
 from runtime.network.listeners import Listeners
 from runtime.network.netns import Namespaces
-from runtime.network.nft import Element
 from runtime.network.reconcile import Reconciler, bridge_of, purge
 from runtime.network.registry import Net, Registry
 from runtime.network.sandboxes import Sandboxes

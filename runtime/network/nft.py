@@ -4,12 +4,7 @@
 A whole table is loaded as text in one transaction at start-up (5 to 15 ms); on the path of a starting
 container only set elements change, as one nfnetlink batch (0.1 ms) that the kernel takes whole or not at all.
 
-Elements are typed by their Python values, so one description gives both the text and the bytes:
-
-    Element("publish4", (Protocol.TCP, Port(8080)), (IPv4Address("172.17.0.2"), Port(80)))
-    # publish4 = { tcp . 8080 : 172.17.0.2 . 80 }
-
-Spec: Linux uapi nfnetlink.h, nf_tables.h; nft(8), ELEMENTS and SETS.
+Spec: Linux uapi nfnetlink.h, nf_tables.h; nft(8).
 """
 
 from __future__ import annotations
@@ -20,9 +15,9 @@ import struct
 import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from enum import IntEnum
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
 
+from runtime.network.elements import Element, Field, Port, Protocol
 from runtime.network.netlink import (
     NLM_F_CREATE,
     Message,
@@ -51,68 +46,6 @@ FAMILIES = {"inet": NFPROTO_INET, "ip": NFPROTO_IPV4, "ip6": NFPROTO_IPV6}
 FAMILY_NAMES = {number: name for name, number in FAMILIES.items()}
 NF_INET_LOCAL_OUT, NF_INET_FORWARD = 3, 2
 NF_DROP, NF_ACCEPT = 0, 1
-
-
-class Protocol(IntEnum):
-    TCP = 6
-    UDP = 17
-    SCTP = 132
-
-
-class Port(int):
-    """A port number, so that an element knows how to write it."""
-
-
-Field = Protocol | Port | str | IPv4Address | IPv6Address | IPv4Network | IPv6Network
-
-
-@dataclass(frozen=True, slots=True)
-class Element:
-    """One entry of a set or map; a network among the key's fields makes it an interval."""
-
-    set: str
-    key: tuple[Field, ...]
-    value: tuple[Field, ...] = ()
-
-    def words(self) -> str:
-        """As nft writes it: ``tcp . 80 : 172.17.0.2 . 8080``."""
-        key = " . ".join(_text(field) for field in self.key)
-        return key + " : " + " . ".join(_text(field) for field in self.value) if self.value else key
-
-    def attribute(self, index: int) -> bytes:
-        parts = [nested(1, attribute(1, b"".join(_first(field) for field in self.key)))]
-        if self.value:
-            parts.append(nested(2, attribute(1, b"".join(_first(field) for field in self.value))))
-        if any(isinstance(field, IPv4Network | IPv6Network) for field in self.key):
-            parts.append(nested(10, attribute(1, b"".join(_last(field) for field in self.key))))
-        return nested(index, *parts)
-
-
-def _text(field: Field) -> str:
-    if isinstance(field, Protocol):
-        return field.name.lower()
-    if isinstance(field, str):
-        return f'"{field}"'
-    return str(field)
-
-
-def _first(field: Field) -> bytes:
-    """The field in a register: padded to four bytes, or the lower end of a network."""
-    if isinstance(field, Protocol):
-        return bytes([field, 0, 0, 0])
-    if isinstance(field, Port):
-        return struct.pack("!HH", field, 0)
-    if isinstance(field, str):
-        return field.encode().ljust(16, b"\0")
-    if isinstance(field, IPv4Network | IPv6Network):
-        return field.network_address.packed
-    return field.packed
-
-
-def _last(field: Field) -> bytes:
-    if isinstance(field, IPv4Network | IPv6Network):
-        return field.broadcast_address.packed
-    return _first(field)
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,12 +218,42 @@ class NftSocket:
         self._batch(requests)
 
 
+def pack(element: Element) -> bytes:
+    """The element as the kernel takes it: each field padded to four bytes, in network order."""
+    parts = [nested(1, attribute(1, b"".join(_first(field) for field in element.key)))]
+    if element.value:
+        parts.append(nested(2, attribute(1, b"".join(_first(field) for field in element.value))))
+    if any(isinstance(field, IPv4Network | IPv6Network) for field in element.key):
+        parts.append(nested(10, attribute(1, b"".join(_last(field) for field in element.key))))
+    return nested(1, *parts)
+
+
+def _first(field: Field) -> bytes:
+    """The field, or the lower end of a network."""
+    if isinstance(field, Protocol):
+        return bytes([field, 0, 0, 0])
+    if isinstance(field, Port):
+        return struct.pack("!HH", field, 0)
+    if isinstance(field, str):
+        return field.encode().ljust(16, b"\0")
+    if isinstance(field, IPv4Network | IPv6Network):
+        return field.network_address.packed
+    return field.packed
+
+
+def _last(field: Field) -> bytes:
+    """The field, or the upper end of a network."""
+    if isinstance(field, IPv4Network | IPv6Network):
+        return field.broadcast_address.packed
+    return _first(field)
+
+
 def _message(kind: int, flags: int, payload: bytes) -> Message:
     return Message(NFNL_SUBSYS_NFTABLES << 8 | kind, flags, payload)
 
 
 def _elements(kind: int, flags: int, table: str, element: Element) -> Message:
-    body = _string(1, table) + _string(2, element.set) + _number(4, 1) + nested(3, element.attribute(1))
+    body = _string(1, table) + _string(2, element.set) + _number(4, 1) + nested(3, pack(element))
     return _message(kind, flags, bytes([NFPROTO_INET, 0, 0, 0]) + body)
 
 

@@ -14,7 +14,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
 from runtime.api.errors import InvalidArgument
-from runtime.network.nft import Protocol
+from runtime.network.elements import Protocol
 
 BINDINGS_MAX = 65536 * 3  # of one container: every port of every protocol
 

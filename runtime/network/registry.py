@@ -15,8 +15,7 @@ from runtime.api.errors import Forbidden, InvalidArgument, NotFound, Unavailable
 from runtime.network.definitions import BridgeOptions, Wish, interface_in, parse_options, pools_of
 from runtime.network.endpoints import Endpoint, Sandbox, Settings
 from runtime.network.firewall import BridgeRules
-from runtime.network.ipam import AddressesExhausted, AddressTaken, Pool
-from runtime.network.links import Address, Interface
+from runtime.network.ipam import Address, AddressesExhausted, AddressTaken, Interface, Pool
 from runtime.network.store import NetworkRecord
 
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from runtime.network import dns
-from runtime.network.links import Address
+from runtime.network.ipam import Address
 
 TTL_S = 5  # an address may change when its container restarts
 UPSTREAM_TIMEOUT_S = 2.0  # of one server; the C library gives up after five

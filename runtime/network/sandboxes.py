@@ -24,10 +24,10 @@ from runtime.api.errors import EngineError, Forbidden, Internal, NotFound
 from runtime.events import EventHub
 from runtime.network import resolvconf
 from runtime.network.definitions import Wish
+from runtime.network.elements import Element
 from runtime.network.endpoints import Endpoint, EndpointRequest, NetworkSetup, Sandbox
 from runtime.network.listeners import Listeners, PortTaken, Reservation
 from runtime.network.naming import Naming
-from runtime.network.nft import Element
 from runtime.network.ports import parse_bindings, parse_exposed, to_port_map
 from runtime.network.registry import Net, Registry, check_wish
 from runtime.network.requests import new_endpoint, new_sandbox, wanted_networks

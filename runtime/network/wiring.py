@@ -17,18 +17,16 @@ from pathlib import Path
 from runtime.network import resolvconf
 from runtime.network.bridge import Bridges, Plug
 from runtime.network.conntrack import forget_flows
+from runtime.network.elements import Element, Protocol
 from runtime.network.endpoints import Endpoint, Sandbox
 from runtime.network.firewall import port_elements
-from runtime.network.links import Address
-from runtime.network.netlink import NetlinkSocket
+from runtime.network.ipam import Address
 from runtime.network.netns import Namespaces
-from runtime.network.nft import Element, NftSocket, Protocol
 from runtime.network.registry import Net, Registry, choose_gateway
 from runtime.network.store import Records
 from runtime.network.worker import Worker
 
 EMBEDDED = IPv4Address(resolvconf.EMBEDDED)
-DNS_BACKLOG = 64
 
 log = logging.getLogger(__name__)
 
@@ -133,15 +131,15 @@ class Wiring:
                 self._records.save(sandbox.container_id, sandbox.to_json())
                 for plug in plugs:
                     if plug is not None:
-                        self._kernel.plug(plug, namespace.path, namespace.socket)
-                self._kernel.route(namespace.socket, ways)
+                        self._kernel.plug(plug, namespace.path, namespace.netlink)
+                self._kernel.route(namespace.netlink, ways)
                 self._kernel.change(add=elements)
                 if named:
-                    sockets.append(self._open_dns(namespace.path))
+                    sockets.append(self._namespaces.open_dns(namespace.path, EMBEDDED))
                 if any(port.port.protocol is Protocol.UDP for port in sandbox.published):
                     self._forget_flows(sandbox)
             finally:
-                namespace.socket.close()
+                namespace.netlink.close()
 
         try:
             await self._path.run(work)
@@ -203,9 +201,7 @@ class Wiring:
 
         def work() -> None:
             self._records.save(sandbox.container_id, sandbox.to_json())
-            with self._namespaces.inside(path):
-                inner = NetlinkSocket()
-            with contextlib.closing(inner):
+            with contextlib.closing(self._namespaces.netlink(path)) as inner:
                 if unplug is not None and unplug.host_interface:
                     self._kernel.unplug(unplug.host_interface)
                     self._kernel.remove(unplug.host_interface)
@@ -220,35 +216,15 @@ class Wiring:
                     isolated = net is not None and not net.options.neighbours
                     self._kernel.set_port(entry.host_interface, hairpin=bool(after), isolated=isolated)
             if named:
-                sockets.append(self._open_dns(path))
+                sockets.append(self._namespaces.open_dns(path, EMBEDDED))
 
         await self._path.run(work)
         return sockets[0] if sockets else None
 
-    def _open_dns(self, namespace: Path, *, replace: bool = False) -> DnsSockets:
-        """Two sockets for the resolver inside, and the rule that leads port 53 to them."""
-        with self._namespaces.inside(namespace):
-            udp = socket.socket(
-                socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
-            )
-            tcp = socket.socket(
-                socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
-            )
-            try:
-                udp.bind((resolvconf.EMBEDDED, 0))
-                tcp.bind((resolvconf.EMBEDDED, 0))
-                tcp.listen(DNS_BACKLOG)
-                with contextlib.closing(NftSocket()) as nft:
-                    nft.redirect_dns(EMBEDDED, udp.getsockname()[1], tcp.getsockname()[1], replace=replace)
-            except BaseException:
-                close_pair((udp, tcp))
-                raise
-        return udp, tcp
-
     async def open_dns_again(self, sandbox: Sandbox) -> DnsSockets:
         """Sockets for the resolver of a sandbox that lived on. Raises: OSError."""
         path = self._namespaces.directory / sandbox.namespace
-        return await self._path.run(lambda: self._open_dns(path, replace=True))
+        return await self._path.run(lambda: self._namespaces.open_dns(path, EMBEDDED, replace=True))
 
     async def socket_inside(self, sandbox: Sandbox, family: int, kind: int) -> socket.socket:
         """A non-blocking socket in the sandbox's namespace. Raises: OSError."""

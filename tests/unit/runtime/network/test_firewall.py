@@ -6,9 +6,10 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 import pytest
 
+from runtime.network.elements import Element, Port, Protocol
 from runtime.network.firewall import BridgeRules, bridge_elements, port_elements, table_name, table_text
 from runtime.network.foreign import Pass, passes
-from runtime.network.nft import Element, Port, Protocol
+from runtime.network.nft import pack
 from runtime.network.ports import Published
 
 
@@ -77,11 +78,12 @@ def test_element_bytes_are_what_the_kernel_stores() -> None:
     """Taken from `nft --debug=netlink`: each field padded to four bytes, in network order."""
     element = Element("publish4", (Protocol.TCP, Port(80)), (IPv4Address("172.17.0.2"), Port(80)))
     key, value = "0c0001000600000000500000", "0c000100ac11000200500000"
-    assert element.attribute(1).hex() == "24000180" + "10000180" + key + "10000280" + value
-    interval = Element("hairpin4", (IPv4Network("10.0.0.0/8"), IPv4Network("10.0.0.0/8"))).attribute(1)
+    assert pack(element).hex() == "24000180" + "10000180" + key + "10000280" + value
+    subnet = IPv4Network("10.0.0.0/8")
+    interval = pack(Element("hairpin4", (subnet, subnet)))
     assert bytes([10, 0, 0, 0, 10, 0, 0, 0]) in interval
     assert bytes([10, 255, 255, 255, 10, 255, 255, 255]) in interval
-    assert b"wd0".ljust(16, b"\0") in Element("bridges", ("wd0",)).attribute(1)
+    assert b"wd0".ljust(16, b"\0") in pack(Element("bridges", ("wd0",)))
 
 
 @pytest.mark.parametrize("beside_docker", [False, True])

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.api.errors import InvalidArgument
-from runtime.network.nft import Protocol
+from runtime.network.elements import Protocol
 from runtime.network.ports import (
     Binding,
     ContainerPort,
