@@ -8,6 +8,7 @@ Spec: Docker API 1.47, ContainerTop; ps(1).
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from typing import Any
@@ -19,6 +20,8 @@ DEFAULT_ARGUMENTS = "-ef"
 ARGUMENT_BYTES = 1024
 PS_TIMEOUT_S = 10.0
 
+# Lines as long as they are; ps cuts them at some width when its output is not a pipe.
+_ENVIRONMENT = {"PATH": os.environ.get("PATH", os.defpath), "COLUMNS": "131072", "LC_ALL": "C.UTF-8"}
 _PID_RENAMED = re.compile(r"\s+([^\s]*)=\s*(PID[^\s]*)")
 
 
@@ -37,7 +40,7 @@ async def processes(pids: list[int], ps_args: str) -> dict[str, Any]:
         if renamed[0] != "pid":
             raise InvalidArgument(f'specifying "{renamed[0]}={renamed[1]}" is not allowed')
     try:
-        stdout, _ = await run(["ps", *words], timeout_s=PS_TIMEOUT_S)
+        stdout, _ = await run(["ps", *words], timeout_s=PS_TIMEOUT_S, env=_ENVIRONMENT)
     except ToolError as error:
         if error.code == 127:
             raise Internal("ps is not installed on this machine (package procps)") from error
