@@ -131,3 +131,7 @@ class Snapshotter(Protocol):
         live_ids are all containers with a record, running or not; mounts of running ones stay untouched.
         """
         ...
+
+    def close(self) -> None:
+        """Give the mount roots back, once nothing is mounted; containers that run on keep them."""
+        ...
