@@ -19,6 +19,8 @@ urlpatterns = [
     re_path(rf"^containers/{ID}/stats/$", views.container_stats, name="container-stats"),
     re_path(rf"^containers/{ID}/processes/$", views.container_processes, name="container-processes"),
     re_path(rf"^containers/{ID}/files/$", views.container_files, name="container-files"),
+    re_path(rf"^containers/{ID}/files/download/$", views.container_file_read, name="container-file-read"),
+    re_path(rf"^containers/{ID}/files/upload/$", views.container_file_write, name="container-file-write"),
     re_path(rf"^containers/{ID}/inspect/$", views.container_inspect, name="container-inspect"),
     *(
         re_path(rf"^containers/{ID}/{verb}/$", views.container_verb, {"verb": verb}, name=f"container-{verb}")

@@ -8,19 +8,26 @@ from __future__ import annotations
 
 import asyncio
 import shlex
+from posixpath import basename, dirname
 from typing import Any
+from urllib.parse import urlencode
 
 from asgiref.sync import sync_to_async
 from django.contrib import messages
 from django.core.exceptions import ValidationError
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.core.files.uploadedfile import UploadedFile
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
+from django.urls import reverse
+from django.utils.http import content_disposition_header
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy as _lazy
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from containers_app import listing
+from containers_app.files import bring_in, clean_path, directory_context, open_file
 from containers_app.forms import RunForm
 from containers_app.loglines import LogLines, plain
 from containers_app.models import Container, TerminalSession
@@ -312,9 +319,21 @@ async def container_inspect(request: HttpRequest, container_id: str) -> HttpResp
 @requires("view")
 @require_GET
 async def container_files(request: HttpRequest, container_id: str) -> HttpResponse:
-    """What differs from the image."""
+    """A directory of a running container, for people who operate it, and what differs from the image."""
     container = await find(container_id)
     context = await _tab(container, "files")
+    if container.state == "running" and "operate" in await sync_to_async(rights_of)(await request.auser()):
+        try:
+            path = clean_path(request.GET.get("path", "/"))
+        except InvalidArgument:
+            raise Http404 from None
+        shown = await directory_context(client_of(container.engine.alias), container_id, path)
+        if isinstance(shown["files_error"], NotFound) and path != "/":
+            read = reverse("container-file-read", args=[container_id])
+            return redirect(f"{read}?{urlencode({'path': path})}")  # a link to a file, or nothing: it says so
+        if shown["files_error"] is not None:
+            shown["files_error"] = explain(shown["files_error"])
+        context |= shown
     try:
         changes = await client_of(container.engine.alias).container_changes(container_id)
     except EngineError as error:
@@ -371,6 +390,71 @@ async def container_bulk(request: HttpRequest) -> JsonResponse:
         else:
             results.append({"id": id, "name": id[:12], "ok": False, "message": _("No such container.")})
     return JsonResponse({"ok": all(one["ok"] for one in results), "results": results})
+
+
+@requires("operate")
+@require_GET
+async def container_file_read(request: HttpRequest, container_id: str) -> HttpResponseBase:
+    """Download one file; leaves an audit row."""
+    container = await find(container_id)
+    path = ""
+    try:
+        path = clean_path(request.GET.get("path", ""))
+        async with audited(
+            await actor_of(request),
+            "container.file.read",
+            engine=container.engine.alias,
+            kind="container",
+            id=container_id,
+            name=container.name,
+            detail=path,
+        ):
+            size, content = await open_file(client_of(container.engine.alias), container_id, path)
+    except EngineError as error:
+        to = f"{reverse('container-files', args=[container_id])}?{urlencode({'path': dirname(path) or '/'})}"
+        return await answer(request, False, explain(error), to, status=error.status)
+    return StreamingHttpResponse(
+        content,
+        headers={
+            "Content-Type": "application/octet-stream",  # never shown as a page of ours
+            "Content-Length": str(size),
+            "Content-Disposition": content_disposition_header(True, basename(path)),
+        },
+    )
+
+
+@requires("operate")
+@require_POST
+async def container_file_write(request: HttpRequest, container_id: str) -> HttpResponse:
+    """Bring a file into a directory; leaves an audit row."""
+    container = await find(container_id)
+    upload = request.FILES.get("file")
+    back = reverse("container-files", args=[container_id])
+    try:
+        directory = clean_path(request.POST.get("path", "/"))
+        back += f"?{urlencode({'path': directory})}"
+        if upload is None:
+            raise InvalidArgument(_("file: choose one"))
+        path = await carried_out(
+            _bring_in(await actor_of(request), container, directory, upload), name="upload"
+        )
+    except EngineError as error:
+        return await answer(request, False, explain(error), back, status=error.status)
+    return await answer(request, True, _("%(path)s was brought in.") % {"path": path}, back)
+
+
+async def _bring_in(actor: Actor, container: Container, directory: str, upload: UploadedFile) -> str:
+    async with audited(
+        actor,
+        "container.file.write",
+        engine=container.engine.alias,
+        kind="container",
+        id=container.container_id,
+        name=container.name,
+        detail=f"{directory} {upload.name} {upload.size} bytes",
+    ):
+        client = client_of(container.engine.alias)
+        return await bring_in(client, container.container_id, directory, upload)
 
 
 @requires("operate")

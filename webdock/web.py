@@ -21,7 +21,19 @@ MESSAGE_MAX_BYTES = 1 << 20
 STOP_TIMEOUT_S = 4.0  # for the sockets and tasks, all together
 BACKOFF_FIRST_S, BACKOFF_MAX_S = 0.5, 30.0
 
+BODY_MAX_BYTES = 4 << 20  # of a form
+UPLOAD_BODY_MAX_BYTES = 257 << 20  # of a form with a file for a container
+TOO_LONG = (
+    b"HTTP/1.1 413 Content Too Large\r\nContent-Type: text/plain\r\nContent-Length: 22\r\n"
+    b"Connection: close\r\n\r\nThis body is too long\n"
+)
+
 logger = logging.getLogger("webdock.web")
+
+
+def body_limit(path: bytes) -> int:
+    """How long the body of a request to this path may be; pure."""
+    return UPLOAD_BODY_MAX_BYTES if path.partition(b"?")[0].endswith(b"/files/upload/") else BODY_MAX_BYTES
 
 
 def endpoint(listen: str) -> str:
@@ -61,6 +73,7 @@ async def supervised(work: Callable[[], Awaitable[None]], name: str) -> None:
 def run(listen: str | None = None, *, on_ready: Callable[[str], None] | None = None) -> int:
     """Serve until SIGTERM or SIGINT; the exit status. ``on_ready`` is called with the URL once it listens."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "webdock.settings")
+    from daphne import http_protocol
     from daphne.server import Server, twisted_loop  # first: it installs the reactor
     from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
 
@@ -71,6 +84,37 @@ def run(listen: str | None = None, *, on_ready: Callable[[str], None] | None = N
 
     where = listen or settings.WEBDOCK_LISTEN
     state: dict[str, Any] = {"status": 0}
+
+    class Request(http_protocol.WebRequest):  # type: ignore[misc]
+        """Daphne and Django take in a body whole before anybody looks at it: too long ones are cut here."""
+
+        received, limit, refused = 0, BODY_MAX_BYTES, False
+
+        def gotLength(self, length: int | None) -> None:
+            self.limit = body_limit(self.channel._path)
+            if length is not None and length > self.limit:
+                self.refuse()
+                length = 0
+            super().gotLength(length)
+
+        def handleContentChunk(self, data: bytes) -> None:
+            self.received += len(data)
+            if self.received > self.limit:
+                self.refuse()
+            elif not self.refused:
+                super().handleContentChunk(data)
+
+        def process(self) -> None:
+            if not self.refused:
+                super().process()
+
+        def refuse(self) -> None:
+            if not self.refused:
+                self.refused = True
+                self.channel.transport.write(TOO_LONG)
+                self.channel.loseConnection()
+
+    http_protocol.WebRequest = Request
 
     class Socket(WebSocketProtocol):  # type: ignore[misc]
         def handle_reply(self, message: dict[str, Any]) -> None:

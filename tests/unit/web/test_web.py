@@ -3,99 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import re
 import signal
 import socket
 import sqlite3
-import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
-import pytest_asyncio
 
 from runtime.api.client import EngineClient
 from tests.fakes.engine import FakeEngine
-from tests.unit.web.conftest import make_container
+from tests.unit.web.conftest import Web, make_container
 from webdock.web import supervised
-
-START_TIMEOUT_S = 60
-PROGRAM = (
-    "import sys; from webdock.web import run; sys.exit(run(on_ready=lambda url: print(url, flush=True)))"
-)
-USER = """
-from django.contrib.auth.models import User
-User.objects.create_superuser("admin", password="correct horse battery")
-"""
-
-
-class Web:
-    """One web process with a home of its own."""
-
-    def __init__(self, home: Path, engine: str) -> None:
-        self.home = home
-        self.environ = {
-            **os.environ,
-            "WEBDOCK_HOME": str(home),
-            "WEBDOCK_RUN": str(home),
-            "WEBDOCK_LISTEN": "127.0.0.1:0",
-            "WEBDOCK_ENGINES": f"local={engine}",
-            "DJANGO_SETTINGS_MODULE": "webdock.settings",
-        }
-        self.process: asyncio.subprocess.Process
-        self.url = ""
-
-    async def command(self, *arguments: str) -> None:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "django", *arguments, env=self.environ, stdout=asyncio.subprocess.DEVNULL
-        )
-        assert await process.wait() == 0, arguments
-
-    async def start(self) -> None:
-        self.process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-c",
-            PROGRAM,
-            env=self.environ,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        assert self.process.stdout is not None
-        line = await asyncio.wait_for(self.process.stdout.readline(), START_TIMEOUT_S)
-        self.url = line.decode().strip()
-
-    async def stop(self) -> tuple[int, str]:
-        if self.process.returncode is None:
-            self.process.terminate()
-        _out, err = await asyncio.wait_for(self.process.communicate(), 20)
-        assert self.process.returncode is not None
-        return self.process.returncode, err.decode()
-
-    async def log_in(self, session: aiohttp.ClientSession) -> str:
-        page = await (await session.get(f"{self.url}/login/")).text()
-        token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page)
-        assert token
-        data = {"csrfmiddlewaretoken": token[1], "username": "admin", "password": "correct horse battery"}
-        answer = await session.post(f"{self.url}/login/", data=data, headers={"Origin": self.url})
-        assert answer.status == 200
-        found = re.search(r'name="csrf-token" content="([^"]+)"', await answer.text())
-        assert found
-        return found[1]
-
-
-@pytest_asyncio.fixture
-async def web(tmp_path: Path, fake: FakeEngine) -> AsyncIterator[Web]:
-    (tmp_path / "web").mkdir()
-    one = Web(tmp_path, fake.url)
-    await one.command("migrate", "--verbosity=0")
-    await one.command("shell", "--verbosity=0", "--command", USER)
-    await one.start()
-    yield one
-    if one.process.returncode is None:
-        await one.stop()
 
 
 def browser() -> aiohttp.ClientSession:

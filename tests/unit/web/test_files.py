@@ -1,0 +1,201 @@
+"""Files inside containers: list, read, bring in; tars cut at every byte; bodies that are too long."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import subprocess
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import AsyncClient
+from hypothesis import given
+from hypothesis import strategies as st
+
+from containers_app.files import SCRIPT, clean_path, crumbs, parse_listing
+from containers_app.tarstream import FileOfTar, NotAFile, tar_head, tar_tail
+from runtime.api.client import EngineClient
+from runtime.api.errors import InvalidArgument
+from tests.unit.web.conftest import make_container
+from webdock.engines.models import AuditEntry
+from webdock.engines.sync import EngineSync
+from webdock.web import BODY_MAX_BYTES, body_limit
+
+CONTENT = "grüße\n".encode() * 300
+
+
+def tar_of(name: str, content: bytes, form: int, kind: bytes = tarfile.REGTYPE) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=form) as archive:
+        info = tarfile.TarInfo(name)
+        info.size, info.type = len(content), kind
+        archive.addfile(info, io.BytesIO(content))
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+@pytest.mark.parametrize("name", ["file", "n" * 95, "long/" * 30 + "ü"])
+def test_a_file_comes_out_of_every_kind_of_tar(form: int, name: str) -> None:
+    if form == tarfile.USTAR_FORMAT and len(name) > 99:
+        name = "n" * 99
+    file = FileOfTar()
+    assert file.feed(tar_of(name, CONTENT, form)) == CONTENT
+    assert (file.size, file.complete) == (len(CONTENT), True)
+
+
+def test_a_tar_cut_at_every_byte_gives_the_same_file() -> None:
+    data = tar_of("long/" * 30, b"content", tarfile.GNU_FORMAT)
+    for cut in range(len(data)):
+        file = FileOfTar()
+        assert file.feed(data[:cut]) + file.feed(data[cut:]) == b"content"
+
+
+@given(st.binary(max_size=2000))
+def test_a_broken_tar_never_fails_otherwise(data: bytes) -> None:
+    try:
+        FileOfTar().feed(data)
+    except NotAFile:
+        pass
+
+
+@pytest.mark.parametrize("kind", [tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.FIFOTYPE])
+def test_what_has_no_content_is_no_file(kind: bytes) -> None:
+    with pytest.raises(NotAFile):
+        FileOfTar().feed(tar_of("x", b"", tarfile.PAX_FORMAT, kind))
+
+
+@pytest.mark.parametrize("name", ["a", "ü" * 100, "new\nline"])
+@pytest.mark.parametrize("size", [0, 1, 512, 513])
+def test_what_we_send_is_a_tar(name: str, size: int) -> None:
+    data = tar_head(name, size, 1) + b"x" * size + tar_tail(size)
+    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        (member,) = archive.getmembers()
+        taken = archive.extractfile(member)
+        assert taken is not None
+        assert (member.name, taken.read()) == (name, b"x" * size)
+
+
+def test_paths_are_absolute_and_normal() -> None:
+    assert clean_path("etc/../../../x//y/") == "/x/y"
+    assert clean_path("//a") == "/a"
+    assert clean_path("") == "/"
+    for bad in ("\0", "x" * 5000):
+        with pytest.raises(InvalidArgument):
+            clean_path(bad)
+    assert crumbs("/etc/ssl") == [("/", "/"), ("etc", "/etc"), ("ssl", "/etc/ssl")]
+
+
+@pytest.mark.parametrize("shell", [["sh"], ["busybox", "sh"]])
+def test_the_listing_tells_every_kind_of_name(tmp_path: Path, shell: list[str]) -> None:
+    (tmp_path / "directory").mkdir()
+    for name in ("plain", ".hidden", "..odd", "two words", "new\nline", "-rf", "41ed 1 1 0 0\nx", "*"):
+        (tmp_path / name).write_text("12345")
+    (tmp_path / "link").symlink_to("nowhere\nat all")
+    (tmp_path / b"\xff".decode("utf-8", "surrogateescape")).write_text("")
+    out = subprocess.run([*shell, "-c", SCRIPT, "sh", str(tmp_path)], capture_output=True, check=True).stdout
+    found = {entry.name: entry for entry in parse_listing(out, "/here")}
+    assert set(found) == {
+        "directory", "plain", ".hidden", "..odd", "two words", "new\nline", "-rf", "41ed 1 1 0 0\nx", "*",
+        "link", "\ufffd",
+    }  # fmt: skip
+    assert (found["plain"].size, found["plain"].kind, found["plain"].path) == (5, "file", "/here/plain")
+    assert found["directory"].mode == "drwxr-xr-x"
+    assert (found["link"].kind, found["link"].target) == ("link", "nowhere\nat all")
+    assert found["\ufffd"].path == ""
+
+
+@pytest.mark.parametrize("shell", [["sh"], ["busybox", "sh"]])
+def test_the_listing_of_nothing_and_of_no_directory(tmp_path: Path, shell: list[str]) -> None:
+    empty = subprocess.run([*shell, "-c", SCRIPT, "sh", str(tmp_path)], capture_output=True, check=True)
+    assert list(parse_listing(empty.stdout, "/")) == []
+    gone = subprocess.run([*shell, "-c", SCRIPT, "sh", str(tmp_path / "x")], capture_output=True)
+    assert gone.returncode == 3
+    with pytest.raises(InvalidArgument):
+        list(parse_listing(b"not\0a\0listing", "/"))
+
+
+async def test_the_files_tab_lists_reads_and_brings_in(
+    synced: EngineSync, api: EngineClient, as_operator: AsyncClient, tmp_path: Path
+) -> None:
+    id = await make_container(api, "web")
+    (tmp_path / "shown").write_text("x")
+    page = await as_operator.get(f"/containers/{id}/files/", {"path": str(tmp_path)})
+    assert [entry.name for entry in page.context["entries"]] == ["shown"]
+    assert b"shown" in page.content
+    upload = {"path": "/srv", "file": SimpleUploadedFile("../../notes.txt", CONTENT)}
+    answer = await as_operator.post(
+        f"/containers/{id}/files/upload/", upload, headers={"accept": "application/json"}
+    )
+    assert answer.json() == {"ok": True, "message": "/srv/notes.txt was brought in."}
+    answer = await as_operator.get(f"/containers/{id}/files/download/", {"path": "/srv/notes.txt"})
+    body = b"".join([piece async for piece in answer.streaming_content])
+    assert body == CONTENT
+    assert answer["Content-Type"] == "application/octet-stream"
+    assert answer["Content-Disposition"] == 'attachment; filename="notes.txt"'
+    details = [entry.detail async for entry in AuditEntry.objects.filter(result="ok").order_by("pk")]
+    assert details == [f"/srv notes.txt {len(CONTENT)} bytes", "/srv/notes.txt"]
+
+
+async def test_files_that_are_not_there_are_said_plainly(
+    synced: EngineSync, api: EngineClient, as_operator: AsyncClient
+) -> None:
+    id = await make_container(api, "web")
+    headers = {"accept": "application/json"}
+    gone = await as_operator.get(f"/containers/{id}/files/download/", {"path": "/no/such"}, headers=headers)
+    assert gone.status_code == 404
+    assert (await as_operator.get(f"/containers/{id}/files/", {"path": "/no/such"})).status_code == 302
+    assert (await as_operator.get(f"/containers/{id}/files/", {"path": "\0"})).status_code == 404
+    missing = await as_operator.post(f"/containers/{id}/files/upload/", {"path": "/srv"}, headers=headers)
+    assert missing.status_code == 400
+    assert missing.json()["message"] == "File: choose one."
+
+
+async def test_files_are_for_operators(synced: EngineSync, api: EngineClient, as_viewer: AsyncClient) -> None:
+    id = await make_container(api, "web")
+    page = await as_viewer.get(f"/containers/{id}/files/", {"path": "/"})
+    assert page.status_code == 200
+    assert "entries" not in page.context
+    assert (
+        await as_viewer.get(f"/containers/{id}/files/download/", {"path": "/etc/shadow"})
+    ).status_code == 403
+    assert (await as_viewer.post(f"/containers/{id}/files/upload/")).status_code == 403
+
+
+def test_bodies_are_short_but_for_uploads() -> None:
+    assert body_limit(b"/containers/run/") == BODY_MAX_BYTES
+    assert body_limit(b"/x?/files/upload/") == BODY_MAX_BYTES
+    assert body_limit(b"/containers/" + b"a" * 64 + b"/files/upload/?x=1") > 100 << 20
+
+
+async def send(url: str, head: str, body: bytes) -> bytes:
+    """What the server answers to raw bytes before it closes."""
+    host, port = url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(head.encode())
+    try:
+        for at in range(0, len(body), 65536):
+            writer.write(body[at : at + 65536])
+            await writer.drain()
+    except ConnectionError:
+        pass
+    try:
+        answer = await asyncio.wait_for(reader.read(4096), 10)
+    except ConnectionError:
+        answer = b""
+    writer.close()
+    return answer
+
+
+async def test_a_body_that_is_too_long_is_cut_before_it_is_taken_in(web: Any) -> None:
+    long = BODY_MAX_BYTES + 1
+    declared = await send(web.url, f"POST /login/ HTTP/1.1\r\nHost: x\r\nContent-Length: {long}\r\n\r\n", b"")
+    assert declared.startswith(b"HTTP/1.1 413")
+    chunk = b"10000\r\n" + b"x" * 65536 + b"\r\n"
+    head = "POST /login/ HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    chunked = await send(web.url, head, chunk * (long // 65536 + 2))
+    assert chunked[:12] in (b"HTTP/1.1 413", b"")
+    fine = await send(web.url, "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", b"")
+    assert fine.startswith(b"HTTP/1.1 200")
