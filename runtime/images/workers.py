@@ -171,14 +171,13 @@ class Workers:
     async def _follow(
         self, ours: socket.socket, blob: Growing | None, progress: Callable[[int], None]
     ) -> tuple[dict[str, Any], list[str]]:
-        loop = asyncio.get_running_loop()
         feeding = asyncio.create_task(self._feed(ours, blob) if blob is not None else asyncio.sleep(0))
         # When the download fails there is nothing to wait for: closing our end makes the child stop.
         feeding.add_done_callback(lambda task: _hang_up(ours) if _failed(task) else None)
         implied: list[str] = []
         last: dict[str, Any] = {}
         try:
-            while data := await loop.sock_recv(ours, PACKET_BYTES):
+            while data := await _received(ours):
                 message = json.loads(data)
                 if "read" in message:
                     progress(message["read"])
@@ -237,6 +236,17 @@ class Workers:
         if process is not None and process.poll() is None:
             # It ends by itself now that the control socket is closed; a thread waits for it.
             asyncio.get_running_loop().run_in_executor(None, process.wait)
+
+
+async def _received(ours: socket.socket) -> bytes:
+    """The child's next message, b"" when it has ended."""
+    while True:
+        try:
+            return await asyncio.get_running_loop().sock_recv(ours, PACKET_BYTES)
+        except ConnectionResetError:
+            # Kernel: a child that ends with news of ours unread resets the connection. That is reported
+            # once, and before its last words, which are still to be received.
+            continue
 
 
 def _hang_up(ours: socket.socket) -> None:
