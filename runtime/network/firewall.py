@@ -42,7 +42,7 @@ _SETS = {
 _CHAINS = """
   chain arriving {
     type filter hook prerouting priority raw; policy accept;
-    iifname @bridges ip daddr 127.0.0.0/8 drop
+    ip daddr 127.0.0.0/8 iifname @bridges drop
   }
   chain prerouting {
     type nat hook prerouting priority dstnat; policy accept;
