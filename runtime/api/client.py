@@ -534,7 +534,7 @@ class EngineClient:
         sent = dict(headers or {})
         data: Upload | io.BytesIO | None = None
         if body is not None:
-            data = json.dumps(body).encode()
+            data = io.BytesIO(json.dumps(body).encode())
             sent["Content-Type"] = "application/json"
         elif upload is not None:
             sent["Content-Type"] = "application/x-tar"
