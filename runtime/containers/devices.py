@@ -59,8 +59,9 @@ def resolve(mappings: Iterable[dict[str, Any]]) -> list[Device]:
             else:
                 nodes = [_device(real, target, access)]
         except (OSError, ValueError) as error:
+            reason = str(getattr(error, "strerror", None) or error).lower()
             raise InvalidArgument(
-                f'error gathering device information while adding custom device "{source}": {error}'
+                f'error gathering device information while adding custom device "{source}": {reason}'
             ) from error
         if not nodes:
             raise InvalidArgument(
