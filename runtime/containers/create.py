@@ -87,8 +87,7 @@ class Creator:
             record.default_hostname = True
         wishes = plan(config, host, self._inherited(host["VolumesFrom"] or ()))
         self._check_mounts(wishes)
-        if checks.joined(host["NetworkMode"]) is None:
-            self._rooms.networks.check(self._launcher.request(record))
+        self._check_network(record)
         return await self._rooms.actions.run(
             self._make(record, plain, wishes, warnings), f"creation of {record.short_id}"
         )
@@ -163,17 +162,28 @@ class Creator:
                 source = Path(os.readlink(f"/proc/self/fd/{fd}"))  # nobody can change the view meanwhile
                 await self._rooms.volumes.populate(point.name, source, record.id)
 
+    def _check_network(self, record: Record) -> None:
+        """A network that is not there is left to the start, as Docker does: clients take "not found" for the
+        image's."""
+        if checks.joined(record.host_config["NetworkMode"]) is not None:
+            return
+        try:
+            self._rooms.networks.check(self._launcher.request(record))
+        except NotFound:
+            pass
+
     def _mapped(self, host: Body) -> bool:
         """Whether its ids are mapped: as those it shares namespaces with, or by its own needs."""
-        owners = [
-            self._table.find(ref).record
-            for field in ("NetworkMode", "IpcMode", "PidMode")
-            if (ref := checks.joined(host[field])) is not None
-        ]
         mode, why = admission.userns_mode(host, "auto" if self._rooms.mapping is not None else "host")
-        if not owners:
+        mapped: set[bool] = set()
+        for field in ("NetworkMode", "IpcMode", "PidMode"):
+            if (ref := checks.joined(host[field])) is not None:
+                try:
+                    mapped.add(self._table.find(ref).record.mapped)
+                except NotFound:
+                    pass  # as Docker, its start will say so
+        if not mapped:
             return mode == "auto"
-        mapped = {owner.mapped for owner in owners}
         if len(mapped) > 1 or (mapped == {True} and mode == "host" and self._rooms.mapping is not None):
             raise InvalidArgument(
                 f"it cannot share namespaces of containers with other user ids{f': {why}' if why else ''}; "
@@ -185,7 +195,11 @@ class Creator:
         points: list[MountPoint] = []
         for text in specifications:
             ref, mode = parse_volumes_from(text)
-            points += inherit(self._table.find(ref).record.mounts, mode)
+            try:
+                points += inherit(self._table.find(ref).record.mounts, mode)
+            except NotFound as error:
+                # Differs: Docker answers 404, which its own client takes for the image's.
+                raise InvalidArgument(error.message) from None
         return points
 
     def _check_mounts(self, wishes: list[Wish]) -> None:

@@ -177,6 +177,7 @@ class Launcher:
             owner = self._table.find(ref)
             if owner.record.state not in ALIVE:
                 raise Conflict(f"cannot join network of a non running container: {owner.id}")
+            _check_ids(record, owner.record)
             return _Network(None, Path(f"/proc/{owner.record.pid}/ns/net"), owner)
         setup = await self._rooms.networks.setup(record.id, self.request(record))
         undo.push_async_callback(self._rooms.networks.teardown, record.id)
@@ -240,8 +241,8 @@ class Launcher:
             ],
             blkio_devices=devices.block_numbers(blkio_paths(host)),
             netns=network.netns,
-            ipcns=self._namespace(host["IpcMode"], "ipc", "IPC"),
-            pidns=self._namespace(host["PidMode"], "pid", "PID"),
+            ipcns=self._namespace(record, host["IpcMode"], "ipc", "IPC"),
+            pidns=self._namespace(record, host["PidMode"], "pid", "PID"),
             own_network=network.owner is None,
             mapping=mapping,
             init=self._rooms.init_program() if host.get("Init") else None,
@@ -284,7 +285,7 @@ class Launcher:
         if mode == "shareable":
             size_bytes = record.host_config["ShmSize"]
             return [Mount(SHM, source=str(self._rooms.shm.mount(record.id, size_bytes, mapping)))]
-        if (owner := self._joined(mode, "IPC")) is not None:
+        if (owner := self._joined(record, mode, "IPC")) is not None:
             if owner.record.host_config["IpcMode"] != "shareable":
                 raise Conflict(
                     f"can't join IPC of container {owner.id}: non-shareable IPC "
@@ -302,17 +303,27 @@ class Launcher:
             if f"/etc/{name}" not in taken
         ]
 
-    def _namespace(self, mode: str, kind: str, what: str) -> Path | None:
-        owner = self._joined(mode, what)
+    def _namespace(self, record: Record, mode: str, kind: str, what: str) -> Path | None:
+        owner = self._joined(record, mode, what)
         return None if owner is None else Path(f"/proc/{owner.record.pid}/ns/{kind}")
 
-    def _joined(self, mode: str, what: str) -> Container | None:
+    def _joined(self, record: Record, mode: str, what: str) -> Container | None:
         if (ref := joined(mode)) is None:
             return None
         owner = self._table.find(ref)
         if owner.record.state not in ALIVE:
             raise Conflict(f"cannot join {what} of a non running container: {owner.id}")
+        _check_ids(record, owner.record)
         return owner
+
+
+def _check_ids(record: Record, owner: Record) -> None:
+    """Namespaces belong to a user namespace. Raises: Conflict when the two have different ones."""
+    if record.mapped != owner.mapped:
+        raise Conflict(
+            f"container {record.short_id} cannot share namespaces of {owner.name}, whose ids are others: "
+            f"create it again, now that {owner.name} exists"
+        )
 
 
 def show_network(record: Record, setup: NetworkSetup) -> None:

@@ -229,7 +229,8 @@ def _absolute(path: str, text: str) -> str:
     """A clean destination. Raises: InvalidArgument."""
     if not path.startswith("/"):
         raise InvalidArgument(
-            f"invalid volume specification: '{text[:200]}': "
+            f"invalid volume specification: '{text[:200]}': invalid mount config for type "
+            f'"{"bind" if text.startswith("/") else "volume"}": '
             f"invalid mount path: '{path[:200]}' mount path must be absolute"
         )
     if "\0" in path or len(path.encode()) > PATH_BYTES:

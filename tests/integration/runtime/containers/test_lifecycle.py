@@ -399,7 +399,7 @@ async def test_a_name_can_be_given_to_one_only(engine: Engine) -> None:
 async def test_failed_creation_leaves_nothing(engine: Engine, instance: Instance) -> None:
     before = sorted(p.name for p in (instance.config.home / "containers").iterdir())
     for wrong in (
-        body("true", host={"NetworkMode": "nosuch"}),
+        body("true", host={"NetworkMode": "no/such:network", "PortBindings": {"x": []}}),
         body("true", host={"Binds": ["/x:relative"]}),
         body("true", host={"Memory": 3}),
         body("true", host={"RestartPolicy": {"Name": "sometimes"}}),
