@@ -97,9 +97,8 @@ TEMPLATES = [
 # Database: SQLite unless WEBDOCK_DATABASE_URL names PostgreSQL.
 DATABASE_URL = os.environ.get("WEBDOCK_DATABASE_URL", "")
 if DATABASE_URL:
-    DATABASES = {
-        "default": dj_database_url.parse(DATABASE_URL, conn_max_age=600, conn_health_checks=True),
-    }
+    # Requests end with their threads, so a lasting connection would only be lost with them (max age 0).
+    DATABASES = {"default": dj_database_url.parse(DATABASE_URL, conn_max_age=0)}
 else:
     DATABASES = {
         "default": {
@@ -147,9 +146,12 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
 ]
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
+CSRF_FAILURE_VIEW = "webdock.people.views.csrf_failure"
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "overview"
 LOGOUT_REDIRECT_URL = "login"
+
+AUDIT_DAYS = int(os.environ.get("WEBDOCK_AUDIT_DAYS", "365"))  # how long the audit trail is kept
 
 # Cookies are shared by every port of a host, so each instance has its own names.
 _INSTANCE = hashlib.sha256(str(WEBDOCK_HOME).encode()).hexdigest()[:6]
@@ -182,8 +184,10 @@ WHITENOISE_ALLOW_ALL_ORIGINS = False
 
 # Languages and times
 LANGUAGE_CODE = "en"
-LANGUAGES = [("en", _("English")), ("zh-hans", _("Simplified Chinese"))]
 LOCALE_PATHS = [BASE_DIR / "locale"]
+LANGUAGES = [("en", _("English"))]
+if (LOCALE_PATHS[0] / "zh_Hans" / "LC_MESSAGES" / "django.mo").exists():  # half a translation helps nobody
+    LANGUAGES.append(("zh-hans", _("Simplified Chinese")))
 LANGUAGE_COOKIE_NAME = "webdock_language"
 LANGUAGE_COOKIE_SAMESITE = "Lax"
 USE_I18N = True

@@ -175,11 +175,12 @@ def _ready(server: Any, state: dict[str, Any]) -> None:
     from containers_app.reaper import reap
     from webdock.engines.host import host
     from webdock.engines.sync import supervise
+    from webdock.people.cleanup import clean
 
     loop = asyncio.get_event_loop()
     state["tasks"] = [
         loop.create_task(supervised(work, name), name=name)
-        for name, work in (("sync", supervise), ("host", host.run), ("reaper", reap))
+        for name, work in (("sync", supervise), ("host", host.run), ("reaper", reap), ("cleanup", clean))
     ]
 
     def asked_to_stop() -> None:

@@ -111,10 +111,10 @@ class RightsMiddleware:
         if not user.is_authenticated:
             if wants_json(request):
                 return JsonResponse({"ok": False, "message": _("Please log in again.")}, status=401)
-            return redirect_to_login(
-                request.get_full_path() if request.method == "GET" else reverse(settings.LOGIN_REDIRECT_URL),
-                reverse(settings.LOGIN_URL),
-            )
+            back = reverse(settings.LOGIN_REDIRECT_URL)
+            if request.method == "GET":  # the proxy may have taken the sub-path off
+                back = request.META.get("SCRIPT_NAME", "").rstrip("/") + request.get_full_path_info()
+            return redirect_to_login(back, reverse(settings.LOGIN_URL))
         if not await sync_to_async(allowed)(user, right):
             if wants_json(request):
                 return JsonResponse(

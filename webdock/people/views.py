@@ -6,8 +6,9 @@ from django.contrib.auth import login as start_session
 from django.contrib.auth.views import LoginView, LogoutView
 from django.core.exceptions import NON_FIELD_ERRORS
 from django.db import transaction
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_GET, require_http_methods
@@ -16,7 +17,7 @@ from webdock.engines.audit import Actor, request_address, write
 from webdock.engines.models import AuditEntry
 from webdock.people.forms import THROTTLED, LoginForm, WelcomeForm
 from webdock.people.models import SetupLink, token_digest
-from webdock.people.rights import PUBLIC, requires
+from webdock.people.rights import PUBLIC, requires, wants_json
 from webdock.people.throttle import WINDOW, failed, succeeded
 
 SETUP_KEY = "webdock_setup"  # in the session: the digest of the link that was followed
@@ -112,3 +113,11 @@ def welcome(request: HttpRequest) -> HttpResponse:
     del request.session[SETUP_KEY]
     start_session(request, user)
     return redirect("overview")
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """What a request without the page's token gets: mostly a page that was open over a login."""
+    message = _("This page is too old to be believed. Reload it and try again.")
+    if wants_json(request):
+        return JsonResponse({"ok": False, "message": message}, status=403)
+    return render(request, "403.html", {"message": message}, status=403)
