@@ -114,7 +114,7 @@ class Engine:
         await self.images.start()
         live = await self.containers.load()
         await self.volumes.start()
-        await self.networks.start(live)
+        await self.networks.start(live, mapping)
         self.networks.containers = self.containers
         await self.containers.take_up()
         self._rooms = rooms

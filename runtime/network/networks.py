@@ -23,6 +23,7 @@ from typing import Any
 from runtime.api.errors import Conflict, Forbidden, Internal, InvalidArgument
 from runtime.config import EngineConfig
 from runtime.events import EventHub
+from runtime.idmap import IdMap
 from runtime.network import resolvconf
 from runtime.network.bridge import Bridges
 from runtime.network.connections import Connections, Directory, Member
@@ -100,8 +101,10 @@ class Networks:
 
     # -- start and stop
 
-    async def start(self, live: Iterable[str]) -> None:
+    async def start(self, live: Iterable[str], mapping: IdMap | None = None) -> None:
         """Make the kernel agree with the records; ``live`` are the ids of running containers.
+
+        ``mapping`` is that of most containers to come: for them namespaces are kept ready from now on.
 
         Raises: Internal when no container could have a network.
         """
@@ -120,7 +123,7 @@ class Networks:
             raise Internal(f"networks cannot be set up: {error}") from error
         await self._sandboxes.serve_again()
         self._filter.start()
-        self._wiring.refill(None)
+        self._wiring.refill(mapping.userns if mapping is not None else None)
 
     async def close(self) -> None:
         """Stop serving; networks, addresses, rules and containers stay as they are."""
