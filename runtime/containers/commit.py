@@ -9,12 +9,14 @@ import asyncio
 from typing import Any
 
 from runtime.containers.bodies import container_config
+from runtime.containers.core import tell
 from runtime.containers.inspect import quoted_command
-from runtime.containers.lifecycle import Lifecycle, tell
 from runtime.containers.rooms import Rooms
+from runtime.containers.signals import Signals
 from runtime.containers.state import State
 from runtime.containers.table import Container
 from runtime.images.make import NewImage
+from runtime.images.reference import parse_with_tag
 
 Body = dict[str, Any]
 
@@ -32,9 +34,9 @@ _NOT_KEPT = (
 
 
 class Committer:
-    def __init__(self, rooms: Rooms, lifecycle: Lifecycle) -> None:
+    def __init__(self, rooms: Rooms, signals: Signals) -> None:
         self._rooms = rooms
-        self._lifecycle = lifecycle
+        self._signals = signals
 
     async def commit(
         self,
@@ -83,19 +85,13 @@ class Committer:
         )
         frozen = pause and record.state is State.RUNNING
         if frozen:
-            await self._lifecycle.pause(container.id)
+            await self._signals.pause(container.id)
         try:
             upper = await asyncio.to_thread(self._rooms.snapshots.upper, record.id)
             image_id = await self._rooms.images.create_from(upper, new, repo=repo, tag=tag)
         finally:
             if frozen:
-                await self._lifecycle.unpause(container.id)
-        tell(
-            self._rooms,
-            record,
-            "commit",
-            comment=comment,
-            imageID=image_id,
-            imageRef=repo and f"{repo}:{tag or 'latest'}",
-        )
+                await self._signals.unpause(container.id)
+        name = parse_with_tag(repo, tag or None).with_default_tag().familiar if repo else ""
+        tell(self._rooms, record, "commit", comment=comment, imageID=image_id, imageRef=name)
         return image_id

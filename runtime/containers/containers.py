@@ -18,6 +18,7 @@ from runtime.api.errors import Conflict, EngineError, NotFound
 from runtime.containers import listing, top
 from runtime.containers.archive import Archives
 from runtime.containers.commit import Committer
+from runtime.containers.core import Core
 from runtime.containers.create import Creator
 from runtime.containers.exec import Execs
 from runtime.containers.health import Monitor
@@ -26,11 +27,14 @@ from runtime.containers.lifecycle import Lifecycle
 from runtime.containers.logs import Selection
 from runtime.containers.questions import Questions
 from runtime.containers.recovery import Recovery
+from runtime.containers.removal import Removal
 from runtime.containers.rooms import Rooms
 from runtime.containers.roots import Roots
 from runtime.containers.sessions import Sessions
+from runtime.containers.settings import Settings
+from runtime.containers.signals import Signals
 from runtime.containers.streams import Stream
-from runtime.containers.table import Container, Table
+from runtime.containers.table import Table
 from runtime.containers.times import SECOND_NS
 from runtime.network.endpoints import NetworkSetup
 
@@ -39,7 +43,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("webdock.containers")
 
-CLOSE_TIMEOUT_S = 15.0  # for verbs that are under way when the engine stops
+CLOSE_TIMEOUT_S = 5.0  # for verbs that are under way when the engine stops
 
 Body = dict[str, Any]
 Filters = dict[str, list[str]]
@@ -53,17 +57,21 @@ class Containers:
         self._table = Table()
         self._roots = Roots(rooms.snapshots)
         self._launcher = Launcher(rooms, self._table, self._roots)
-        self._monitor = Monitor(self._save, self._tell)
-        self._lifecycle = Lifecycle(rooms, self._table, self._roots, self._launcher, self._monitor)
+        self._core = core = Core(rooms, self._table)
+        self._monitor = Monitor(core.save, core.tell)
+        self._lifecycle = Lifecycle(core, self._roots, self._launcher, self._monitor)
+        self._signals = Signals(core, self._lifecycle, self._monitor)
         self._creator = Creator(rooms, self._table, self._launcher)
         self.execs = Execs(rooms, self._table)
         self._questions = Questions(rooms, self._table, self._creator, self.execs)
         self._sessions = Sessions(rooms, self._table)
         self._archives = Archives(rooms, self._roots, self._launcher)
-        self._committer = Committer(rooms, self._lifecycle)
+        self._committer = Committer(rooms, self._signals)
+        self._removal = Removal(core, self._lifecycle, self._signals, self.execs.forget)
+        self._settings = Settings(core)
         self._recovery = Recovery(rooms, self._table, self._launcher, self._lifecycle, self.execs)
         self._monitor.probe = self.execs.probe
-        self._lifecycle.gone = self.execs.forget
+        self._lifecycle.after_exit = self._removal.after_exit
 
     # The engine's own start and end.
 
@@ -98,37 +106,37 @@ class Containers:
         await self._lifecycle.start(ref)
 
     async def stop(self, ref: str, timeout_s: int | None = None, signal: str | None = None) -> None:
-        await self._lifecycle.stop(ref, timeout_s, signal)
+        await self._signals.stop(ref, timeout_s, signal)
 
     async def restart(self, ref: str, timeout_s: int | None = None, signal: str | None = None) -> None:
-        await self._lifecycle.restart(ref, timeout_s, signal)
+        await self._signals.restart(ref, timeout_s, signal)
 
     async def kill(self, ref: str, signal: str = "KILL") -> None:
-        await self._lifecycle.kill(ref, signal)
+        await self._signals.kill(ref, signal)
 
     async def pause(self, ref: str) -> None:
-        await self._lifecycle.pause(ref)
+        await self._signals.pause(ref)
 
     async def unpause(self, ref: str) -> None:
-        await self._lifecycle.unpause(ref)
+        await self._signals.unpause(ref)
 
     async def rename(self, ref: str, name: str) -> None:
-        await self._lifecycle.rename(ref, name)
+        await self._settings.rename(ref, name)
 
     async def update(self, ref: str, body: Body) -> Body:
         """Change limits and restart policy: {"Warnings": [...]}."""
-        return {"Warnings": await self._lifecycle.update(ref, body)}
+        return {"Warnings": await self._settings.update(ref, body)}
 
     async def remove(
         self, ref: str, *, force: bool = False, volumes: bool = False, link: bool = False
     ) -> None:
         if link:
-            await self._lifecycle.remove_link(ref)
+            await self._removal.remove_link(ref)
         else:
-            await self._lifecycle.remove(ref, force=force, volumes=volumes)
+            await self._removal.remove(ref, force=force, volumes=volumes)
 
     def wait(self, ref: str, condition: str = "not-running") -> Awaitable[Body]:
-        return self._lifecycle.wait(ref, condition)
+        return self._questions.wait(ref, condition)
 
     async def resize(self, ref: str, height: int, width: int) -> None:
         await self._sessions.resize(ref, height, width)
@@ -201,7 +209,7 @@ class Containers:
         for record in listing.prunable(self._table, filters or {}, time.time_ns()):
             try:
                 size = await asyncio.to_thread(self._rooms.snapshots.usage, record.id)
-                await self._lifecycle.remove(record.id, force=False, volumes=False)
+                await self._removal.remove(record.id, force=False, volumes=False)
             except (Conflict, NotFound):
                 continue  # Race: it was started or removed meanwhile
             except EngineError as error:
@@ -227,7 +235,7 @@ class Containers:
         """The root file system as an archive, without what is mounted in it."""
         container = self._table.find(ref)
         chunks = await self._archives.export(container)
-        self._tell(container, "export")
+        self._core.tell(container, "export")
         return chunks
 
     async def archive_head(self, ref: str, path: str) -> Body:
@@ -238,7 +246,7 @@ class Containers:
         """(PathStat, archive). Raises: NotFound."""
         container = self._table.find(ref)
         answer = await self._archives.get(container, path)
-        self._tell(container, "archive-path")
+        self._core.tell(container, "archive-path")
         return answer
 
     async def archive_put(
@@ -253,7 +261,7 @@ class Containers:
         """Raises: NotFound, InvalidArgument, Forbidden where the container cannot write."""
         container = self._table.find(ref)
         await self._archives.put(container, path, data, careful=no_overwrite_dir_non_dir, own=copy_uid_gid)
-        self._tell(container, "extract-to-dir")
+        self._core.tell(container, "extract-to-dir")
 
     async def commit(self, ref: str, **wishes: Any) -> str:
         """Make an image of a container; gives its id. See `commit.Committer.commit`."""
@@ -285,7 +293,7 @@ class Containers:
                 container.record.networks = {
                     name: old.get(name, settings) for name, settings in endpoints.items()
                 }
-            await self._save(container)
+            await self._core.save(container)
 
     def _hosts_changed(self, container_id: str, setup: NetworkSetup) -> None:
         container = self._table.get(container_id)
@@ -296,14 +304,3 @@ class Containers:
         except OSError as error:
             log.error("container %s: its hosts file is old: %s", container.record.short_id, error)
         show_network(container.record, setup)
-
-    # Inside.
-
-    async def _save(self, container: Container) -> None:
-        try:
-            await self._rooms.store.save(container.record)
-        except OSError as error:
-            log.error("container %s: its record could not be saved: %s", container.record.short_id, error)
-
-    def _tell(self, container: Container, action: str, **attributes: str) -> None:
-        self._lifecycle.tell(container, action, **attributes)

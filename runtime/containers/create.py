@@ -9,6 +9,7 @@ import asyncio
 import logging
 import os
 import secrets
+import socket
 import stat
 import time
 from contextlib import AsyncExitStack, ExitStack
@@ -17,8 +18,8 @@ from typing import Any
 
 from runtime.api.errors import Conflict, EngineError, InvalidArgument, NotFound
 from runtime.containers import admission, bodies, checks, devices, resources, users
+from runtime.containers.core import tell
 from runtime.containers.launch import Launcher
-from runtime.containers.lifecycle import tell
 from runtime.containers.mountpoints import Wish, inherit, parse_volumes_from, plan
 from runtime.containers.names import clean_name
 from runtime.containers.record import MountPoint, Record
@@ -83,7 +84,7 @@ class Creator:
             mapped=self._mapped(host),
         )
         if not config["Hostname"] and checks.joined(host["NetworkMode"]) is None:
-            config["Hostname"] = record.short_id
+            config["Hostname"] = socket.gethostname() if host["NetworkMode"] == "host" else record.short_id
             record.default_hostname = True
         wishes = plan(config, host, self._inherited(host["VolumesFrom"] or ()))
         self._check_mounts(wishes)

@@ -25,7 +25,7 @@ from typing import Any
 from runtime.api.errors import Conflict, InvalidArgument, NotFound
 from runtime.containers import users
 from runtime.containers.checks import parse_signal
-from runtime.containers.lifecycle import tell
+from runtime.containers.core import tell
 from runtime.containers.rooms import Rooms
 from runtime.containers.spec import exec_process
 from runtime.containers.state import ALIVE, State
@@ -136,7 +136,7 @@ class Execs:
         directory.mkdir(mode=0o700, parents=True)
         self._save(session)
         self._sessions[session.id] = session
-        self._tell(session, "exec_create", f": {' '.join(body['Cmd'])}")
+        self._tell(session, "exec_create", _shown(body["Cmd"]))
         return session.id
 
     async def start(
@@ -168,7 +168,7 @@ class Execs:
             session.exit_code = error.exit_code if isinstance(error, CannotStart) else FAILED_EXIT_CODE
             self._end(session)
             raise
-        self._tell(session, "exec_start", f": {' '.join(session.body['Cmd'])}")
+        self._tell(session, "exec_start", _shown(session.body["Cmd"]))
         if stream is None:
             return None
         attachment = self._attachment(session)
@@ -431,6 +431,11 @@ class Execs:
     def _tell(self, session: Session, action: str, detail: str = "", **attributes: str) -> None:
         if (container := self._table.get(session.container_id)) is not None:
             tell(self._rooms, container.record, action + detail, execID=session.id, **attributes)
+
+
+def _shown(command: list[str]) -> str:
+    """The command in an event's action, with Docker's blank after the program even when nothing follows."""
+    return f": {command[0]} {' '.join(command[1:])}"
 
 
 def detach_keys(text: str) -> bytes:

@@ -103,7 +103,7 @@ class Monitor:
 
     def begin(self, container: Container) -> None:
         check = parse(container.record.config)
-        if check is None or container.health is not None:
+        if check is None or (container.health is not None and not container.health.done()):
             return
         if container.record.health is None:
             container.record.health = Health()

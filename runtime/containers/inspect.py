@@ -127,12 +127,21 @@ def describe(
         "ProcessLabel": "",
         "AppArmorProfile": "",
         "ExecIDs": exec_ids or None,
-        "HostConfig": dict(record.host_config),
+        "HostConfig": {**record.host_config, "Links": _links(record)},
         "GraphDriver": {"Data": directories, "Name": driver},
         "Mounts": [point.describe() for point in record.mounts],
         "Config": dict(record.config),
         "NetworkSettings": network_settings(record),
     }
+
+
+def _links(record: Record) -> list[str] | None:
+    """As Docker shows them: "/db:/web/alias" for web's link "db:alias"."""
+    links = []
+    for link in record.host_config["Links"] or ():
+        name, _, alias = link.partition(":")
+        links.append(f"/{name.lstrip('/')}:/{record.name}/{alias or name.lstrip('/')}")
+    return links or None
 
 
 def summarize(record: Record, now_ns: int) -> Body:

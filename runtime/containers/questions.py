@@ -12,16 +12,16 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from runtime import cgroups
-from runtime.api.errors import Conflict, EngineError, NotFound
+from runtime.api.errors import Conflict, EngineError, InvalidArgument, NotFound
 from runtime.containers import inspect, listing, stats, top
+from runtime.containers.core import tell
 from runtime.containers.create import Creator
 from runtime.containers.exec import Execs
 from runtime.containers.launch import cgroup_path
-from runtime.containers.lifecycle import tell
 from runtime.containers.record import Record
 from runtime.containers.rooms import Rooms
 from runtime.containers.state import ACTIVE, ALIVE, State
-from runtime.containers.table import Table
+from runtime.containers.table import Table, WaitResult
 from runtime.containers.times import rfc3339
 
 SAMPLE_S = 1.0  # between two samples of statistics
@@ -74,6 +74,19 @@ class Questions:
                 except NotFound:
                     continue  # Race: it was removed meanwhile
         return rows
+
+    def wait(self, ref: str, condition: str) -> asyncio.Future[WaitResult]:
+        """Waits from this call on. Raises: NotFound, InvalidArgument."""
+        container = self._table.find(ref)
+        if condition == "removed":
+            return container.waiter(container.removed)
+        if condition == "next-exit" or (condition in ("not-running", "") and container.active):
+            return container.waiter(container.waiters)
+        if condition not in ("not-running", ""):
+            raise InvalidArgument(f'invalid condition: "{condition[:40]}"')
+        result: asyncio.Future[WaitResult] = asyncio.get_running_loop().create_future()
+        result.set_result(container.result())
+        return result
 
     async def top(self, ref: str, ps_args: str) -> Body:
         """Raises: Conflict when it does not run, InvalidArgument for options ps does not take."""

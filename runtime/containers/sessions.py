@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 
 from runtime.api.errors import Conflict, EngineError
 from runtime.containers import logs
-from runtime.containers.lifecycle import tell
+from runtime.containers.core import tell
 from runtime.containers.rooms import Rooms
 from runtime.containers.state import ALIVE, State
 from runtime.containers.streams import Attachment, Stream

@@ -49,8 +49,8 @@ class Container:
         "removed",
         "removing",
         "restart_timer",
-        "rotation",
         "run",
+        "stop_watching",
         "waiters",
     )
 
@@ -68,7 +68,7 @@ class Container:
         self.restart_timer: asyncio.TimerHandle | None = None
         self.exec_ids: dict[str, None] = {}  # running sessions, oldest first
         self.health: asyncio.Task[None] | None = None
-        self.rotation: Callable[[], None] | None = None  # stops watching the log's size
+        self.stop_watching: Callable[[], object] = lambda: None  # its log's size, and the mark of lost memory
         self.keep = 0  # auto-remove is put off while this is not 0 (restart)
 
     @property
@@ -78,6 +78,11 @@ class Container:
     @property
     def active(self) -> bool:
         return self.record.state in ACTIVE
+
+    def end_attachments(self) -> None:
+        """Tell those who wait for its start that there is none to wait for."""
+        while self.attachments:
+            self.attachments.pop().end()
 
     def tell_exit(self, error: str = "") -> None:
         """Wake those who wait for an exit."""

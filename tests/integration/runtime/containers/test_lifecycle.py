@@ -265,8 +265,8 @@ async def test_events_tell_the_story_in_dockers_words(engine: Engine) -> None:
         *(
             "create",
             "start",
-            "exec_create: true",
-            "exec_start: true",
+            "exec_create: true ",
+            "exec_start: true ",
             "exec_die",
             "pause",
             "unpause",
