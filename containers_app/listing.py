@@ -16,6 +16,7 @@ from django.db.models.functions import Cast
 from django.http import QueryDict
 
 from containers_app.models import Container, listed
+from webdock.engines.documents import storable_text
 
 PAGE_ROWS = 50
 TEXT_MAX_CHARS = 200
@@ -46,12 +47,16 @@ class Filters:
         sort = query.get("sort", "")
         return cls(
             state=query.get("state", "") if _known_state(query.get("state", "")) else "",
-            q=query.get("q", "").strip()[:TEXT_MAX_CHARS],
-            image=query.get("image", "").strip()[:TEXT_MAX_CHARS],
-            label=query.get("label", "").strip()[:TEXT_MAX_CHARS],
-            network=query.get("network", "").strip()[:TEXT_MAX_CHARS],
+            q=_text(query, "q"),
+            image=_text(query, "image"),
+            label=_text(query, "label"),
+            network=_text(query, "network"),
             sort=sort if sort.removeprefix("-") in SORTS else DEFAULT_SORT,
         )
+
+
+def _text(query: QueryDict, key: str) -> str:
+    return storable_text(query.get(key, "")).strip()[:TEXT_MAX_CHARS]
 
 
 def _known_state(state: str) -> bool:

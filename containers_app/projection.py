@@ -17,6 +17,7 @@ from containers_app.models import Container
 from containers_app.observed import container_fields, summary_differs
 from runtime.api.client import EngineClient
 from runtime.api.errors import NotFound, PeerProtocolError
+from webdock.engines.documents import storable
 from webdock.engines.models import Engine, next_revision
 from webdock.engines.threads import in_thread
 
@@ -76,7 +77,7 @@ class ContainerProjection:
                     return id, None
                 if body.get("Id") != id:
                     raise PeerProtocolError(f"asked for container {id[:12]}, got {str(body.get('Id'))[:12]}")
-                return id, body
+                return id, storable(body)
 
         for start in range(0, len(ids), APPLY_BATCH):
             seen = dict(await asyncio.gather(*(inspect(id) for id in ids[start : start + APPLY_BATCH])))

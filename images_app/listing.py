@@ -11,6 +11,7 @@ from django.db.models import Count, Exists, Min, OuterRef, Q, QuerySet
 from django.http import QueryDict
 
 from images_app.models import Image, ImageTag, listed
+from webdock.engines.documents import storable_text
 
 PAGE_ROWS = 50
 TEXT_MAX_CHARS = 200
@@ -29,7 +30,7 @@ class Filters:
     def of(cls, query: QueryDict) -> Filters:
         sort = query.get("sort", "")
         return cls(
-            q=query.get("q", "").strip()[:TEXT_MAX_CHARS],
+            q=storable_text(query.get("q", "")).strip()[:TEXT_MAX_CHARS],
             sort=sort if sort.removeprefix("-") in SORTS else DEFAULT_SORT,
         )
 

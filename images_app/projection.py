@@ -16,6 +16,7 @@ from django.utils import timezone
 from images_app.models import ID_PREFIX, Image, ImageTag
 from runtime.api.client import EngineClient
 from runtime.api.errors import NotFound, PeerProtocolError
+from webdock.engines.documents import storable
 from webdock.engines.models import Engine, next_revision
 from webdock.engines.moments import moment
 from webdock.engines.threads import in_thread
@@ -68,7 +69,7 @@ class ImageProjection:
                     return ref, None
                 if not str(body.get("Id", "")).startswith(ID_PREFIX):
                     raise PeerProtocolError(f"asked for image {ref}, got one without an id")
-                return body["Id"], body
+                return body["Id"], storable(body)
 
         for start in range(0, len(ids), APPLY_BATCH):
             seen = dict(await asyncio.gather(*(inspect(id) for id in ids[start : start + APPLY_BATCH])))

@@ -14,6 +14,7 @@ from django.conf import settings
 from django.http import HttpRequest
 
 from runtime.api.errors import EngineError, NotModified
+from webdock.engines.documents import storable_text
 from webdock.engines.models import AuditEntry
 from webdock.engines.wording import explain
 
@@ -69,15 +70,15 @@ def write(
     """One finished row; from a thread."""
     return AuditEntry.objects.create(
         user_id=actor.user_id,
-        username=actor.username[:150],
+        username=storable_text(actor.username)[:150],
         address=actor.address,
         engine=engine,
         action=action,
         object_kind=kind,
-        object_id=id[:128],
-        object_name=name[:255],
+        object_id=storable_text(id)[:128],
+        object_name=storable_text(name)[:255],
         result=result,
-        detail=detail[:DETAIL_MAX_CHARS],
+        detail=storable_text(detail)[:DETAIL_MAX_CHARS],
     )
 
 
@@ -125,6 +126,7 @@ async def audited(
         raise
     finally:
         entry.result = result
-        entry.detail = "; ".join(part for part in (entry.detail, words) if part)[:DETAIL_MAX_CHARS]
+        detail = "; ".join(part for part in (entry.detail, words) if part)
+        entry.detail = storable_text(detail)[:DETAIL_MAX_CHARS]
         entry.duration_ms = int((time.monotonic() - began) * 1000)
         await entry.asave(update_fields=["result", "detail", "duration_ms", "object_id", "object_name"])

@@ -19,6 +19,7 @@ from django.utils import timezone
 from runtime.api.client import EngineClient
 from runtime.api.errors import EngineError, EngineUnreachable
 from webdock.engines.clients import client as client_of
+from webdock.engines.documents import storable
 from webdock.engines.hints import hint
 from webdock.engines.models import Engine
 from webdock.engines.threads import in_thread
@@ -209,7 +210,7 @@ def _met(alias: str, info: dict[str, Any], version: dict[str, Any]) -> Engine:
             "connected": True,
             "error": "",
             "last_seen": timezone.now(),
-            "info": info,
+            "info": storable(info),
             "version": str(version.get("Version", ""))[:64],
             "kind": Engine.Kind.NATIVE if native else Engine.Kind.DOCKER,
         },

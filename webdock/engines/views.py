@@ -19,6 +19,7 @@ from runtime.api.client import EngineClient
 from runtime.api.errors import EngineError, EngineUnreachable
 from webdock import __version__
 from webdock.engines.clients import client as client_of
+from webdock.engines.documents import storable_text
 from webdock.engines.models import AuditEntry, Engine, current_engine
 from webdock.engines.moments import moment
 from webdock.engines.pages import page
@@ -152,7 +153,7 @@ async def engine_list(request: HttpRequest) -> HttpResponse:
 @require_GET
 async def audit_list(request: HttpRequest) -> HttpResponse:
     """The audit trail, filtered by words in any of its columns."""
-    q = request.GET.get("q", "").strip()[:TEXT_MAX_CHARS]
+    q = storable_text(request.GET.get("q", "")).strip()[:TEXT_MAX_CHARS]
 
     def read() -> dict[str, Any]:
         entries = AuditEntry.objects.select_related("user")

@@ -241,3 +241,9 @@ async def test_static_files_are_served_without_login(as_stranger: AsyncClient) -
     answer = await as_stranger.get("/static/css/tokens.css")
     assert answer.status_code == 200
     assert answer["Content-Type"].startswith("text/css")
+
+
+def test_names_no_database_can_hold_are_refused_like_others(transactional_db: None, client: Client) -> None:
+    assert client.post("/login/", {"username": "a\0b", "password": "x"}).status_code == 400
+    entry = AuditEntry.objects.get(action="login")
+    assert entry.username == "a\ufffdb"

@@ -207,3 +207,13 @@ def test_an_image_that_is_gone_loses_its_tags(engine: Engine) -> None:
     assert Image.objects.get().removed_at is not None
     assert image_projection.apply_now(engine, {IMAGE["Id"]: IMAGE})
     assert Image.objects.get().tags == ["redis:8", "redis:latest"]
+
+
+def test_what_no_database_can_hold_is_replaced() -> None:
+    from webdock.engines.documents import storable, storable_text
+
+    fine = {"a": ["grüße 👋", 1, None]}
+    assert storable(fine) is fine
+    bad = {"a\0": ["\ud800x", {"b": "\0"}], "n": 1}
+    assert storable(bad) == {"a\ufffd": ["?x", {"b": "\ufffd"}], "n": 1}
+    assert storable_text("\udcff\0") == "?\ufffd"

@@ -151,3 +151,11 @@ async def test_sync_of_a_burst_ends_with_every_row_right(synced: EngineSync, api
         await eventually(lambda id=id, n=n: is_state(id, "running" if n % 2 == 0 else "created"))  # type: ignore[misc]
     revisions = [row.revision async for row in Container.objects.all()]
     assert len(set(revisions)) == len(revisions) == 30
+
+
+async def test_sync_takes_in_whatever_a_label_holds(synced: EngineSync, api: EngineClient) -> None:
+    evil = {"nul\0": "\0", "half": "\ud800", "markup": "<script>", "bidi": "\u202e"}
+    id = await make_container(api, "web", Labels=evil)
+    await eventually(lambda: is_state(id, "running"))
+    row = await Container.objects.aget(container_id=id)
+    assert row.labels["markup"] == "<script>"
