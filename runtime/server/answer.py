@@ -88,13 +88,17 @@ async def json_stream(
             return response
 
 
-async def progress_stream(call: Call, items: AsyncIterator[Any]) -> web.StreamResponse:
-    """Progress of a pull, push, load or import; failures on the way are its last document."""
-    return await json_stream(call, _ending_with_error(items), wait_for_first=True, end=b"\r\n")
+async def progress_stream(
+    call: Call, items: AsyncIterator[Any], *, begun: bool = False
+) -> web.StreamResponse:
+    """Progress of a pull, push, load or import; failures on the way are its last document.
+
+    ``begun`` makes also the first failure such a document, instead of the answer's status.
+    """
+    return await json_stream(call, _ending_with_error(items, begun), wait_for_first=True, end=b"\r\n")
 
 
-async def _ending_with_error(items: AsyncIterator[Any]) -> AsyncGenerator[Any, None]:
-    begun = False
+async def _ending_with_error(items: AsyncIterator[Any], begun: bool) -> AsyncGenerator[Any, None]:
     async with AsyncExitStack() as stack:
         await _closing(stack, items)
         try:
@@ -116,8 +120,9 @@ async def byte_stream(
     """Bytes as they come; an error before the first becomes the answer's status."""
     async with AsyncExitStack() as stack:
         await _closing(stack, chunks)
+        # Begun even for nobody: what a generator holds is let go only by one that has begun.
+        first = await anext(chunks, b"")
         with call.connection.needed():
-            first = await anext(chunks, b"")
             response = await begin(call, content_type, headers)
             if first:
                 await response.write(first)

@@ -31,7 +31,7 @@ from runtime.server.connection import ClientGone, Connection, HangUps, Peer, Soc
 from runtime.server.decode import Query, shape
 from runtime.server.hijack import Hijacked
 from runtime.server.policy import Policy
-from runtime.server.routes import UNPLANNED, find
+from runtime.server.routes import NO_SWARM, UNPLANNED, find
 
 if TYPE_CHECKING:
     from runtime.engine import Engine
@@ -183,9 +183,13 @@ class ApiServer:
     def _no_route(self, method: str, path: str, confined: bool) -> EngineError:
         if confined:
             return Forbidden(f"{method} {path[:100]} is not allowed on this socket: no such operation")
+        asked = f"{method} {path}"
         for prefix, why in UNPLANNED:
-            if re.match(prefix, path):
+            if re.match(prefix, asked):
                 return NotSupported(f"{method} {path[:100]} is not supported by this engine: {why}")
+        for prefix, words in NO_SWARM:
+            if re.match(prefix, asked):
+                return Unavailable(words)
         return NotFound("page not found")
 
 

@@ -9,6 +9,9 @@ Spec: Docker API 1.47, ContainerAttach "Hijacking".
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import struct
+import termios
 from collections import deque
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
 INPUT_BYTES = 256 << 10  # from the client, not yet taken by the process
 OUTPUT_BYTES = 256 << 10  # for the client, not yet taken by its socket
 LINGER_S = 5.0  # for the client to close its side after we have ours
+HEAD_S = 0.1  # for the client to read the head of the answer, before output follows it
+HEAD_LOOK_S = 0.0005
 
 
 class Duplex(Protocol):
@@ -130,6 +135,21 @@ class Pipe(asyncio.Protocol):
         if not self._writable.is_set():
             await self._writable.wait()
 
+    async def send_head(self, head: bytes) -> None:
+        """Send the head of the answer, and let the client read it before anything follows.
+
+        Race: some clients (the Docker SDK for Python) read the head through a buffer and the output past it,
+        so that output which arrives together with the head is lost to them. Docker writes its head long
+        before there is output; an engine that is quick has to look.
+        Kernel: of a unix socket, SIOCOUTQ is what its peer has not read.
+        """
+        await self.write(head)
+        connected = self._transport.get_extra_info("socket")
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + HEAD_S
+        while not self._lost and _unread(connected.fileno()) and loop.time() < deadline:
+            await asyncio.sleep(HEAD_LOOK_S)
+
     def finish(self) -> None:
         """Send what is buffered, close our side, and close the connection when the client has closed its own.
 
@@ -177,9 +197,9 @@ async def take_over(
     if upgrade:
         head += "Connection: Upgrade\r\nUpgrade: tcp\r\n"
     try:
-        if framed and text:
-            text = encode_frame(STDOUT, text)
-        await pipe.write(head.encode() + b"\r\n" + text)
+        await pipe.send_head(head.encode() + b"\r\n")
+        if text:
+            await pipe.write(encode_frame(STDOUT, text) if framed else text)
         if session is None:
             return False
         keys = DetachFilter(detach_keys) if detach_keys else None
@@ -190,6 +210,15 @@ async def take_over(
         if session is not None:
             session.close()
         pipe.finish()
+
+
+def _unread(fd: int) -> int:
+    """Bytes of this socket that its peer has not read; the kernel's book-keeping counts with them."""
+    try:
+        found: int = struct.unpack("i", fcntl.ioctl(fd, termios.TIOCOUTQ, bytes(4)))[0]
+    except OSError:
+        return 0  # closed, or another kind of socket
+    return found
 
 
 async def _copy(

@@ -55,7 +55,7 @@ ROUTES = (
     Route("POST", "/containers/{ref}/update", containers.container_update, types.ContainerUpdateBody),
     Route("POST", "/containers/{ref}/wait", containers.container_wait),
     Route("POST", "/containers/{ref}/resize", containers.container_resize),
-    Route("DELETE", "/containers/{ref}", containers.container_remove),
+    Route("DELETE", "/containers/{ref*}", containers.container_remove),
     Route("GET", "/containers/{ref}/logs", attach.container_logs),
     Route("GET", "/containers/{ref}/stats", attach.container_stats),
     Route("POST", "/containers/{ref}/attach", attach.container_attach),
@@ -100,16 +100,26 @@ ROUTES = (
     Route("DELETE", "/volumes/{ref}", volumes.volume_remove),
 )
 
-# Parts of Docker's API this engine does not offer: beginning of the path, and why.
+# Parts of Docker's API this engine does not offer: beginning of "METHOD path", and why.
 UNPLANNED = (
-    (r"/build(/|$)|/session$|/grpc$", "images are built with a builder such as buildah and loaded or pushed"),
+    (r"POST /(build(/|$)|session$|grpc$)", "images are built with a builder such as buildah and loaded or pushed"),
     (
-        r"/(swarm|nodes|services|tasks|secrets|configs)(/|$)",
+        r"POST /swarm/(init|join|update|unlock)$",
         "it is one machine; a Swarm is reached through its own manager",
     ),
-    (r"/plugins(/|$)", "drivers are built in, there are no plugins"),
-    (r"/containers/[^/]+/checkpoints(/|$)", "containers are not checkpointed"),
-    (r"/volumes/[^/]+$", "there are no cluster volumes to update"),
+    (r"\w+ /plugins(/|$)", "drivers are built in, there are no plugins"),
+    (r"\w+ /containers/[^/]+/checkpoints(/|$)", "containers are not checkpointed"),
+    (r"PUT /volumes/[^/]+$", "there are no cluster volumes to update"),
+)
+
+# What a Docker that is in no Swarm answers with 503; clients rely on the words.
+NO_SWARM = (
+    (r"POST /swarm/leave$", "This node is not part of a swarm"),
+    (
+        r"\w+ /(swarm|nodes|services|tasks|secrets|configs)(/|$)",
+        'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node '
+        "to swarm and try again.",
+    ),
 )
 
 _PARAMETER = re.compile(r"\{(\w+)(\*?)\}")

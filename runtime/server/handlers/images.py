@@ -59,7 +59,8 @@ async def image_create(call: Call) -> web.StreamResponse:
 
 
 async def image_load(call: Call) -> web.StreamResponse:
-    return await progress_stream(call, call.engine.images.load(call.upload(), quiet=call.query.flag("quiet")))
+    items = call.engine.images.load(call.upload(), quiet=call.query.flag("quiet"))
+    return await progress_stream(call, items, begun=True)  # as Docker: clients look for it in the body
 
 
 async def image_save(call: Call) -> web.StreamResponse:
