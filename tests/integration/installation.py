@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from runtime.config import load_config
-from webdock.cli.http import Client
+from webdock.cli.http import Client, Refused
 
 ROOT = Path(__file__).resolve().parents[2]
 UP_TIMEOUT_S = 180
@@ -180,7 +180,12 @@ class Installation:
     def remove_containers(self) -> None:
         """Between tests: no container of one is seen by the next."""
         for container in self.client.get("/containers/json", {"all": True}):
-            self.client.delete(f"/containers/{container['Id']}", {"force": True, "v": True})
+            try:
+                self.client.delete(f"/containers/{container['Id']}", {"force": True, "v": True})
+            except Refused as error:
+                if error.status not in (404, 409):  # it is removing itself
+                    raise
+        eventually(lambda: not self.client.get("/containers/json", {"all": True}), what="no container")
 
     def page(self, path: str, timeout_s: float = 10) -> tuple[int, str]:
         """Status and body of a page, without a login."""
