@@ -143,7 +143,7 @@ def check_host_config(config: Body, host: Body) -> None:
         raise NotSupported(
             f"Cgroup {host['Cgroup'][:40]!r}: sharing another container's cgroup is not supported"
         )
-    if host["VolumeDriver"] not in ("", "local"):
+    if config.get("Volumes") and host["VolumeDriver"] not in ("", "local"):
         raise NotSupported(f"volume driver {host['VolumeDriver'][:40]!r}: only local volumes exist here")
     for option in host.get("StorageOpt") or ():
         raise NotSupported(f"storage option {option[:40]!r} is not supported by overlay here")

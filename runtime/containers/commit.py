@@ -6,8 +6,10 @@ Spec: Docker API 1.47, ImageCommit.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
 
+from runtime.api.errors import Conflict
 from runtime.containers.bodies import container_config
 from runtime.containers.core import tell
 from runtime.containers.inspect import quoted_command
@@ -85,13 +87,17 @@ class Committer:
         )
         frozen = pause and record.state is State.RUNNING
         if frozen:
-            await self._signals.pause(container.id)
+            try:
+                await self._signals.pause(container.id)
+            except Conflict:
+                frozen = False  # Race: it has ended or was paused meanwhile, and so is still
         try:
             upper = await asyncio.to_thread(self._rooms.snapshots.upper, record.id)
             image_id = await self._rooms.images.create_from(upper, new, repo=repo, tag=tag)
         finally:
             if frozen:
-                await self._signals.unpause(container.id)
+                with contextlib.suppress(Conflict):  # Race: somebody ended or unpaused it
+                    await self._signals.unpause(container.id)
         name = parse_with_tag(repo, tag or None).with_default_tag().familiar if repo else ""
         tell(self._rooms, record, "commit", comment=comment, imageID=image_id, imageRef=name)
         return image_id

@@ -79,7 +79,7 @@ class Creator:
             args=bodies.command(config)[1:],
             config=config,
             host_config=host,
-            endpoints=(body.get("NetworkingConfig") or {}).get("EndpointsConfig") or {},
+            endpoints=_endpoints(body),
             mounts=[],
             mapped=self._mapped(host),
         )
@@ -220,9 +220,13 @@ class Creator:
             return {}
         mode = self._launcher.request(record).mode or "bridge"
         found: Body = {"bridge" if mode == "default" else mode: {}}
-        for name, settings in record.endpoints.items():
-            found["bridge" if name == "default" else name] = settings
-        return found
+        return found | record.endpoints
+
+
+def _endpoints(body: Body) -> Body:
+    """The networks to join by name; "default" is what clients call the bridge."""
+    asked = (body.get("NetworkingConfig") or {}).get("EndpointsConfig") or {}
+    return {"bridge" if name == "default" else name: settings for name, settings in asked.items()}
 
 
 def _platform_warnings(image: Body, platform: str | None, name: str) -> list[str]:

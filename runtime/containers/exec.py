@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from runtime.api.errors import Conflict, InvalidArgument, NotFound
+from runtime.api.errors import Conflict, Internal, InvalidArgument, NotFound
 from runtime.containers import users
 from runtime.containers.checks import parse_signal
 from runtime.containers.core import tell
@@ -32,6 +32,7 @@ from runtime.containers.state import ALIVE, State
 from runtime.containers.streams import Attachment
 from runtime.containers.table import Container, Table
 from runtime.oci.conmon import Conmon, ConmonHandle, ConmonStream, ExitInfo
+from runtime.oci.process import alive
 from runtime.oci.runtime import CannotStart
 
 log = logging.getLogger("webdock.containers")
@@ -161,13 +162,22 @@ class Execs:
     async def _start(
         self, session: Session, container: Container, *, detach: bool, console_size: list[int] | None
     ) -> Attachment | None:
+        run = container.run
+        if run is None:
+            raise Conflict(f"Container {container.id} is not running")
         try:
             # Without the container's lock: a session that begins must not hold up a stop.
             stream = await self._launch(session, container, attach=not detach, console_size=console_size)
         except BaseException as error:
+            if isinstance(error, Internal):
+                # Race: the container ended or was paused under it; that is what the runtime complains about.
+                if container.run is not run or not alive(run.handle.pid):
+                    error = Conflict(f"Container {container.id} is not running")
+                elif container.record.state is State.PAUSED or "is paused" in error.message:
+                    error = Conflict(f"Container {container.id} is paused, unpause the container before exec")
             session.exit_code = error.exit_code if isinstance(error, CannotStart) else FAILED_EXIT_CODE
             self._end(session)
-            raise
+            raise error from None
         self._tell(session, "exec_start", _shown(session.body["Cmd"]))
         if stream is None:
             return None

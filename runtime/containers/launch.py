@@ -32,6 +32,7 @@ from runtime.containers.spec import SpecContext, build_spec
 from runtime.containers.state import ALIVE
 from runtime.containers.table import Container, Run, Table
 from runtime.idmap import IdMap
+from runtime.network.definitions import split_link
 from runtime.network.endpoints import EndpointRequest, NetworkSetup
 from runtime.oci.conmon import Conmon
 from runtime.snapshots import userns
@@ -41,6 +42,7 @@ log = logging.getLogger("webdock.containers")
 ETC_FILES = ("hosts", "hostname", "resolv.conf")
 DEFAULT_MODES = ("", "default", "bridge")
 APPARMOR_PROFILE = "docker-default"
+LINKS_LEAVE_OUT = ("HOME", "PATH")
 SHM = "/dev/shm"  # noqa: S108 - in the container
 
 
@@ -202,6 +204,20 @@ class Launcher:
         if point.type == "volume":
             await self._rooms.volumes.unmount(point.name, record.id)
 
+    def _links(self, record: Record, setup: NetworkSetup) -> list[str]:
+        """What links tell in the environment: addresses of the network, the other container's variables."""
+        told = list(setup.environment)
+        for link in record.host_config["Links"] or () if told else ():
+            name, alias = split_link(link)
+            linked = self._table.find(name).record
+            prefix = alias.upper().replace("-", "_").replace(".", "_")
+            told += (
+                f"{prefix}_ENV_{entry}"
+                for entry in linked.config["Env"] or ()
+                if "=" in entry and entry.partition("=")[0] not in LINKS_LEAVE_OUT
+            )
+        return told
+
     def _write_files(self, record: Record, network: _Network) -> None:
         if network.setup is None:
             return
@@ -216,7 +232,7 @@ class Launcher:
         user = users.resolve(rootfs, config["User"], host["GroupAdd"])
         height, width = host["ConsoleSize"]
         privileged = host["Privileged"]
-        links = network.setup.environment if network.setup else []
+        links = self._links(record, network.setup) if network.setup else []
         context = SpecContext(
             id=record.id,
             rootfs=rootfs,

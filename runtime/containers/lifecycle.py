@@ -193,8 +193,7 @@ class Lifecycle:
             await self._launcher.dismantle(container)
             if again:
                 self._restart_later(container, container.backoff.next(ran_s))
-            else:
-                container.tell_exit()
+            container.tell_exit()  # as Docker: waiting ends with the run, also when another follows
             run.exited.set_result(info)
         if not again and record.auto_remove and not container.keep and not container.removing:
             await self.after_exit(container)

@@ -5,6 +5,7 @@ Spec: Docker API 1.47, ContainerAttach, ContainerLogs, ContainerResize.
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 
 from runtime.api.errors import Conflict, EngineError
@@ -33,11 +34,20 @@ class Sessions:
             raise Conflict(f"container {ref} is paused. unpause the container before attach")
         if record.state is State.RESTARTING:
             raise Conflict(f"container {ref} is restarting, wait until the container is running")
-        output = None
-        if replay:
+        output = history = None
+        if replay and stream and container.run is None:
+            # Race: the run that begins next is told by its session, so only what is older is read here.
+            until = logs.Selection(stdout=stdout, stderr=stderr, until_ns=time.time_ns())
+            history = self.log(container, until, follow=False)
+        elif replay:
             output = self.log(container, logs.Selection(stdout=stdout, stderr=stderr), follow=stream)
         attachment = Attachment(
-            tty=record.tty, stdin=stdin and stream, stdout=stdout, stderr=stderr, output=output
+            tty=record.tty,
+            stdin=stdin and stream,
+            stdout=stdout,
+            stderr=stderr,
+            output=output,
+            history=history,
         )
         # As with Docker: a container whose input outlives its client is left when the client's input ends.
         attachment.leaves = record.tty or not record.config["StdinOnce"]

@@ -37,7 +37,7 @@ class Attachment:
     """One client's view of a container's session, also before there is one.
 
     `output` replaces the session's own output: with a replayed log, everything is read from the log file and
-    the session is only written to.
+    the session is only written to. `history` goes before it: the log of runs that have ended.
     """
 
     def __init__(
@@ -48,11 +48,13 @@ class Attachment:
         stdout: bool,
         stderr: bool,
         output: AsyncIterator[tuple[int, bytes]] | None = None,
+        history: AsyncIterator[tuple[int, bytes]] | None = None,
     ) -> None:
         self.tty = tty
         self.stdin = stdin
         self._wanted = {stream for stream, wanted in ((1, stdout), (2, stderr)) if wanted}
         self._output = output
+        self._history = history
         self._session: Stream | None = None
         self._ready = asyncio.Event()  # there is a session, or there will be none
         self._over = False
@@ -86,6 +88,10 @@ class Attachment:
     async def read(self) -> tuple[int, bytes] | None:
         if self._output is not None:
             return await self._read_log(self._output)
+        if self._history is not None:
+            if (item := await self._read_log(self._history)) is not None:
+                return item
+            self._history = None
         await self._ready.wait()
         while not self._over and self._session is not None:
             item = await self._session.read()
