@@ -53,7 +53,8 @@ async def test_on_failure_tries_so_often_and_then_gives_up(engine: Engine) -> No
         assert (await waiting)["StatusCode"] == 2  # the first run's
     await until(lambda: has(engine, id, Status="exited", RestartCount=2, ExitCode=2))
     assert await log(engine, id) == b"run\n" * 3
-    assert [event["Action"] for event in events.pending()] == ["start", "die"] * 3
+    async with asyncio.timeout(PATIENCE_S):
+        assert [(await anext(events))["Action"] for _ in range(6)] == ["start", "die"] * 3
 
 
 async def test_on_failure_is_content_with_success(engine: Engine) -> None:
