@@ -46,6 +46,31 @@ def documents(number: int) -> dict[str, dict[str, Any] | None]:
     return found
 
 
+async def live_rows(number: int) -> None:
+    """What an open page costs at each hint."""
+    from django.http import QueryDict
+
+    from containers_app.consumers import ContainerRowsConsumer
+    from containers_app.models import Container
+    from webdock.engines.threads import in_thread
+    from webdock.people.rights import RIGHTS
+
+    socket = ContainerRowsConsumer({"headers": []}, _nowhere)
+    read = in_thread(socket.read)
+    full = await read(QueryDict(""), 0, None, frozenset(RIGHTS))
+    for name, cursor in (("nothing changed", full.cursor), ("50 rows changed", 0)):
+        began = time.process_time()
+        for _n in range(ROUNDS):
+            await read(QueryDict(""), cursor, full.order, frozenset(RIGHTS))
+        took = (time.process_time() - began) / ROUNDS * 1000
+        print(f"live rows, {name}: {took:.1f} ms of processor for each open page")
+    assert await Container.objects.acount() == number
+
+
+async def _nowhere(message: dict[str, Any]) -> None:
+    """A browser that is not there."""
+
+
 async def measure(number: int) -> None:
     from django.contrib.auth.models import User
     from django.test import AsyncClient
@@ -63,6 +88,7 @@ async def measure(number: int) -> None:
     await apply(engine, seen)
     took = time.perf_counter() - began
     print(f"projection: the same news again in {took * 1000:.0f} ms")
+    await live_rows(number)
     browser = AsyncClient()
     await browser.aforce_login(await User.objects.acreate_superuser("admin"))
     for path in (

@@ -14,6 +14,7 @@ from containers_app.loglines import Line, LogLines
 from containers_app.models import Container, listed
 from containers_app.projection import KIND
 from containers_app.rates import rates, running
+from containers_app.rendering import row_html
 from webdock.engines.clients import client as client_of
 from webdock.engines.consumers import CLOSE_GONE, CLOSE_STATE, Closed, SocketConsumer, whole
 from webdock.engines.models import last_revision
@@ -37,29 +38,18 @@ class ContainerRowsConsumer(RowsConsumer):
         self, query: QueryDict, cursor: int, shown: list[str] | None, rights: frozenset[str]
     ) -> Snapshot:
         now = last_revision(KIND)
-        single = query.get("id", "")
-        if single:
-            rows = list(listed().filter(container_id=single))
-        else:
-            page, _filters = listing.page_of(query)
-            rows = list(page.object_list)
+        page = listing.revisions_of(query)
         known = set(shown) if shown is not None else None
-        newer = [
-            row
-            for row in rows
-            if row.revision > cursor or (known is not None and row.container_id not in known)
-        ]
-        template = get_template("containers/_row.html")
+        wanted = [id for id, revision in page if revision > cursor or (known is not None and id not in known)]
+        found = {row.container_id: row for row in listed().filter(container_id__in=wanted)} if wanted else {}
+        newer = [found[id] for id in wanted if id in found]
         snapshot = Snapshot(
             cursor=now,
-            order=[row.container_id for row in rows],
+            order=[id for id, _revision in page],
             counts=listing.counts(),
-            rows=[
-                {"id": row.container_id, "html": template.render({"container": row, "rights": rights})}
-                for row in newer
-            ],
+            rows=[{"id": row.container_id, "html": row_html(row)} for row in newer],
         )
-        if single and newer:
+        if query.get("id") and newer:
             header = get_template("containers/_header.html")
             snapshot.header = header.render({"container": newer[0], "rights": rights})
         return snapshot

@@ -16,6 +16,7 @@ from django.db.models.functions import Cast
 from django.http import QueryDict
 
 from containers_app.models import Container, listed
+from containers_app.rendering import row_html
 from webdock.engines.documents import storable_text
 
 PAGE_ROWS = 50
@@ -115,7 +116,26 @@ def page_of(query: QueryDict) -> tuple[Page[Container], Filters]:
     return Paginator(select(filters), PAGE_ROWS).get_page(query.get("page")), filters
 
 
+def revisions_of(query: QueryDict) -> list[tuple[str, int]]:
+    """(id, revision) of the rows on the page the query asks for, or of the one container it names ("id=…").
+
+    What live rows ask at every hint: it must cost little when nothing on this page changed.
+    """
+    if single := query.get("id", ""):
+        rows: Any = listed().filter(container_id=single).order_by("pk")
+        return list(rows.values_list("container_id", "revision"))
+    rows = select(Filters.of(query)).values_list("container_id", "revision")
+    return list(Paginator(rows, PAGE_ROWS).get_page(query.get("page")).object_list)
+
+
 def context_of(query: QueryDict) -> dict[str, Any]:
     """Everything the list's template needs but the cursor."""
     page, filters = page_of(query)
-    return {"rows": list(page.object_list), "page": page, "filters": filters, "counts": counts()}
+    rows = list(page.object_list)
+    return {
+        "rows": rows,
+        "rendered": [row_html(row) for row in rows],
+        "page": page,
+        "filters": filters,
+        "counts": counts(),
+    }

@@ -20,6 +20,7 @@ from django.conf import settings as django_settings
 from django.contrib.auth.models import Group, User
 from django.test import AsyncClient
 
+from containers_app import rendering
 from images_app import pulls as pulls_module
 from runtime.api.client import EngineClient
 from tests.fakes.engine import FakeEngine
@@ -55,6 +56,7 @@ async def fresh_process() -> AsyncIterator[None]:
     """No pulls, clients and channel layer left over from another test."""
     pulls_module._pulls = pulls_module.Pulls()
     channel_layers.backends = {}
+    rendering.forget()
     yield
     await pulls_module.pulls().close()
     await clients.close_clients()

@@ -217,3 +217,14 @@ def test_what_no_database_can_hold_is_replaced() -> None:
     bad = {"a\0": ["\ud800x", {"b": "\0"}], "n": 1}
     assert storable(bad) == {"a\ufffd": ["?x", {"b": "\ufffd"}], "n": 1}
     assert storable_text("\udcff\0") == "?\ufffd"
+
+
+def test_a_row_is_drawn_once_and_anew_when_it_changed(engine: Engine) -> None:
+    from containers_app.models import listed
+    from containers_app.rendering import row_html
+
+    projection.apply_now(engine, {ID: seen()})
+    first = row_html(listed().get())
+    assert row_html(listed().get()) is first
+    projection.apply_now(engine, {ID: seen(Name="/renamed")})
+    assert "renamed" in row_html(listed().get())
