@@ -75,5 +75,7 @@ class Collector:
         for known, file in list(self._content.partials()):
             if known is None:
                 file.unlink()
+        for file in self._content.torn():
+            file.unlink()
         blobs, layers = self.needed()
         self._sweep(blobs, layers)

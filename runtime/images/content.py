@@ -85,6 +85,8 @@ class ContentStore:
         """Every blob with its size."""
         for algorithm in sorted(self._blobs.iterdir()):
             for file in algorithm.iterdir():
+                if file.name.startswith("."):
+                    continue  # on its way to its name
                 yield Digest(f"{algorithm.name}:{file.name}"), file.stat().st_size
 
     def read(self, digest: Digest) -> bytes:
@@ -129,6 +131,11 @@ class ContentStore:
             name = file.name.removesuffix(_PARTIAL)
             known = name != file.name and "-" in name and not name.startswith("new-")
             yield Digest(name.replace("-", ":", 1)) if known else None, file
+
+    def torn(self) -> list[Path]:
+        """What ``replace_file`` had written of files when the engine ended."""
+        places = (self.root, *(path for path in self.root.iterdir() if path.is_dir()), *self._blobs.iterdir())
+        return [file for place in places for file in place.iterdir() if file.name.startswith(".")]
 
     def ingest(self, digest: Digest | None = None, size: int | None = None) -> Ingest:
         """Take in a blob, or go on with what is kept of it. Reads what is kept: use a thread."""

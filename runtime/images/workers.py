@@ -264,11 +264,7 @@ async def _gone(ours: socket.socket) -> None:
     """Return when the child has ended, whatever is cancelled meanwhile."""
 
     async def drain() -> None:
-        loop = asyncio.get_running_loop()
-        try:
-            while await loop.sock_recv(ours, PACKET_BYTES):
-                pass
-        except OSError:
+        while await _received(ours):
             pass
 
     task = asyncio.create_task(drain())

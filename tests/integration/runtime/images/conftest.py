@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -61,13 +62,10 @@ class Engine:
         return [path.name for path in (self.root / "snapshots" / "staging").iterdir()]
 
     def is_empty(self) -> bool:
-        """Whether nothing of any image is there, visible or not."""
-        return (
-            not self.images.list(all=True)
-            and not self.files()
-            and not self.snapshots.layers()
-            and not self.stagings()
-        )
+        """Whether nothing of any image is there, visible or not; prints what is."""
+        left = [self.images.list(all=True), self.files(), self.snapshots.layers(), self.stagings()]
+        print("left:", left)
+        return not any(left)
 
 
 MakeEngine = Callable[..., Any]
@@ -78,8 +76,14 @@ def place() -> Iterator[Path]:
     """A directory on a real file system; tmpfs knows no user attributes."""
     path = Path(tempfile.mkdtemp(prefix="webdock-images-", dir="/var/tmp"))
     yield path
-    for mounted in ("small/run/mounts", "small", "run/mounts"):
-        subprocess.run(["umount", path / mounted], check=False, stderr=subprocess.DEVNULL)
+    for _ in range(500):
+        mounted = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+        mounted = [place for place in reversed(mounted) if place.startswith(f"{path}/")]
+        if not mounted:
+            break
+        # A worker that has just ended, or a new mount namespace elsewhere, may hold it for a moment.
+        if subprocess.run(["umount", mounted[0]], stderr=subprocess.DEVNULL).returncode:
+            time.sleep(0.02)
     shutil.rmtree(path)
 
 
