@@ -18,12 +18,11 @@ from runtime.network.ipam import Address, Network, Pool, overlapping
 from runtime.network.store import SubnetConfig
 
 PREDEFINED = ("bridge", "host", "none")
-NAME_CHARACTERS = 64
+NAME_CHARACTERS = 255
 SUBNETS_MAX = 16
 ALIASES_MAX = 256
 LABELS_BYTES = 1 << 16
 
-_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*", re.ASCII)
 _INTERFACE = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,14}", re.ASCII)
 _MAC = re.compile(r"[0-9a-f]{2}(?:[:-][0-9a-f]{2}){5}", re.IGNORECASE)
 _HOST_NAME = re.compile(r"[a-zA-Z0-9_](?:[a-zA-Z0-9_.-]*[a-zA-Z0-9_])?", re.ASCII)
@@ -95,10 +94,11 @@ def check_name(name: object) -> str:
     """
     if not isinstance(name, str) or not name.strip():
         raise InvalidArgument("invalid name: name is empty")
-    if len(name) > NAME_CHARACTERS or not _NAME.fullmatch(name):
+    # Docker takes any name; one that holds a slash could not be named in a path.
+    if len(name) > NAME_CHARACTERS or "/" in name or not name.isprintable():
         raise InvalidArgument(
-            f"invalid network name {name!r}: only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed, "
-            f"at most {NAME_CHARACTERS} characters"
+            f"invalid network name {name[:NAME_CHARACTERS]!r}: "
+            f"at most {NAME_CHARACTERS} printable characters are allowed, and no slash"
         )
     if name in (*PREDEFINED, "default", "container"):
         raise Forbidden(f"operation is not permitted on predefined {name} network")

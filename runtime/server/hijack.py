@@ -147,7 +147,7 @@ class Pipe(asyncio.Protocol):
         connected = self._transport.get_extra_info("socket")
         loop = asyncio.get_running_loop()
         deadline = loop.time() + HEAD_S
-        while not self._lost and _unread(connected.fileno()) and loop.time() < deadline:
+        while not self._lost and _unread(connected.fileno()) and loop.time() < deadline:  # noqa: ASYNC110 - the reader is another process
             await asyncio.sleep(HEAD_LOOK_S)
 
     def finish(self) -> None:

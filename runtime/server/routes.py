@@ -102,7 +102,10 @@ ROUTES = (
 
 # Parts of Docker's API this engine does not offer: beginning of "METHOD path", and why.
 UNPLANNED = (
-    (r"POST /(build(/|$)|session$|grpc$)", "images are built with a builder such as buildah and loaded or pushed"),
+    (
+        r"POST /(build(/|$)|session$|grpc$)",
+        "images are built with a builder such as buildah and loaded or pushed",
+    ),
     (
         r"POST /swarm/(init|join|update|unlock)$",
         "it is one machine; a Swarm is reached through its own manager",
@@ -117,8 +120,8 @@ NO_SWARM = (
     (r"POST /swarm/leave$", "This node is not part of a swarm"),
     (
         r"\w+ /(swarm|nodes|services|tasks|secrets|configs)(/|$)",
-        'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node '
-        "to swarm and try again.",
+        'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this '
+        "node to swarm and try again.",
     ),
 )
 
