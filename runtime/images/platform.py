@@ -26,6 +26,10 @@ _ARCHITECTURES = {
     "armv6l": ("arm", "v6"),
     "armv5tel": ("arm", "v5"),
 }
+_SYSTEMS = ("linux", "windows", "darwin", "freebsd")
+_KNOWN = frozenset(
+    ("386", "amd64", "arm", "arm64", "loong64", "mips64", "mips64le", "ppc64le", "riscv64", "s390x", "wasm")
+)
 _PART = re.compile(r"[a-z0-9_.-]{1,32}")
 
 
@@ -52,9 +56,12 @@ def parse(text: str) -> Platform:
     if not text or len(parts) > 3 or not all(_PART.fullmatch(part) for part in parts):
         raise InvalidArgument(f'"{text[:128]}": unknown operating system or architecture: invalid argument')
     if len(parts) == 1:
-        if parts[0] in ("linux", "windows", "darwin", "freebsd"):
+        if parts[0] in _SYSTEMS:
             return Platform(parts[0], host().architecture)
-        return _normal("linux", parts[0], "")
+        platform = _normal("linux", parts[0], "")
+        if platform.architecture not in _KNOWN:
+            raise InvalidArgument(f'"{text}": unknown operating system or architecture: invalid argument')
+        return platform
     return _normal(parts[0], parts[1], parts[2] if len(parts) == 3 else "")
 
 

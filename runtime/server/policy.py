@@ -267,6 +267,7 @@ _RULES: dict[str, _Rule] = {
     "version": _rule(),
     "info": _rule(),
     "system_df": _rule("type"),
+    "build_prune": _rule("all filters keep-storage reserved-space max-used-space min-free-space"),
     "events": _rule("since until filters"),
     "auth": _rule("", Policy._auth),
     "container_list": _rule("all limit size filters"),

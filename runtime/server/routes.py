@@ -39,6 +39,7 @@ ROUTES = (
     Route("GET", "/info", system.info),
     Route("GET", "/system/df", system.system_df),
     Route("GET", "/events", system.events),
+    Route("POST", "/build/prune", system.build_prune),
     Route("POST", "/auth", system.auth, types.AuthBody),
     Route("GET", "/containers/json", containers.container_list),
     Route("POST", "/containers/create", containers.container_create, types.ContainerCreateBody),

@@ -399,7 +399,7 @@ class Volumes:
             deleted.append(volume.name)
             reclaimed += max(0, size)
         self._events.publish("volume", "prune", "", {"reclaimed": str(reclaimed)})
-        return {"VolumesDeleted": deleted or None, "SpaceReclaimed": reclaimed}
+        return {"VolumesDeleted": deleted, "SpaceReclaimed": reclaimed}
 
     async def usage(self) -> _Bodies:
         """Volumes with UsageData, for GET /system/df; a size that is not ours to count is -1."""

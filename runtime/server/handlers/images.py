@@ -13,17 +13,25 @@ from runtime.api.errors import InvalidArgument
 from runtime.server.answer import TAR, byte_stream, empty_answer, json_answer, progress_stream
 from runtime.server.call import Call
 
+NO_NONE_VERSION = (1, 43)  # up to here clients read "<none>:<none>"
 VIRTUAL_SIZE_VERSION = (1, 44)  # up to here clients read VirtualSize
 
 
 async def image_list(call: Call) -> web.StreamResponse:
     query = call.query
     images = call.engine.images.list(all=query.flag("all"), filters=query.filters())
-    return json_answer([_sized(call, image) for image in images])
+    return json_answer([_sized(call, _tagged(call, image)) for image in images])
 
 
 async def image_inspect(call: Call) -> web.StreamResponse:
     return json_answer(_sized(call, call.engine.images.inspect(call.ref)))
+
+
+def _tagged(call: Call, image: dict[str, Any]) -> dict[str, Any]:
+    """Older clients know an image without a name by these names."""
+    if call.version >= NO_NONE_VERSION or image["RepoTags"] or image["RepoDigests"]:
+        return image
+    return {**image, "RepoTags": ["<none>:<none>"], "RepoDigests": ["<none>@<none>"]}
 
 
 def _sized(call: Call, image: dict[str, Any]) -> dict[str, Any]:

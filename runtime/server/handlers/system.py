@@ -54,6 +54,11 @@ async def auth(call: Call) -> web.StreamResponse:
     return json_answer(await call.engine.images.authenticate(call.body))
 
 
+async def build_prune(call: Call) -> web.StreamResponse:
+    """There is no build cache, so nothing is freed; `docker system prune` asks."""
+    return json_answer({"CachesDeleted": None, "SpaceReclaimed": 0})
+
+
 async def events(call: Call) -> web.StreamResponse:
     since, until = moment(call, "since"), moment(call, "until")
     if since is not None and until is not None and since > until:

@@ -7,6 +7,8 @@ from aiohttp import web
 from runtime.server.answer import empty_answer, json_answer
 from runtime.server.call import Call
 
+ANONYMOUS_ONLY_VERSION = (1, 42)  # before, pruning took named volumes, too
+
 
 async def volume_list(call: Call) -> web.StreamResponse:
     return json_answer(await call.engine.volumes.list(call.query.filters()))
@@ -26,4 +28,7 @@ async def volume_remove(call: Call) -> web.StreamResponse:
 
 
 async def volume_prune(call: Call) -> web.StreamResponse:
-    return json_answer(await call.engine.volumes.prune(call.query.filters()))
+    filters = call.query.filters()
+    if call.version < ANONYMOUS_ONLY_VERSION:
+        filters.setdefault("all", ["true"])
+    return json_answer(await call.engine.volumes.prune(filters))

@@ -144,14 +144,14 @@ async def test_used_volume_is_not_removed_and_says_by_whom(volumes: Volumes, sit
     with pytest.raises(Conflict) as refused:
         await volumes.remove("data", force=True)
     assert refused.value.message == f"remove data: volume is in use - [{'c' * 64}]"
-    assert (await volumes.prune({"all": ["true"]}))["VolumesDeleted"] is None
+    assert (await volumes.prune({"all": ["true"]}))["VolumesDeleted"] == []
 
 
 async def test_volume_counts_as_used_while_its_container_is_being_made(volumes: Volumes) -> None:
     volume = await volumes.ensure(None, holder="new")
     with pytest.raises(Conflict, match="in use"):
         await volumes.remove(volume.name)
-    assert (await volumes.prune())["VolumesDeleted"] is None
+    assert (await volumes.prune())["VolumesDeleted"] == []
     volumes.release("new")
     await volumes.remove(volume.name)
 
@@ -190,7 +190,7 @@ async def test_prune_takes_anonymous_volumes_and_named_ones_when_asked(volumes: 
     answer = await volumes.prune()
     assert answer["VolumesDeleted"] == [anonymous["Name"]]
     assert answer["SpaceReclaimed"] >= 10_000
-    assert (await volumes.prune({"all": ["1"], "label!": ["keep"]}))["VolumesDeleted"] is None
+    assert (await volumes.prune({"all": ["1"], "label!": ["keep"]}))["VolumesDeleted"] == []
     assert (await volumes.prune({"all": ["1"], "label": ["keep=no"]}))["VolumesDeleted"] == [named["Name"]]
 
 
