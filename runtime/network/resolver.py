@@ -49,7 +49,7 @@ class Names(Protocol):
 class Upstream:
     """Whom a container's other questions go to."""
 
-    servers: tuple[str, ...]
+    servers: Callable[[], Sequence[str]]  # asked anew each time: the host may move to another network
     open_socket: Callable[[int, int], Awaitable[socket.socket]] | None = None  # in the container's namespace
     allowed: bool = True  # False: on internal networks only, nothing leaves
 
@@ -180,7 +180,7 @@ class Resolver:
                 if found is not None:
                     records = _records(question.type, found)
                     return question.reply(dns.NOERROR, records, ttl_s=TTL_S, udp=udp), None
-        if not client.upstream.allowed or not client.upstream.servers or client.queries >= QUERIES_MAX:
+        if not client.upstream.allowed or client.queries >= QUERIES_MAX:
             return question.reply(dns.SERVFAIL), None
         return None, question
 
@@ -189,7 +189,7 @@ class Resolver:
         client.queries += 1
         last: bytes | None = None
         try:
-            for server in client.upstream.servers[:UPSTREAMS_MAX]:
+            for server in client.upstream.servers()[:UPSTREAMS_MAX]:
                 try:
                     async with asyncio.timeout(UPSTREAM_TIMEOUT_S):
                         last = await self._ask(client.upstream, server, message, kind)

@@ -391,12 +391,12 @@ class Sandboxes:
         allowed = any(self._wiring.gateway(sandbox, version) is not None for version in (4, 6))
         given = sandbox.dns or self._defaults.nameservers
         if not given:
-            return Upstream(tuple(self._host_resolver().nameservers or resolvconf.FALLBACK), None, allowed)
+            return Upstream(lambda: self._host_resolver().nameservers or resolvconf.FALLBACK, None, allowed)
 
         async def open_socket(family: int, kind: int) -> socket.socket:
             return await self._wiring.socket_inside(sandbox, family, kind)
 
-        return Upstream(tuple(given), open_socket, allowed)
+        return Upstream(lambda: given, open_socket, allowed)
 
     def _tell(self, action: str, sandbox: Sandbox, endpoint: Endpoint) -> None:
         net = self._registry.by_id(endpoint.network_id)

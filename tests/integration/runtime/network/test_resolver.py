@@ -366,3 +366,13 @@ async def test_answers_are_quick(make_container: MakeContainer, mine: str) -> No
             await loop.sock_recv(client, 512)
             times.append(loop.time() - began)
     assert statistics.median(times) < 0.002
+
+
+async def test_host_that_moved_to_another_network_is_followed(
+    site: Site, make_container: MakeContainer, mine: str, upstream: Upstream
+) -> None:
+    site.resolver.nameservers[:] = ["198.51.100.1"]
+    client = await make_container("client", mode=mine)
+    assert (await ask(client, "outside.test")).header.rcode == 2
+    site.resolver.nameservers[:] = ["198.51.100.2"]
+    assert await addresses(client, "outside.test") == {"203.0.113.7"}
