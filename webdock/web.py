@@ -198,24 +198,33 @@ async def _stop(server: Any, state: dict[str, Any]) -> None:
 
     logger.info("stopping")
     try:
-        async with asyncio.timeout(STOP_TIMEOUT_S):
-            for port in getattr(server, "ports", ()):
-                port.stopListening()
-            running = [
-                details["application_instance"]
-                for details in server.connections.values()
-                if "application_instance" in details and not details["application_instance"].done()
-            ]
-            for task in (*running, *state["tasks"]):
-                task.cancel()
-            await asyncio.gather(*running, *state["tasks"], return_exceptions=True)
-            await pulls().close()
-            await close_clients()
-            await asyncio.sleep(0.05)  # the close frames leave before the loop ends
-    except TimeoutError:
-        logger.warning("stopping took over %g s; the rest is cut off", STOP_TIMEOUT_S)
-    with contextlib.suppress(Exception):
-        from django.db import connections
+        for port in getattr(server, "ports", ()):
+            port.stopListening()
+        running = [
+            details["application_instance"]
+            for details in server.connections.values()
+            if "application_instance" in details and not details["application_instance"].done()
+        ]
+        for task in (*running, *state["tasks"]):
+            task.cancel()
+        await _ended([*running, *state["tasks"]])
+        loop = asyncio.get_running_loop()
+        await _ended([loop.create_task(pulls().close()), loop.create_task(close_clients())])
+        await asyncio.sleep(0.05)  # the close frames leave before the loop ends
+    except Exception:  # process entry: whatever fails here, the process ends
+        logger.exception("stopping failed; the rest is cut off")
+    finally:
+        with contextlib.suppress(Exception):
+            from django.db import connections
 
-        connections.close_all()
-    server.stop()
+            connections.close_all()
+        server.stop()
+
+
+async def _ended(tasks: list[asyncio.Task[Any]]) -> None:
+    """Wait for tasks that were told to end, but not for ever: one of them may have missed it."""
+    if not tasks:
+        return
+    _, left = await asyncio.wait(tasks, timeout=STOP_TIMEOUT_S / 2)
+    for task in left:
+        logger.warning("%s does not end and is cut off", task.get_name())
