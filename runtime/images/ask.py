@@ -40,7 +40,17 @@ CATALOG_MAX = 1000
 async def distribution(reference: Reference, sources: Sequence[Repository]) -> dict[str, Any]:
     """The body of ``/distribution/{name}/json``. Raises: NotFound, Internal, in Docker's words."""
     asked = reference.with_default_tag()
-    source = sources[-1]  # the registry itself: a mirror's answer may be old
+    # The registry itself first, as a mirror's answer may be old.
+    for source in (*reversed(sources[1:]), sources[0]):
+        try:
+            return await _described(source, asked)
+        except Unreachable as error:
+            unreachable = error
+    raise translated(unreachable, asked) from unreachable
+
+
+async def _described(source: Repository, asked: Reference) -> dict[str, Any]:
+    """Raises: Unreachable, NotFound, Internal."""
     try:
         fetched = await source.manifest(asked.digest or asked.tag or "")
         document = parse_document(fetched.data, fetched.media_type)
@@ -51,7 +61,7 @@ async def distribution(reference: Reference, sources: Sequence[Repository]) -> d
                 config = await read_bounded(answer, CONFIG_MAX_BYTES)
             body = parse_object(config, "image configuration", CONFIG_MAX_BYTES)
             offered = [platforms.of_json(body)]
-    except (RegistryAnswer, Unreachable, Refused) as error:
+    except (RegistryAnswer, Refused) as error:
         raise translated(error, asked) from error
     return {
         "Descriptor": {

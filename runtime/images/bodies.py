@@ -87,6 +87,8 @@ def inspect(image: ImageRecord, *, driver: str, directories: dict[str, str]) -> 
             body[name] = _text(config, key)
     if config.get("container"):
         body["Container"] = _text(config, "container")
+    if isinstance(config.get("container_config"), dict):
+        body["ContainerConfig"] = config["container_config"]
     return body
 
 

@@ -222,4 +222,4 @@ class FakeVolumes:
         gone = [name for name in self._all if not self.containers.on_volume(name)]
         for name in gone:
             del self._all[name]
-        return {"VolumesDeleted": gone or None, "SpaceReclaimed": 0}
+        return {"VolumesDeleted": gone, "SpaceReclaimed": 0}

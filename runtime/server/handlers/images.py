@@ -15,6 +15,7 @@ from runtime.server.call import Call
 
 NO_NONE_VERSION = (1, 43)  # up to here clients read "<none>:<none>"
 VIRTUAL_SIZE_VERSION = (1, 44)  # up to here clients read VirtualSize
+MADE_OF_VERSION = (1, 45)  # up to here clients read Container and ContainerConfig
 
 
 async def image_list(call: Call) -> web.StreamResponse:
@@ -24,7 +25,14 @@ async def image_list(call: Call) -> web.StreamResponse:
 
 
 async def image_inspect(call: Call) -> web.StreamResponse:
-    return json_answer(_sized(call, call.engine.images.inspect(call.ref)))
+    return json_answer(_made_of(call, _sized(call, call.engine.images.inspect(call.ref))))
+
+
+def _made_of(call: Call, image: dict[str, Any]) -> dict[str, Any]:
+    """Older clients look for the container an image was made of; docker-compose 1 for its volumes."""
+    if call.version < MADE_OF_VERSION:
+        return {"Container": "", "ContainerConfig": image["Config"], **image}
+    return {key: value for key, value in image.items() if key not in ("Container", "ContainerConfig")}
 
 
 def _tagged(call: Call, image: dict[str, Any]) -> dict[str, Any]:
@@ -115,7 +123,7 @@ async def distribution_inspect(call: Call) -> web.StreamResponse:
 def registry_auth(call: Call) -> dict[str, Any] | None:
     """What X-Registry-Auth says: base64, URL-safe or not, padded or not, over JSON.
 
-    Raises: InvalidArgument.
+    As with Docker, one that says something else is none: clients send a word there to push without a login.
     """
     text = call.request.headers.get("X-Registry-Auth", "").strip()
     if not text:
@@ -124,7 +132,7 @@ def registry_auth(call: Call) -> dict[str, Any] | None:
         data = base64.urlsafe_b64decode(text.replace("+", "-").replace("/", "_") + "=" * (-len(text) % 4))
         value = json.loads(data) if data.strip() else {}
     except (binascii.Error, ValueError):
-        raise InvalidArgument("invalid X-Registry-Auth header: not base64 of JSON") from None
+        return None
     if not isinstance(value, dict):
-        raise InvalidArgument("invalid X-Registry-Auth header: not an object")
+        return None
     return {key: item for key, item in value.items() if isinstance(item, str) and item} or None
