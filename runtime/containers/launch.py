@@ -13,10 +13,11 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from runtime.api.errors import Conflict, EngineError, Internal, InvalidArgument
 from runtime.containers import devices, etc, exits, users
@@ -74,9 +75,7 @@ class Launcher:
         conmon = rooms.conmon(record.host_config["Runtime"])
         mapping = self.mapping(record)
         async with AsyncExitStack() as undo:
-            rootfs = await self._roots.take(record.id, mapping)
-            undo.push_async_callback(self._roots.drop, record.id)
-            network = await self._network(record, mapping, undo)
+            rootfs, network = await self._root_and_network(record, mapping, undo)
             self._write_files(record, network)
             await self._mount_volumes(record, undo)
             if record.host_config["IpcMode"] == "shareable":
@@ -115,16 +114,23 @@ class Launcher:
         """Take down what a run leaves behind; every step is tried, failures are logged."""
         record = container.record
         conmon = self._rooms.conmon(record.host_config["Runtime"])
-        for what, step in (
+
+        async def each(*steps: tuple[str, Coroutine[Any, Any, None]]) -> None:
+            done = await asyncio.gather(*(step for _, step in steps), return_exceptions=True)
+            for (what, _), error in zip(steps, done, strict=True):
+                if isinstance(error, EngineError):
+                    log.error("container %s: its %s was not cleaned up: %s", record.short_id, what, error)
+                elif isinstance(error, BaseException):
+                    raise error
+
+        await each(
             ("runtime", conmon.runtime.delete(record.id, force=True)),
             ("network", self._rooms.networks.teardown(record.id)),
+        )
+        await each(  # only when nothing runs in it any more
             ("root file system", self._roots.drop(record.id)),
             *(("volume", self._unmount_volume(record, point)) for point in record.mounts),
-        ):
-            try:
-                await step
-            except EngineError as error:
-                log.error("container %s: its %s was not cleaned up: %s", record.short_id, what, error)
+        )
         if record.host_config["IpcMode"] == "shareable":
             self._rooms.shm.unmount(record.id)
         record.sandbox_id = record.netns = ""
@@ -174,7 +180,25 @@ class Launcher:
         etc.write(directory / "hosts", etc.hosts(setup.hosts, **base))
         etc.write(directory / "resolv.conf", etc.resolv_conf(setup))
 
-    async def _network(self, record: Record, mapping: IdMap | None, undo: AsyncExitStack) -> _Network:
+    async def _root_and_network(
+        self, record: Record, mapping: IdMap | None, undo: AsyncExitStack
+    ) -> tuple[Path, _Network]:
+        """Both at the same time: one waits for a thread, the other for the kernel."""
+        root, network = await asyncio.gather(
+            self._roots.take(record.id, mapping), self._network(record), return_exceptions=True
+        )
+        if isinstance(root, Path):
+            undo.push_async_callback(self._roots.drop, record.id)
+        if isinstance(network, _Network) and network.setup is not None:
+            undo.push_async_callback(self._rooms.networks.teardown, record.id)
+        for failed in (root, network):
+            if isinstance(failed, BaseException):
+                raise failed
+        assert isinstance(root, Path)
+        assert isinstance(network, _Network)
+        return root, network
+
+    async def _network(self, record: Record) -> _Network:
         if (ref := joined(record.host_config["NetworkMode"])) is not None:
             owner = self._table.find(ref)
             if owner.record.state not in ALIVE:
@@ -182,7 +206,6 @@ class Launcher:
             _check_ids(record, owner.record)
             return _Network(None, Path(f"/proc/{owner.record.pid}/ns/net"), owner)
         setup = await self._rooms.networks.setup(record.id, self.request(record))
-        undo.push_async_callback(self._rooms.networks.teardown, record.id)
         return _Network(setup, setup.netns_path, None)
 
     async def _mount_volumes(self, record: Record, undo: AsyncExitStack) -> None:

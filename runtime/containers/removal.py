@@ -71,8 +71,7 @@ class Removal:
         self._core.change(container, Change.REMOVING)
         container.end_attachments()
         try:
-            await asyncio.to_thread(self._core.rooms.snapshots.remove, container.id)
-            await asyncio.to_thread(self._core.rooms.store.remove, container.id)
+            await asyncio.to_thread(self._delete_files, container.id)
         except (EngineError, OSError) as error:
             self._core.change(container, Change.REMOVE_FAILED)
             record.error = str(error)
@@ -83,6 +82,10 @@ class Removal:
         if volumes:
             await self._remove_volumes(record)
         self._core.tell(container, "destroy")
+
+    def _delete_files(self, id: str) -> None:
+        self._core.rooms.snapshots.remove(id)
+        self._core.rooms.store.remove(id)
 
     async def _remove_volumes(self, record: Record) -> None:
         for point in record.mounts:
