@@ -211,8 +211,9 @@ class Connection(RequestHandler):
             super().data_received(request)
 
     def take_early_bytes(self) -> bytes:
-        """What the client sent behind a request that is being taken over."""
+        """What the client sent behind a request; from now on the connection is no HTTP any more."""
         self.taken_over = True
+        self._force_close = True  # aiohttp leaves the transport alone then
         early, self._early = bytes(self._early), bytearray()
         return early
 

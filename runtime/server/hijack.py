@@ -69,6 +69,7 @@ class Pipe(asyncio.Protocol):
         self._eof = connection.half_closed
         self._lost = False
         self._discard = False
+        self._lingering: asyncio.TimerHandle | None = None
         self._writable = asyncio.Event()
         self._writable.set()
         self._news = asyncio.Event()
@@ -105,6 +106,8 @@ class Pipe(asyncio.Protocol):
         self._lost = self._eof = True
         self._news.set()
         self._writable.set()
+        if self._lingering is not None:
+            self._lingering.cancel()
         self._connection.connection_lost(exc)
 
     # For the copying
@@ -144,29 +147,29 @@ class Pipe(asyncio.Protocol):
         Kernel: of a unix socket, SIOCOUTQ is what its peer has not read.
         """
         await self.write(head)
-        connected = self._transport.get_extra_info("socket")
+        fd = self._transport.get_extra_info("socket").fileno()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + HEAD_S
-        while not self._lost and _unread(connected.fileno()) and loop.time() < deadline:  # noqa: ASYNC110 - the reader is another process
+        while not self._lost and _unread(fd) and loop.time() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(HEAD_LOOK_S)
 
-    def finish(self) -> None:
+    def finish(self, *, linger: bool = True) -> None:
         """Send what is buffered, close our side, and close the connection when the client has closed its own.
 
         Kernel: closing a unix socket with unread input makes the peer's reads fail with ECONNRESET, so input
-        nobody wants is read and thrown away for a while.
+        nobody wants is read and thrown away for a while. Without ``linger`` the client is told at once.
         """
         if self._lost:
+            return
+        if self._eof or not linger:
+            self._transport.close()
             return
         self._discard = True
         self._input.clear()
         if self._reading_paused:
             self._transport.resume_reading()
-        if self._eof:
-            self._transport.close()
-            return
         self._transport.write_eof()
-        asyncio.get_running_loop().call_later(LINGER_S, self._transport.close)
+        self._lingering = asyncio.get_running_loop().call_later(LINGER_S, self._transport.close)
 
 
 async def take_over(
@@ -196,20 +199,21 @@ async def take_over(
     head = f"HTTP/1.1 {status}\r\n" + "".join(f"{key}: {value}\r\n" for key, value in headers.items())
     if upgrade:
         head += "Connection: Upgrade\r\nUpgrade: tcp\r\n"
+    detached = False
     try:
         await pipe.send_head(head.encode() + b"\r\n")
         if text:
             await pipe.write(encode_frame(STDOUT, text) if framed else text)
-        if session is None:
-            return False
-        keys = DetachFilter(detach_keys) if detach_keys else None
-        return await _copy(pipe, connection, session, framed=framed, stdin=stdin, keys=keys)
+        if session is not None:
+            keys = DetachFilter(detach_keys) if detach_keys else None
+            detached = await _copy(pipe, connection, session, framed=framed, stdin=stdin, keys=keys)
     except ConnectionError:
-        return False
+        pass  # it left
     finally:
         if session is not None:
             session.close()
-        pipe.finish()
+        pipe.finish(linger=not detached)
+    return detached
 
 
 def _unread(fd: int) -> int:

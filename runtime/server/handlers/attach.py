@@ -84,7 +84,11 @@ async def container_attach(call: Call) -> web.StreamResponse:
 
 async def container_attach_websocket(call: Call) -> web.StreamResponse:
     query = call.query
-    socket = web.WebSocketResponse(max_msg_size=WEBSOCKET_BYTES, protocols=(), compress=False)
+    # As Docker does: whatever the client calls its protocol is fine.
+    protocol = call.request.headers.get("Sec-WebSocket-Protocol", "").split(",")[0].strip()
+    socket = web.WebSocketResponse(
+        max_msg_size=WEBSOCKET_BYTES, protocols=(protocol,) if protocol else (), compress=False
+    )
     if not socket.can_prepare(call.request):
         raise InvalidArgument("attach/ws takes a websocket handshake")
     stdin = query.flag("stdin")

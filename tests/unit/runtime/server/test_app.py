@@ -413,6 +413,38 @@ async def test_input_nobody_reads_does_not_spoil_the_end(fake: FakeEngine, clien
         assert out == b"done\n"
 
 
+async def test_input_on_its_way_when_the_process_ends_does_not_spoil_the_end(
+    fake: FakeEngine, client: EngineClient
+) -> None:
+    body = {"Image": "webdock/busybox", "Cmd": ["sh", "-c", "sleep 0.3; echo done"], "OpenStdin": True}
+    container = (await client.container_create({**body, "StdinOnce": True}))["Id"]
+    await client.container_start(container)
+    wire = await Wire.open(str(fake.socket))
+    head = f"POST /containers/{container}/attach?stream=1&stdin=1&stdout=1 HTTP/1.1\r\nHost: e\r\n\r\n"
+    wire.writer.write(head.encode())
+    await wire.until(b"\r\n\r\n")
+    wire.writer.write(b"x" * (4 << 20))  # more than anybody takes
+    assert (await wire.rest()).endswith(b"done\n")
+    wire.close()
+
+
+async def test_detach_keys_close_the_connection_at_once(fake: FakeEngine, client: EngineClient) -> None:
+    container = (await client.container_create({**BUSY, "Cmd": ["cat"], "Tty": True, "OpenStdin": True}))[
+        "Id"
+    ]
+    await client.container_start(container)
+    wire = await Wire.open(str(fake.socket))
+    head = f"POST /containers/{container}/attach?stream=1&stdin=1 HTTP/1.1\r\nHost: e\r\n\r\n"
+    wire.writer.write(head.encode())
+    await wire.until(b"\r\n\r\n")
+    wire.writer.write(b"\x10\x11")
+    assert await wire.rest() == b""
+    raw = wire.writer.get_extra_info("socket").dup()
+    with raw, pytest.raises(BrokenPipeError):
+        raw.send(b"is anybody there")
+    wire.close()
+
+
 async def test_a_slow_follower_of_events_is_cut_off(fake: FakeEngine, client: EngineClient) -> None:
     wire = await Wire.open(str(fake.socket))
     wire.writer.transport.pause_reading()  # type: ignore[attr-defined]
