@@ -7,6 +7,7 @@ count.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ctypes
 import io
@@ -17,13 +18,21 @@ import statistics
 import subprocess
 import sys
 import tarfile
+import tempfile
+import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from bench._measure import interleaved, milliseconds, run, table
+from runtime.config import EngineConfig, instance_names
+from runtime.events import EventHub
+from runtime.network.endpoints import EndpointRequest
+from runtime.network.networks import Networks, purge
 from tests.integration.dockerd import Dockerd
 from tests.integration.installation import Installation
 
 STARTS = 30
+SANDBOXES = 100
 STREAM_S = 2
 STREAM_ROUNDS = 5
 QUESTIONS = 2000
@@ -166,6 +175,37 @@ def starts(ours: Installation) -> None:
     run(["docker", "network", "rm", "starts"], ours.environ)
 
 
+async def sandboxes(root: Path) -> None:
+    """The network's own part of a start and an exit, without a container around it."""
+    home = root / "engine"
+    instance, short = instance_names(home)
+    config = EngineConfig(home=home, run=root / "run", instance=instance, short=short)
+    networks = Networks(config, EventHub(), home / "networks")
+    await networks.start([])
+    try:
+        await networks.create({"Name": "named"})
+        ports = {"80/tcp": [{"HostPort": str(PORT)}]}
+        times: dict[str, list[float]] = {}
+        for title, request in (
+            ("default bridge", EndpointRequest(mode="default", name="x")),
+            ("user network, a port", EndpointRequest(mode="named", name="x", port_bindings=ports)),
+        ):
+            up, down = times[f"set up, {title}"], times[f"take down, {title}"] = [], []
+            for _ in range(SANDBOXES):
+                await networks.settle()  # containers do not start at the same instant as others end
+                began = time.perf_counter()
+                await networks.setup("a" * 64, request)
+                up.append(time.perf_counter() - began)
+                began = time.perf_counter()
+                await networks.teardown("a" * 64)
+                down.append(time.perf_counter() - began)
+        for title, values in times.items():
+            print(f"  {title:<34} {milliseconds(values)}")
+    finally:
+        await networks.close()
+        purge(config)
+
+
 def streams(sides: list[Side]) -> None:
     for title, measure in (
         ("container to container", Side.between_containers),
@@ -184,6 +224,9 @@ def streams(sides: list[Side]) -> None:
 def main() -> None:
     with namespace(HOST), namespace(CLIENT):
         enter(HOST)
+        print("the network's part of a start and an exit")
+        with tempfile.TemporaryDirectory(prefix="webdock-bench-") as root:
+            asyncio.run(sandboxes(Path(root)))
         ours, peer = Installation("bench-network"), Dockerd()
         try:
             ours.up()
