@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +34,12 @@ from runtime.images.remove import InUse, Removal
 from runtime.images.remove import plan as plan_removal
 from runtime.images.save import archive
 from runtime.images.save import plan as plan_archive
-from runtime.images.store import Change, ImageRecord, ImageStore, Leases
+from runtime.images.settle import Settler
+from runtime.images.store import Change, ImageRecord, ImageStore, Leases, boot_id
 from runtime.images.threads import to_the_end
 from runtime.images.times import moment
 from runtime.images.transport import Patience, Transport
+from runtime.images.verify import Verifier, lost
 from runtime.images.workers import Workers
 from runtime.snapshots.base import Snapshotter
 
@@ -74,6 +76,11 @@ class Images:
         self._fetches = Fetches(self._content)
         self._workers = Workers(snapshots.opaque_xattr)
         self._layers = Layers(self._fetches, self._workers, snapshots)
+        self._verifier = Verifier(
+            self._content, snapshots, self._collector, self._fetches, self._layers, self._workers
+        )
+        self._settler = Settler(self._store, snapshots)
+        self._store.on_unsettled = self._settler.later
         self._puller = Puller(
             content=self._content,
             store=self._store,
@@ -127,9 +134,30 @@ class Images:
             self._collector.clean()
 
         await to_the_end(load)
+        await self._mend(lost(self._store, boot_id()))
+        if self._store.unsettled():
+            self._settler.later()
+
+    async def _mend(self, images: Sequence[ImageRecord]) -> None:
+        """The machine went down before these images were on the disk: what cannot be mended is no image."""
+        broken = []
+        for image in images:
+            log.warning("image %s may not have reached the disk before a crash: verifying it", image.id[7:19])
+            findings = await self._verifier.verify([image], Progress(), repair=True)
+            for finding in findings:
+                log.warning(
+                    "image %s: %s%s", finding.image, finding.what, ", mended" if finding.mended else ""
+                )
+            if not all(finding.mended for finding in findings):
+                broken.append(image.id)
+        sound = [replace(image, boot=boot_id()) for image in images if image.id not in broken]
+        if images:
+            await self._store.change(lambda: Change(sound, broken))
+            await self._collector.collect()
 
     async def close(self) -> None:
         """Give up connections and the unpack worker; running operations must have been closed before."""
+        await self._settler.close()
         await self._workers.close()
         await self._transport.close()
 
@@ -361,6 +389,31 @@ class Images:
         if name is not None:
             self._publish("tag", self._store.get(id), name.familiar)
         return id
+
+    # -- verifying
+
+    def verify(self, refs: Sequence[str] = (), *, repair: bool = False) -> AsyncIterator[Message]:
+        """Look at every byte of these images, or of all.
+
+        ``repair`` throws away damaged blobs, so that the next pull fetches them, and makes damaged layers
+        anew. Messages are progress, ``{"finding": {"image", "what", "mended"}}`` for each thing that is
+        wrong, and ``{"verified": images, "findings": number}`` at the end.
+        Raises at once: NotFound, InvalidArgument.
+        """
+        images = [self.get(ref) for ref in refs] if refs else list(self._store)
+        progress = Progress()
+
+        async def work() -> None:
+            findings = await self._verifier.verify(images, progress, repair=repair)
+            for finding in findings:
+                progress.put({"finding": asdict(finding)})
+            progress.put({"verified": len(images), "findings": len(findings)})
+
+        return streamed(progress, work())
+
+    async def collect(self) -> int:
+        """Remove what no image and no container needs any more; returns the bytes freed."""
+        return (await self._collector.collect())[1]
 
     # -- removing
 

@@ -317,7 +317,6 @@ class Loader:
             await self._layers.ensure(steps(image.layers, image.config.diff_ids), (), tell)
         except ExceptionGroup as group:
             raise first_error(group) from None
-        await in_thread(self._snapshots.sync)
         await self._name(image, lease)
         for name in image.names:
             progress.put({"stream": f"Loaded image: {name.familiar}\n"})

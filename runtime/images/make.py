@@ -220,7 +220,6 @@ class Maker:
             described = Descriptor(OCI_CONFIG, self._content.write(data), len(data))
             manifest = make_manifest(described, blobs)
             kept = Descriptor(OCI_MANIFEST, self._content.write(manifest), len(manifest))
-            self._snapshots.sync()
             return described, kept, sum(self._snapshots.layer_size(chain_id) for chain_id in chain)
 
         async with self._collector.lock:

@@ -141,13 +141,19 @@ class Puller:
         resolved = await self.resolve(reference, sources, platform)
         progress.put(status(f"Pulling from {reference.path}", reference.digest or reference.tag))
         known = self._store.by_name(reference)
-        if known is not None and known.id == ImageId(resolved.manifest.config.digest):
+        if known is not None and known.id == ImageId(resolved.manifest.config.digest) and self._whole(known):
             if reference.with_digest(resolved.digest) not in known.sources:
                 await self._name(known, reference, resolved)
             self._finish(reference, resolved, progress, downloaded=False)
             return
         await self._fetch(reference, resolved, platform, progress)
         self._finish(reference, resolved, progress, downloaded=True)
+
+    def _whole(self, image: ImageRecord) -> bool:
+        """Whether nothing of it has to be fetched again after a damage."""
+        return all(map(self._content.has, image.all_blobs)) and all(
+            map(self._snapshots.has_layer, image.chain)
+        )
 
     def _finish(
         self, reference: Reference, resolved: Resolved, progress: Progress, *, downloaded: bool
@@ -226,7 +232,6 @@ class Puller:
                 lease.layers.update(chain_ids(config.diff_ids))
             await self._make_layers(steps(manifest.layers, config.diff_ids), resolved.sources, progress)
             here = await self._blobs(resolved, config, lease)
-            await in_thread(self._snapshots.sync)
             await self._keep(reference, resolved, config, here)
             done, keep = True, False
         except EngineError as error:

@@ -48,6 +48,7 @@ class ImageRecord:
     added_s: float  # when it came here
     tagged_s: float | None = None  # when it last got a name here
     parent: ImageId | None = None  # of images committed here
+    boot: str | None = None  # the machine's boot in which it came, until all of it was synced to the disk
     names: tuple[Reference, ...] = ()  # tags, in full
     sources: tuple[Reference, ...] = ()  # by digest, in full
 
@@ -108,6 +109,7 @@ class ImageStore:
         self._names: dict[Reference, ImageId] = {}
         self._sources: dict[Reference, ImageId] = {}
         self._write = asyncio.Lock()
+        self.on_unsettled: Callable[[], None] = lambda: None  # called after a change that must reach the disk
 
     # -- disk
 
@@ -150,6 +152,7 @@ class ImageStore:
             record,
             tagged_s=body.get("tagged"),
             parent=body.get("parent"),
+            boot=body.get("boot"),
             sources=tuple(references.parse(source) for source in body["digests"]),
         )
 
@@ -164,6 +167,7 @@ class ImageStore:
             "added": record.added_s,
             "tagged": record.tagged_s,
             "parent": record.parent,
+            "boot": record.boot,
             "digests": [str(source) for source in record.sources],
         }
         replace_file(self._record_path(record.id), json.dumps(body, indent=1).encode())
@@ -221,6 +225,26 @@ class ImageStore:
             self._images, self._names, self._sources = {}, {}, {}
             for image in images.values():
                 self._take(image)
+        if any(record.boot is not None for record in change.records):
+            self.on_unsettled()
+
+    def unsettled(self) -> list[ImageRecord]:
+        """Images that may not be on the disk yet."""
+        return [image for image in self._images.values() if image.boot is not None]
+
+    async def settle(self, images: Iterable[ImageRecord]) -> None:
+        """Everything these images are made of is on the disk."""
+        async with self._write:
+            current = [self._images[image.id] for image in images if image.id in self._images]
+            settled = [replace(image, boot=None) for image in current]
+
+            def write() -> None:
+                for record in settled:
+                    self._write_record(record)
+
+            await to_the_end(write)
+            for record in settled:
+                self._images[record.id] = record
 
     def _take(self, record: ImageRecord) -> None:
         self._images[record.id] = record
@@ -300,6 +324,7 @@ def make_record(
     """A record without names."""
     return ImageRecord(
         id=id,
+        boot=boot_id(),
         config=config.body,
         manifest=manifest,
         blobs=document.layers,
@@ -308,6 +333,11 @@ def make_record(
         size_bytes=size_bytes,
         added_s=added_s,
     )
+
+
+def boot_id() -> str:
+    """Which boot of the machine this is."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
 
 
 def _ambiguous(ref: str, images: list[ImageRecord]) -> str:

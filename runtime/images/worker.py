@@ -27,6 +27,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from runtime.images.check import compare
 from runtime.images.compression import CompressionError, decompressed
 from runtime.images.pack import pack
 from runtime.images.tar import TarError
@@ -72,7 +73,7 @@ def _child(job: dict[str, Any], job_descriptor: int, blob: int, directory: int) 
         os.fchdir(directory)
         os.close(directory)
         os.chroot(".")
-        message = _pack(job, report, blob) if job["work"] == "pack" else _unpack(job, report, blob)
+        message = _WORK[job["work"]](job, report, blob)
     except (UnpackError, TarError, CompressionError) as error:
         message = {"failed": "layer", "message": str(error), "errno": 0}
     except OSError as error:
@@ -150,6 +151,14 @@ def _pack(job: dict[str, Any], report: socket.socket, blob: int) -> dict[str, An
 
         pack(write, job["opaque"])
     return {"done": {}}
+
+
+def _compare(job: dict[str, Any], report: socket.socket, blob: int) -> dict[str, Any]:
+    """Only a look: how the directory differs from the blob."""
+    return {"done": {"differences": compare(decompressed(_blob(report, blob)))}}
+
+
+_WORK = {"unpack": _unpack, "pack": _pack, "compare": _compare}
 
 
 def _blob(report: socket.socket, blob: int) -> Iterator[bytes]:

@@ -119,6 +119,16 @@ class Workers:
                 done, implied = await self._follow(ours, blob, progress)
         return Layer(**done, implied=tuple(implied))
 
+    async def compare(self, blob: Growing, directory: Path) -> list[str]:
+        """How a layer's directory differs from its blob, one line per path; [] when it does not.
+
+        Raises: LayerInvalid when the blob is no layer, Internal.
+        """
+        async with self._job():
+            with self._hand_over({"work": "compare", "opaque": self._opaque}, blob.open(), directory) as ours:
+                done, _ = await self._follow(ours, blob, lambda _: None)
+        return list(done["differences"])
+
     async def pack(self, directory: Path, descriptor: int) -> None:
         """Write an overlay diff directory as a layer archive to an open file.
 

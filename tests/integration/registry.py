@@ -35,6 +35,11 @@ class RealRegistry:
         return f"127.0.0.1:{self.port}"
 
     @property
+    def config(self) -> Path:
+        """Its configuration file, for a second server of the same images."""
+        return self.root / "config.yml"
+
+    @property
     def url(self) -> str:
         return f"http://{self.host}"
 
@@ -54,10 +59,10 @@ class RealRegistry:
             (self.root / "htpasswd").write_text("".join(lines))
             config["auth"] = {"htpasswd": {"realm": "test", "path": str(self.root / "htpasswd")}}
         # JSON is YAML, too.
-        (self.root / "config.yml").write_text(json.dumps(config))
+        self.config.write_text(json.dumps(config))
         with open(self.root / "log", "wb") as log:
             self._process = subprocess.Popen(
-                ["docker-registry", "serve", str(self.root / "config.yml")], stdout=log, stderr=log
+                ["docker-registry", "serve", str(self.config)], stdout=log, stderr=log
             )
         deadline = time.monotonic() + READY_TIMEOUT_S
         while True:

@@ -1,0 +1,127 @@
+"""Verifying images: blobs against their digests, unpacked layers against their blobs; mending what can be.
+
+A damaged blob is thrown away, and the next pull fetches it again; a damaged layer is made anew from its blob.
+
+Spec: OCI image 1.1, descriptor.md "Digests".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from runtime.api.errors import Conflict, EngineError, NotFound
+from runtime.images.collect import Collector
+from runtime.images.content import ContentStore
+from runtime.images.fetch import Fetches
+from runtime.images.layers import Layers, Step, steps
+from runtime.images.progress import Progress, short, status
+from runtime.images.reference import Digest
+from runtime.images.store import ImageRecord
+from runtime.images.threads import to_the_end
+from runtime.images.workers import Workers
+from runtime.snapshots.base import Snapshotter
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that is not as it should be."""
+
+    image: str  # a name, or the id
+    what: str
+    mended: bool
+
+
+class Verifier:
+    """Verifies images."""
+
+    def __init__(
+        self,
+        content: ContentStore,
+        snapshots: Snapshotter,
+        collector: Collector,
+        fetches: Fetches,
+        layers: Layers,
+        workers: Workers,
+    ) -> None:
+        self._content = content
+        self._snapshots = snapshots
+        self._collector = collector
+        self._fetches = fetches
+        self._layers = layers
+        self._workers = workers
+
+    async def verify(
+        self, images: Iterable[ImageRecord], progress: Progress, *, repair: bool
+    ) -> list[Finding]:
+        """Look at every byte of these images; each blob and layer once."""
+        findings: list[Finding] = []
+        done: dict[str, bool] = {}  # blob digest or chain id -> whether it is sound
+        for image in images:
+            name = image.tags[0] if image.tags else short(image.id)
+            progress.put(status("Verifying", name))
+            before = len(findings)
+            for digest in sorted(image.all_blobs):
+                if digest not in done:
+                    done[digest] = await to_the_end(self._content.verify, digest)
+                if not done[digest]:
+                    findings.append(await self._blob(name, digest, repair))
+            for step in steps(image.blobs, image.diff_ids):
+                if step.chain_id not in done:
+                    found = await self._layer(name, step, done[step.blob.digest], repair)
+                    done[step.chain_id] = not found
+                    findings += found
+                elif not done[step.chain_id]:
+                    findings.append(Finding(name, f"layer {short(step.chain_id)} is damaged", mended=False))
+            progress.put(status("Sound" if len(findings) == before else "Damaged", name))
+        return findings
+
+    async def _blob(self, name: str, digest: Digest, repair: bool) -> Finding:
+        here = self._content.has(digest)
+        if here and repair:
+            async with self._collector.lock:
+                await to_the_end(self._content.remove, digest)
+        what = "is damaged" if here else "is missing"
+        return Finding(name, f"blob {digest} {what}: pull the image again", mended=False)
+
+    async def _layer(self, name: str, step: Step, blob_is_sound: bool, repair: bool) -> list[Finding]:
+        """What is wrong with one unpacked layer."""
+        if self._snapshots.has_layer(step.chain_id):
+            if not blob_is_sound:
+                return []  # nothing to hold it against; the blob was told already
+            differences = await self._compare(step)
+            if not differences:
+                return []
+            what = f"layer {short(step.chain_id)} is damaged: {differences[0]}"
+            if len(differences) > 1:
+                what += f" (and {len(differences) - 1} more)"
+        else:
+            what = f"layer {short(step.chain_id)} is missing"
+        mended = repair and blob_is_sound and await self._make_anew(step)
+        return [Finding(name, what, mended)]
+
+    async def _compare(self, step: Step) -> Sequence[str]:
+        path = await to_the_end(self._snapshots.layer_path, step.chain_id)
+        try:
+            return await self._workers.compare(self._fetches.kept(step.blob), path)
+        except EngineError as error:
+            return [error.message]
+
+    async def _make_anew(self, step: Step) -> bool:
+        async with self._collector.lock:
+            try:
+                await to_the_end(self._snapshots.remove_layer, step.chain_id)
+            except NotFound:
+                pass
+            except Conflict:
+                return False  # a container stands on it
+        try:
+            await self._layers.ensure([step], (), lambda _: None)
+        except (ExceptionGroup, EngineError):
+            return False
+        return True
+
+
+def lost(images: Iterable[ImageRecord], boot: str) -> list[ImageRecord]:
+    """Images that may not have reached the disk before the machine went down; pure."""
+    return [image for image in images if image.boot is not None and image.boot != boot]
