@@ -5,6 +5,7 @@ import { copyText } from "./copy.js";
 import { meta } from "./dom.js";
 import { toast } from "./toast.js";
 
+const LISTED_PAGES_MAX = 20; // of a list read to name what a prune takes
 const NEWS_WAIT_MS = 4_000; // after the answer; news may be lost, or there is none ("already stopped")
 
 // POST a form as JSON; never throws. {ok, message, …what the server said}
@@ -93,19 +94,53 @@ async function act(button) {
   const fields = new URLSearchParams();
   if (button.name) fields.set(button.name, button.value);
   if (button.dataset.ask) {
-    const list = [...(button.closest("[data-id]")?.querySelectorAll(".tags bdi") ?? [])].map((tag) => tag.textContent);
-    const answer = await ask(button.dataset.ask, { name, state, list });
+    const list = [...(button.closest("[data-id]")?.querySelectorAll("[data-lost] bdi, .tags bdi") ?? [])].map((lost) => lost.textContent);
+    const lists = button.dataset.listsFrom === undefined ? {} : await listsFrom(button);
+    if (!lists) return;
+    const answer = await ask(button.dataset.ask, { name, state, list, lists });
     if (!answer) return;
     for (const [key, value] of answer) fields.set(key, value);
   }
   expect(id, verb);
   const answer = await post(action, fields);
   answered(id, answer.ok);
+  if (verb === "prune") settle(id); // what is gone is told of by its own rows
   if (!answer.ok) return toast(answer.message || "That did not work.", "bad");
-  if (verb === "remove" || verb === "untag" || verb === "rename" || verb === "tag") toast(answer.message, "ok");
+  if (["remove", "untag", "rename", "tag", "prune"].includes(verb)) toast(answer.message, "ok");
+  document.dispatchEvent(new CustomEvent("webdock:stale"));
   if (gone && verb === "remove") location.assign(gone);
   else if (gone && (verb === "tag" || verb === "untag")) location.reload();
   else if (verb === "untag") location.reload();
+}
+
+// What a prune would take: the names of rows marked data-prunes="kind", of this page or, with an address,
+// of that list's pages. {kind: [names]}, or null when they could not be read or there are none.
+async function listsFrom(button) {
+  const lists = {};
+  const note = (root) => {
+    for (const row of root.querySelectorAll("tr[data-prunes]")) (lists[row.dataset.prunes] ??= []).push(row.dataset.name);
+  };
+  let url = button.dataset.listsFrom;
+  if (!url) note(document);
+  button.setAttribute("aria-busy", "true");
+  try {
+    for (let pages = 0; url && pages < LISTED_PAGES_MAX; pages += 1) {
+      const response = await fetch(url, { headers: { Accept: "text/html" } });
+      if (!response.ok || response.redirected) throw new Error(String(response.status));
+      const page = new DOMParser().parseFromString(await response.text(), "text/html");
+      note(page);
+      const next = page.querySelector(".panel-foot a[rel=next]")?.getAttribute("href");
+      url = next ? new URL(next, new URL(url, location.href)).href : "";
+    }
+  } catch {
+    toast("What would be removed could not be read. Nothing was removed.", "bad");
+    return null;
+  } finally {
+    button.removeAttribute("aria-busy");
+  }
+  if (Object.keys(lists).length) return lists;
+  toast(button.dataset.noneWord, "accent");
+  return null;
 }
 
 document.addEventListener("submit", (event) => {
@@ -156,6 +191,37 @@ bar?.addEventListener("click", async (event) => {
   if (good.length) toast(`${verb}: ${good.length} of ${results.length} done`, bad.length ? "warn" : "ok");
   for (const result of bad.slice(0, 4)) toast(result.message || `${result.name}: refused`, "bad");
 });
+
+// -- forms in dialogs: the refusal stays beside the fields -------------------------------------
+
+document.addEventListener("submit", async (event) => {
+  const form = event.target;
+  if (!("dialogForm" in form.dataset)) return;
+  event.preventDefault();
+  const button = form.querySelector("[type=submit]");
+  if (button.getAttribute("aria-busy")) return;
+  showRefusal(form, "");
+  button.setAttribute("aria-busy", "true");
+  const answer = await post(form.action, new URLSearchParams(new FormData(form)));
+  button.removeAttribute("aria-busy");
+  if (!answer.ok) return showRefusal(form, answer.message || "That did not work.");
+  form.reset();
+  form.closest("dialog").close();
+  toast(answer.message, "ok");
+  document.dispatchEvent(new CustomEvent("webdock:stale"));
+});
+
+// "subnet: expected …" is about the field of that name.
+function showRefusal(form, message) {
+  for (const field of form.querySelectorAll(".field[data-invalid]")) field.removeAttribute("data-invalid");
+  const error = form.querySelector("[data-error]");
+  error.textContent = message;
+  error.hidden = !message;
+  const input = message && form.elements[message.split(":")[0]];
+  if (!input?.closest) return;
+  input.closest(".field")?.setAttribute("data-invalid", "");
+  input.focus();
+}
 
 // -- copy buttons and dialogs that pages open ------------------------------------------------
 

@@ -6,7 +6,7 @@ const LISTED_MAX = 12; // names shown before "and n more"
 const dialog = document.getElementById("confirm");
 
 // Resolves to the fields of the answer (URLSearchParams), or null when the person thought better of it.
-// about: {name, state, states, list, count, text}
+// about: {name, state, states, list, lists, count, text}; lists has names by kind, for <ul data-list="kind">
 export function ask(templateId, about = {}) {
   const template = document.getElementById(templateId);
   const body = dialog.querySelector("[data-body]");
@@ -20,7 +20,10 @@ export function ask(templateId, about = {}) {
   }
   for (const part of body.querySelectorAll("[data-fill]")) part.textContent = about[part.dataset.fill] ?? "";
   for (const part of body.querySelectorAll("[data-fill-value]")) part.value = about[part.dataset.fillValue] ?? "";
-  for (const list of body.querySelectorAll("[data-list]")) writeList(list, about.list ?? []);
+  const namesOf = (kind) => (kind ? about.lists?.[kind] : about.list) ?? [];
+  for (const part of body.querySelectorAll("[data-if-list]")) if (!namesOf(part.dataset.ifList).length) part.remove();
+  for (const box of body.querySelectorAll("[data-required-without]")) box.required = !namesOf(box.dataset.requiredWithout).length;
+  for (const list of body.querySelectorAll("[data-list]")) writeList(list, namesOf(list.dataset.list));
   ok.textContent = template.dataset.ok;
   ok.classList.toggle("danger", "danger" in template.dataset);
   dialog.returnValue = "";

@@ -7,6 +7,7 @@ import { Link } from "./socket.js";
 
 const FILTER_WAIT_MS = 220;
 const NEWS_MS = 1_700;
+const REFETCH_MS = 10_000; // lists whose rows no socket brings
 
 const table = () => document.querySelector("table[data-rows]");
 const one = document.querySelector("[data-follow-one]");
@@ -50,7 +51,7 @@ function parse(html) {
   return template.content.firstElementChild;
 }
 
-const rowOf = (id) => body()?.querySelector(`:scope > tr[data-id="${CSS.escape(id)}"]`);
+const rowOf = (id) => (body() ?? document.querySelector("[data-refetch] tbody"))?.querySelector(`:scope > tr[data-id="${CSS.escape(id)}"]`);
 
 function apply(message) {
   const calm = fresh;
@@ -264,24 +265,32 @@ document.addEventListener("webdock:ticked", count);
 // -- filter, sort, pages: the server's page, swapped in without leaving it -----------------------------
 
 let loading;
+const swapped = new Map(); // id of a part -> what the server sent of it last
 
-async function load(url, history_) {
+// Nobody asked for a quiet one: when it fails, the page stays as it is.
+async function load(url, history_, quiet = false) {
   loading?.abort();
   loading = new AbortController();
   let page;
   try {
     const response = await fetch(url, { headers: { Accept: "text/html" }, signal: loading.signal });
-    if (!response.ok || response.redirected) return location.assign(url);
+    if (!response.ok || response.redirected) return quiet || location.assign(url);
     page = new DOMParser().parseFromString(await response.text(), "text/html");
   } catch (error) {
-    if (error.name !== "AbortError") location.assign(url);
+    if (error.name !== "AbortError" && !quiet) location.assign(url);
     return;
   }
   const ticked = new Set([...document.querySelectorAll("input[name=ids]:checked")].map(idOf));
+  const focus = document.activeElement?.closest("[data-swap]") ? { id: document.activeElement.id, row: whereFocusIs() } : null;
   for (const before of document.querySelectorAll("[data-swap]")) {
     const now = page.getElementById(before.id);
-    if (now) before.replaceWith(document.adoptNode(now));
+    if (!now) continue;
+    const same = swapped.get(before.id) === now.outerHTML;
+    swapped.set(before.id, now.outerHTML);
+    if (!quiet || !same) before.replaceWith(document.adoptNode(now));
   }
+  if (focus?.id) document.getElementById(focus.id)?.focus({ preventScroll: true });
+  else if (focus?.row) backTo(focus.row);
   for (const box of document.querySelectorAll("input[name=ids]")) box.checked = ticked.has(idOf(box));
   if (history_ === "push") history.pushState(null, "", url);
   if (history_ === "replace") history.replaceState(null, "", url);
@@ -306,6 +315,29 @@ addEventListener("popstate", () => {
   if (input) input.value = new URLSearchParams(location.search).get("q") ?? "";
   load(location.href, "none");
 });
+
+// -- lists that are not pushed: fetched again after a verb, when the page is looked at, and now and then ----
+
+const refetched = () => document.querySelector("[data-refetch]");
+const rowsThere = () => [...document.querySelectorAll("[data-refetch] tr[data-id]")].map((row) => row.dataset.id);
+
+async function refetch() {
+  if (!refetched() || document.hidden || document.querySelector("dialog[open]")) return;
+  const ids = rowsThere();
+  await load(location.href, "stay", true);
+  for (const id of new Set([...ids, ...rowsThere()])) mark(id);
+}
+
+document.addEventListener("webdock:stale", async () => {
+  if (!refetched()) return;
+  const before = rowsThere();
+  await load(location.href, "stay", true);
+  for (const id of before) heard(id);
+});
+if (refetched()) {
+  document.addEventListener("visibilitychange", refetch);
+  setInterval(refetch, REFETCH_MS);
+}
 
 const filter = document.querySelector("[data-filter]");
 let filterTimer;

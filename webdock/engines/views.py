@@ -31,6 +31,9 @@ EVENTS_SINCE_S = 24 * 3600
 EVENTS_MAX = 500
 AUDIT_PAGE_ROWS = 100
 TEXT_MAX_CHARS = 200
+PREDEFINED = ("bridge", "host", "none")  # networks that are always there
+ON_NETWORKS = ("running", "paused", "restarting")  # states in which a container holds its addresses
+ANONYMOUS = "com.docker.volume.anonymous"  # label of volumes made without a name
 
 
 async def _asked(what: Any) -> tuple[Any, str]:
@@ -54,9 +57,10 @@ async def network_list(request: HttpRequest) -> HttpResponse:
     return await page(request, "networks/list.html", {"rows": rows, "error": error})
 
 
-def _network(body: dict[str, Any], used: dict[str, int]) -> dict[str, Any]:
+def _network(body: dict[str, Any], used: dict[str, list[dict[str, str]]]) -> dict[str, Any]:
     config = ((body.get("IPAM") or {}).get("Config") or [{}])[0]
     name = str(body.get("Name", ""))
+    members = used.get(name, [])
     return {
         "name": name,
         "id": body.get("Id", ""),
@@ -65,17 +69,22 @@ def _network(body: dict[str, Any], used: dict[str, int]) -> dict[str, Any]:
         "internal": bool(body.get("Internal")),
         "subnet": config.get("Subnet", ""),
         "gateway": config.get("Gateway", ""),
-        "containers": used.get(name, 0),
+        "predefined": name in PREDEFINED,
+        "containers": len(members),
+        "members": members,
+        "unused": name not in PREDEFINED and not any(one["state"] in ON_NETWORKS for one in members),
         "created": moment(body.get("Created")),
     }
 
 
-def _containers_by_network() -> dict[str, int]:
-    found: dict[str, int] = {}
-    rows = apps.get_model("containers_app", "Container").objects.filter(removed_at=None)
-    for networks in rows.values_list("networks", flat=True):
+def _containers_by_network() -> dict[str, list[dict[str, str]]]:
+    """Who is on which network: {"shop": [{"container_id", "name", "state", "ip"}, ...]}."""
+    found: dict[str, list[dict[str, str]]] = {}
+    rows = apps.get_model("containers_app", "Container").objects.filter(removed_at=None).order_by("name")
+    for id, name, state, networks in rows.values_list("container_id", "name", "state", "networks"):
         for network in networks:
-            found[network["name"]] = found.get(network["name"], 0) + 1
+            member = {"container_id": id, "name": name, "state": state, "ip": network.get("ip") or ""}
+            found.setdefault(network["name"], []).append(member)
     return found
 
 
@@ -101,6 +110,7 @@ async def volume_list(request: HttpRequest) -> HttpResponse:
             "mountpoint": volume.get("Mountpoint", ""),
             "created": moment(volume.get("CreatedAt")),
             "labels": volume.get("Labels") or {},
+            "anonymous": ANONYMOUS in (volume.get("Labels") or {}),
             "used_by": users.get(volume.get("Name", ""), []),
         }
         for volume in sorted(volumes, key=lambda one: str(one.get("Name", "")))
