@@ -12,6 +12,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import socket
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -196,18 +197,17 @@ class Bridges:
 
     def plug(self, plug: Plug, namespace: Path, inner: NetlinkSocket) -> None:
         """Give a namespace an interface on a bridge; nothing stays when it fails."""
-        bridge = links.link(self._netlink, plug.bridge)
-        if bridge is None:
-            raise OSError(errno.ENODEV, f"bridge {plug.bridge} is gone")
+        try:
+            bridge = socket.if_nametoindex(plug.bridge)
+        except OSError:
+            raise OSError(errno.ENODEV, f"bridge {plug.bridge} is gone") from None
         port = plug.host_interface
         requests = [links.set_quiet(port)] if _HAS_IPV6 else []
         if plug.hairpin or plug.isolated:
             requests.append(links.set_port(port, hairpin=plug.hairpin, isolated=plug.isolated))
         descriptor = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            self._netlink.send(
-                links.new_veth(port, bridge.index, plug.interface, plug.mac, descriptor, plug.mtu)
-            )
+            self._netlink.send(links.new_veth(port, bridge, plug.interface, plug.mac, descriptor, plug.mtu))
         finally:
             os.close(descriptor)
         try:

@@ -35,6 +35,7 @@ RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
 IFF_UP = 1
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER = 1, 3, 4, 10
 IFLA_OPERSTATE, IFLA_LINKINFO, IFLA_AF_SPEC, IFLA_NET_NS_FD = 16, 18, 26, 28
+IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS = 29, 8
 IF_OPER_UP = 6
 IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA = 1, 2, 4, 5
 IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE = 8, 1
@@ -53,6 +54,8 @@ _IFADDR = struct.Struct("=BBBBI")
 _RTMSG = struct.Struct("=BBBBBBBBI")
 _DOWN = _IFINFO.pack(0, 0, 0, 0, 0)
 _UP = _IFINFO.pack(0, 0, 0, IFF_UP, IFF_UP)
+_BRIEF = attribute(IFLA_EXT_MASK, struct.pack("=I", RTEXT_FILTER_SKIP_STATS))
+_LINK_ATTRIBUTES = frozenset({IFLA_IFNAME, IFLA_OPERSTATE, IFLA_ADDRESS, IFLA_MASTER, IFLA_LINKINFO})
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +185,7 @@ def delete_default_route(version: int) -> Message:
 def link(netlink: NetlinkSocket, name: str) -> Link | None:
     """The interface of that name, or None."""
     try:
-        return _link(netlink.get(Message(RTM_GETLINK, 0, _DOWN + _name(name)))[1])
+        return _link(netlink.get(Message(RTM_GETLINK, 0, _DOWN + _name(name) + _BRIEF))[1])
     except NetlinkError as error:
         if error.errno == errno.ENODEV:
             return None
@@ -190,7 +193,7 @@ def link(netlink: NetlinkSocket, name: str) -> Link | None:
 
 
 def links(netlink: NetlinkSocket) -> list[Link]:
-    answers = netlink.dump(Message(RTM_GETLINK, 0, _DOWN))
+    answers = netlink.dump(Message(RTM_GETLINK, 0, _DOWN + _BRIEF))
     return [_link(payload) for kind, payload in answers if kind == RTM_NEWLINK]
 
 
@@ -232,7 +235,7 @@ def routes(netlink: NetlinkSocket) -> list[tuple[int, Network]]:
 
 def _link(payload: bytes) -> Link:
     _, _, index, flags, _ = _IFINFO.unpack_from(payload)
-    values = dict(attributes(payload[_IFINFO.size :]))
+    values = {kind: value for kind, value in attributes(payload[_IFINFO.size :]) if kind in _LINK_ATTRIBUTES}
     info = dict(attributes(values.get(IFLA_LINKINFO, b"")))
     return Link(
         index=index,

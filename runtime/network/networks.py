@@ -63,7 +63,7 @@ class Networks:
         events: EventHub,
         store_root: Path,
         *,
-        host_resolver: Callable[[], resolvconf.ResolvConf] = resolvconf.read_host,
+        host_resolver: Callable[[], resolvconf.ResolvConf] | None = None,
     ) -> None:
         self._config = config
         self._events = events
@@ -89,7 +89,7 @@ class Networks:
             wiring,
             Listeners(config.network.bind_address),
             events,
-            host_resolver=host_resolver,
+            host_resolver=host_resolver or resolvconf.HostFile().read,
             defaults=resolvconf.ResolvConf(
                 list(config.network.dns), list(config.network.dns_search), list(config.network.dns_options)
             ),

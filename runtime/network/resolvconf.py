@@ -1,6 +1,6 @@
 """/etc/resolv.conf and /etc/hosts: reading the host's, writing a container's.
 
-Pure but for ``read_host``. Follows what Docker writes, so that images find what they know.
+Pure but for ``read_host`` and ``HostFile``. Follows what Docker writes, so that images find what they know.
 
 Spec: resolv.conf(5), hosts(5).
 """
@@ -62,6 +62,30 @@ def read_host(file: Path = HOST_FILE, stub: Path = STUB_FILE) -> ResolvConf:
         if behind.nameservers:
             return ResolvConf(behind.nameservers, found.search, found.options)
     return found
+
+
+class HostFile:
+    """The host's settings, read again only when a file has changed."""
+
+    def __init__(self, file: Path = HOST_FILE, stub: Path = STUB_FILE) -> None:
+        self._files = (file, stub)
+        self._seen: object = None
+        self._found = ResolvConf()
+
+    def read(self) -> ResolvConf:
+        now = [_stamp(file) for file in self._files]
+        if now != self._seen:
+            self._found = read_host(*self._files)
+            self._seen = now
+        return self._found
+
+
+def _stamp(file: Path) -> tuple[int, int, int] | None:
+    try:
+        status = file.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _read(file: Path) -> str:

@@ -107,7 +107,7 @@ class Records:
         target = self._directory / f"{id}.json"
         beside = self._directory / f".{id}.new"
         with beside.open("w") as opened:
-            json.dump(body, opened)
+            opened.write(json.dumps(body))
             if self._durable:
                 opened.flush()
                 os.fsync(opened.fileno())

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from runtime.network.resolvconf import (
     FALLBACK,
+    HostFile,
     ResolvConf,
     embedded,
     for_container,
@@ -66,6 +67,21 @@ def test_servers_behind_a_local_stub_are_found(tmp_path: Path) -> None:
     stub.unlink()
     assert read_host(file, stub).nameservers == ["127.0.0.53"]
     assert read_host(tmp_path / "missing", stub) == ResolvConf()
+
+
+def test_changed_file_is_read_again(tmp_path: Path) -> None:
+    file = tmp_path / "resolv.conf"
+    host = HostFile(file, tmp_path / "stub")
+    assert host.read() == ResolvConf()
+    file.write_text("nameserver 10.0.0.1\n")
+    assert host.read().nameservers == ["10.0.0.1"]
+    assert host.read() is host.read()
+    beside = tmp_path / "new"
+    beside.write_text("nameserver 10.0.0.2\n")
+    beside.replace(file)
+    assert host.read().nameservers == ["10.0.0.2"]
+    file.unlink()
+    assert host.read() == ResolvConf()
 
 
 def test_files_are_written_as_docker_does() -> None:
