@@ -125,6 +125,19 @@ def pids(path: str, cgroups: Cgroups | None = None) -> list[int]:
     return sorted(found)
 
 
+def frozen(path: str, cgroups: Cgroups | None = None) -> bool:
+    """Whether a group's processes are frozen (or on their way to it)."""
+    cgroups = cgroups or detect()
+    freezer = cgroups.directory("freezer", path) if cgroups.version == 1 else None
+    group = freezer or cgroups.directory("cgroup", path)
+    try:
+        if cgroups.version == 1:
+            return group is not None and (group / "freezer.state").read_text().strip() != "THAWED"
+        return group is not None and (group / "cgroup.freeze").read_text().strip() == "1"
+    except OSError:
+        return False
+
+
 def hasten(cgroups: Cgroups | None = None) -> None:
     """Begin early what the next move of a process into a group would wait for; blocks up to some 20 ms.
 
