@@ -265,6 +265,7 @@ class Execs:
         """
         body = {"Cmd": command, "AttachStdout": True, "AttachStderr": True}
         session_id = await self.create(container.id, body)
+        session = self._sessions[session_id]
         output = bytearray()
         try:
             stream = await self.start(session_id, detach=False, tty=False)
@@ -273,20 +274,19 @@ class Execs:
                 async with asyncio.timeout(timeout_s):
                     while (item := await stream.read()) is not None:
                         output += item[1][: max(0, output_bytes - len(output))]
-                    return await self._exit_code(session_id), bytes(output)
+                    return await self._exit_code(session), bytes(output)
             except TimeoutError:
                 return None, bytes(output)
             finally:
                 stream.close()
         finally:
-            session = self._sessions.get(session_id)
-            if session is not None and session.running and session.handle is not None:
-                _signal(session.handle.pid, signal.SIGKILL)
+            if session.running and session.handle is not None:
+                with contextlib.suppress(Conflict):
+                    _signal(session.handle.pid, signal.SIGKILL)
             else:
                 self._forget(session_id)
 
-    async def _exit_code(self, session_id: str) -> int:
-        session = self._sessions[session_id]
+    async def _exit_code(self, session: Session) -> int:
         while session.running and session.handle is not None:
             await self._conmon(session).wait_exit(session.handle)
             await asyncio.sleep(0)  # the watcher's callback is due
@@ -422,9 +422,9 @@ class Execs:
 
         async def settle() -> None:
             # Race: clients inspect the session as soon as its output ends, and take its exit code then.
-            with contextlib.suppress(TimeoutError, KeyError):
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(EXIT_AFTER_OUTPUT_S):
-                    await self._exit_code(session.id)
+                    await self._exit_code(session)
 
         attachment.before_end = settle
         return attachment

@@ -12,12 +12,14 @@ import os
 import signal
 from dataclasses import dataclass
 
+from runtime import cgroups
 from runtime.api.errors import EngineError
 from runtime.containers.record import Record
 from runtime.containers.rooms import Rooms
 from runtime.containers.state import ACTIVE
 from runtime.containers.times import SECOND_NS
 from runtime.oci.conmon import LOST_EXIT_CODE, Conmon, ConmonHandle, ExitInfo
+from runtime.oci.process import alive
 
 log = logging.getLogger("webdock.containers")
 
@@ -40,6 +42,9 @@ async def investigate(rooms: Rooms, record: Record, known: frozenset[str]) -> Fi
     handle = conmon.adopt(bundle)
     if handle is None and record.id not in known and not thought_active:
         return Finding(exit=_unrecorded(conmon, record, rooms))
+    if handle is not None and thought_active and alive(handle.pid):
+        # Nearly always; the runtime need not be asked, which takes a process each time.
+        return Finding(handle, paused=cgroups.frozen(rooms.cgroup(record)))
     state = await conmon.runtime.state(record.id) if record.id in known else None
     status = state["status"] if state else "stopped"
     if handle is not None:

@@ -262,7 +262,7 @@ class Launcher:
             args=command(config),
             user=user,
             facts=self._rooms.facts,
-            cgroup_path=cgroup_path(self._rooms.config.instance, record),
+            cgroup_path=self._rooms.cgroup(record),
             cwd=config["WorkingDir"] or "/",
             env=environment([*links, *config["Env"]]),
             hostname=hostname(network.owner.record if network.owner else record),
@@ -377,11 +377,6 @@ def hostname(record: Record) -> str:
     if (host["NetworkMode"] == "host" and record.default_hostname) or host["UTSMode"] == "host":
         return socket.gethostname()
     return str(record.config["Hostname"])
-
-
-def cgroup_path(instance: str, record: Record) -> str:
-    parent = record.host_config["CgroupParent"] or instance
-    return f"/{parent.strip('/')}/{record.id}"
 
 
 def forget_addresses(settings: dict[str, object]) -> dict[str, object]:

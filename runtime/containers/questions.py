@@ -17,7 +17,6 @@ from runtime.containers import inspect, listing, stats, top
 from runtime.containers.core import tell
 from runtime.containers.create import Creator
 from runtime.containers.exec import Execs
-from runtime.containers.launch import cgroup_path
 from runtime.containers.record import Record
 from runtime.containers.rooms import Rooms
 from runtime.containers.state import ACTIVE, ALIVE, State
@@ -95,7 +94,7 @@ class Questions:
             raise Conflict(f"Container {record.id} is restarting, wait until the container is running")
         if record.state not in ALIVE:
             raise Conflict(f"Container {record.id} is not running")
-        pids = await asyncio.to_thread(cgroups.pids, cgroup_path(self._rooms.config.instance, record))
+        pids = await asyncio.to_thread(cgroups.pids, self._rooms.cgroup(record))
         found = await top.processes(pids, ps_args)
         tell(self._rooms, record, "top")
         return found
@@ -125,7 +124,7 @@ class Questions:
         host_network = record.host_config["NetworkMode"] == "host"
         raw = await asyncio.to_thread(
             stats.read,
-            cgroup_path(self._rooms.config.instance, record),
+            self._rooms.cgroup(record),
             record.pid,
             networks=not host_network,
         )

@@ -19,6 +19,7 @@ from runtime.containers.table import Container, Run, Table
 
 log = logging.getLogger("webdock.containers")
 
+QUESTIONS_AT_ONCE = 8  # to the runtime
 STARTS_AT_ONCE = 8  # containers started together with the engine
 
 
@@ -45,17 +46,25 @@ class Recovery:
             name: frozenset(await conmon.runtime.list_ids()) for name, conmon in self._rooms.runtimes.items()
         }
         for record in records:
-            container = Container(record)
             self._table.claim(record.name, record.id)
-            self._table.add(container)
-            try:
-                found = await exits.investigate(
-                    self._rooms, record, known.get(record.host_config["Runtime"], frozenset())
-                )
-            except EngineError as error:
-                log.error("container %s: nothing could be found out: %s", record.short_id, error)
-                found = exits.Finding()
-            self._findings.append((container, found))
+            self._table.add(Container(record))
+        limit = asyncio.Semaphore(QUESTIONS_AT_ONCE)
+
+        async def investigate(container: Container) -> tuple[Container, exits.Finding]:
+            runtime = container.record.host_config["Runtime"]
+            async with limit:
+                try:
+                    found = await exits.investigate(
+                        self._rooms, container.record, known.get(runtime, frozenset())
+                    )
+                except EngineError as error:
+                    log.error(
+                        "container %s: nothing could be found out: %s", container.record.short_id, error
+                    )
+                    found = exits.Finding()
+            return container, found
+
+        self._findings = list(await asyncio.gather(*(investigate(container) for container in self._table)))
         ids = {record.id for record in records}
         for name, orphans in known.items():
             for id in orphans - ids:

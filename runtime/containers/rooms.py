@@ -12,6 +12,7 @@ from runtime.config import EngineConfig
 from runtime.containers.actions import Actions
 from runtime.containers.facts import HostFacts
 from runtime.containers.inotify import Inotify
+from runtime.containers.record import Record
 from runtime.containers.store import ContainerStore
 from runtime.events import EventHub
 from runtime.idmap import IdMap
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from runtime.network.networks import Networks
     from runtime.volumes.store import Volumes
 
+_ALIASES = {"io.containerd.runc.v2": "runc"}  # containerd's word for it
 INITS = ("docker-init", "catatonit", "tini-static")  # static programs only: they run in the container's root
 
 
@@ -52,7 +54,7 @@ class Rooms:
     def conmon(self, runtime: str) -> Conmon:
         """The conmon of a container's runtime. Raises: InvalidArgument in Docker's words."""
         try:
-            return self.runtimes[runtime or self.default_runtime]
+            return self.runtimes[_ALIASES.get(runtime, runtime) or self.default_runtime]
         except KeyError:
             raise InvalidArgument(f"unknown or invalid runtime name: {runtime}") from None
 
@@ -73,6 +75,11 @@ class Rooms:
 
     def log_path(self, id: str) -> Path:
         return self.store.directory(id) / "log" / "container.log"
+
+    def cgroup(self, record: Record) -> str:
+        """The container's control group."""
+        parent = record.host_config["CgroupParent"] or self.config.instance
+        return f"/{parent.strip('/')}/{record.id}"
 
     def etc(self, id: str, name: str) -> Path:
         """The container's own "hosts", "hostname" or "resolv.conf"."""

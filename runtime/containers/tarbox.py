@@ -43,6 +43,7 @@ from runtime.images.unpack import UnpackError, clean
 from runtime.snapshots import mount
 
 READ_BYTES = 1 << 20
+KERNELS = (b"/proc", b"/sys", b"/dev")  # mounted there is the kernel's, no files of the container
 RECURSION_MAX = 10_000  # deeper than any path of 4095 bytes
 CLONE_NEWUSER = 0x10000000
 
@@ -273,7 +274,7 @@ class _Archive:
                 self.member(inner, shown, status)
             except FileNotFoundError:
                 continue
-            if stat.S_ISDIR(status.st_mode):
+            if stat.S_ISDIR(status.st_mode) and not (inner in KERNELS and os.path.ismount(inner)):
                 self.children(inner, shown)
 
     def member(self, path: bytes, name: bytes, status: os.stat_result) -> None:
