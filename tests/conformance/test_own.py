@@ -55,7 +55,12 @@ async def test_an_exec_session_can_be_ended(client: EngineClient, running: str, 
 async def test_what_is_not_planned_says_why(api: Api, engine: UnderTest) -> None:
     if not engine.ours:
         return
-    for method, path in (("POST", "/build"), ("POST", "/swarm/init"), ("GET", "/plugins"), ("POST", "/session")):
+    for method, path in (
+        ("POST", "/build"),
+        ("POST", "/swarm/init"),
+        ("POST", "/plugins/pull"),
+        ("POST", "/session"),
+    ):
         answer = await api(method, path)
         assert answer.status == 501
         assert "is not supported by this engine: " in answer.message

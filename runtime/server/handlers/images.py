@@ -103,6 +103,13 @@ async def image_remove(call: Call) -> web.StreamResponse:
     )
 
 
+async def image_verify(call: Call) -> web.StreamResponse:
+    """webdock's own: look at every byte of images, and mend what can be mended."""
+    query = call.query
+    items = call.engine.images.verify(query.texts("names"), repair=query.flag("repair"))
+    return await progress_stream(call, items)
+
+
 async def image_prune(call: Call) -> web.StreamResponse:
     return json_answer(await call.engine.images.prune(call.query.filters()))
 

@@ -59,6 +59,10 @@ async def build_prune(call: Call) -> web.StreamResponse:
     return json_answer({"CachesDeleted": None, "SpaceReclaimed": 0})
 
 
+async def plugin_list(call: Call) -> web.StreamResponse:
+    return json_answer([])
+
+
 async def events(call: Call) -> web.StreamResponse:
     since, until = moment(call, "since"), moment(call, "until")
     if since is not None and until is not None and since > until:
