@@ -86,7 +86,6 @@ def test_bad_host_configs(config: dict[str, Any], host: dict[str, Any], words: s
 @pytest.mark.parametrize(
     "host",
     [
-        {"VolumeDriver": "nfs"},
         {"StorageOpt": {"size": "1G"}},
         {"DeviceRequests": [{"Count": -1}]},
         {"Cgroup": "container:x"},
@@ -99,6 +98,12 @@ def test_bad_host_configs(config: dict[str, Any], host: dict[str, Any], words: s
 def test_what_cannot_be_done_here_is_said_so(host: dict[str, Any]) -> None:
     with pytest.raises(NotSupported):
         check(host=host)
+
+
+def test_only_local_volumes_are_made() -> None:
+    check(host={"VolumeDriver": "nfs"})  # it makes none
+    with pytest.raises(NotSupported):
+        check({"Volumes": {"/v": {}}}, {"VolumeDriver": "nfs"})
 
 
 def test_add_host_takes_both_separators_and_the_gateway() -> None:
