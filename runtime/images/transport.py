@@ -141,7 +141,7 @@ class Transport:
                 proxy=proxy,
             ) as answer:
                 yield answer
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        except (aiohttp.ClientError, OSError, TimeoutError, UnicodeError) as error:  # Unicode: no host name
             raise _unreachable(method, url, error) from error
 
     def _open(self) -> aiohttp.ClientSession:

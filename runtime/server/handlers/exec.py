@@ -15,6 +15,7 @@ from runtime.server.handlers.containers import terminal_size
 from runtime.server.hijack import Hijacked, take_over
 
 CONSOLE_SIZE_VERSION = (1, 42)
+SIDE_MAX = 65535  # rows or columns of a terminal
 
 
 async def exec_create(call: Call) -> web.StreamResponse:
@@ -24,6 +25,7 @@ async def exec_create(call: Call) -> web.StreamResponse:
     parse_keys(body.get("DetachKeys", ""))
     if call.version < CONSOLE_SIZE_VERSION:
         body.pop("ConsoleSize", None)
+    check_size(body.get("ConsoleSize"))
     return json_answer({"Id": await call.engine.execs.create(call.ref, body)}, 201)
 
 
@@ -31,8 +33,7 @@ async def exec_start(call: Call) -> web.StreamResponse:
     execs = call.engine.execs
     detach, tty = bool(call.body.get("Detach")), bool(call.body.get("Tty"))
     size = call.body.get("ConsoleSize") if tty and call.version >= CONSOLE_SIZE_VERSION else None
-    if size is not None and len(size) != 2:
-        raise InvalidArgument("invalid ConsoleSize: it is [height, width]")
+    check_size(size)
     if detach:
         await execs.start(call.ref, detach=True, tty=tty, console_size=size)
         return empty_answer(200)
@@ -45,6 +46,11 @@ async def exec_start(call: Call) -> web.StreamResponse:
         # Docker has upgraded by now: the reason is output, and the exit code tells 126 from 127.
         return await _converse(call, described, None, tty=tty, text=f"{error.message}\r\n".encode())
     return await _converse(call, described, session, tty=tty)
+
+
+def check_size(size: list[int] | None) -> None:
+    if size and (len(size) != 2 or not all(0 <= side <= SIDE_MAX for side in size)):
+        raise InvalidArgument("invalid ConsoleSize: it is [height, width]")
 
 
 async def exec_attach(call: Call) -> web.StreamResponse:
