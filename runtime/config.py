@@ -11,6 +11,7 @@ machine: directories are made by those who use them.
     insecure = true                       # plain HTTP, or a certificate nobody knows
     ca = "/etc/webdock/example-ca.pem"
     local = true                          # may live on a loopback or link-local address
+    token_hosts = ["auth.example"]        # token services on other hosts that may get its credentials
 
     [mirrors]
     "docker.io" = ["https://mirror.example"]
@@ -55,6 +56,7 @@ class RegistryConfig:
     insecure: bool = False  # plain HTTP and unverifiable certificates are accepted
     ca: Path | None = None  # PEM bundle trusted for this host besides the system's
     local: bool = False  # may resolve to loopback or link-local addresses
+    token_hosts: tuple[str, ...] = ()  # foreign token services that may get its credentials
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +229,7 @@ def _registry(host: str, table: _Table) -> RegistryConfig:
         insecure=table.flag("insecure", False),
         ca=Path(ca) if ca else None,
         local=table.flag("local", False),
+        token_hosts=table.texts("token_hosts"),
     )
     table.refuse_rest()
     return registry

@@ -6,6 +6,7 @@ Owns the wiring of this room and the rules of Docker's image verbs. The work is 
 from __future__ import annotations
 
 import logging
+import secrets
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -24,6 +25,7 @@ from runtime.images.content import ContentStore
 from runtime.images.fetch import Fetches
 from runtime.images.filters import Filters
 from runtime.images.layers import Layers
+from runtime.images.layout import Saved
 from runtime.images.load import Loader
 from runtime.images.make import Maker, NewImage
 from runtime.images.progress import Message, Progress, status, streamed
@@ -331,7 +333,18 @@ class Images:
             for image, names in self._meant(ref):
                 found.append((image, names))
                 self._publish("save", image, image.id)
-        return archive(self._content, plan_archive(found))
+        return self._saved([image for image, _ in found], plan_archive(found))
+
+    async def _saved(self, images: Sequence[ImageRecord], saved: Sequence[Saved]) -> AsyncIterator[bytes]:
+        """The archive, its blobs kept from collection until it is written."""
+        async with self._collector.lock:
+            blobs = {digest for image in images for digest in image.all_blobs}
+            lease = self._leases.take(f"save-{secrets.token_hex(8)}", blobs, (), time.time())
+        try:
+            async for piece in archive(self._content, saved):
+                yield piece
+        finally:
+            self._leases.leave(lease, keep=False)
 
     def _meant(self, ref: str) -> Meant:
         """What ``save`` takes a name without a tag for: every tag of the repository, as Docker does."""

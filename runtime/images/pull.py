@@ -161,7 +161,9 @@ class Puller:
         progress.put(status(f"Digest: {resolved.digest}"))
         what = "Downloaded newer image" if downloaded else "Image is up to date"
         progress.put(status(f"Status: {what} for {reference.familiar}"))
-        self._events.publish("image", "pull", reference.familiar, {"name": reference.familiar_name})
+        image = self._store.by_id(resolved.manifest.config.digest)
+        labels = image.labels if image is not None else {}
+        self._events.publish("image", "pull", reference.familiar, {**labels, "name": reference.familiar_name})
 
     # -- resolving
 

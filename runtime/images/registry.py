@@ -165,13 +165,10 @@ class Session:
         if not realm.startswith(("https://", "http://")):
             raise RegistryAnswer(401, "UNAUTHORIZED", f"registry {self.endpoint.host} names no token service")
         credentials = self.credentials
-        if credentials and not may_receive(self.url, realm):
-            raise NoCredentials(
-                401,
-                "UNAUTHORIZED",
-                f"registry {self.endpoint.host} sends to {URL(realm).host} for tokens, "
-                "which is another host and does not get its credentials",
-            )
+        host = URL(realm).host or ""
+        trusted = self.transport.config(self.endpoint.host).token_hosts
+        if credentials and host not in trusted and not may_receive(self.url, realm):
+            raise NoCredentials(401, "UNAUTHORIZED", _not_trusted(self.endpoint.host, host))
         asked = {"service": challenge.parameters.get("service", "")}
         if scope:
             asked["scope"] = scope
@@ -384,6 +381,14 @@ class Repository:
         if challenge is not None and challenge.scheme == "basic":
             return NoCredentials(401, "UNAUTHORIZED", "no basic auth credentials")
         return NoCredentials(401, error.code, error.message)
+
+
+def _not_trusted(registry: str, host: str) -> str:
+    return (
+        f"registry {registry} sends to {host} for tokens, which is another host "
+        "and does not get its credentials; "
+        f'if it shall, name it in engine.toml ([registries."{registry}"] token_hosts = ["{host}"])'
+    )
 
 
 async def patiently(transport: Transport, once: Callable[[], Awaitable[_T]]) -> _T:

@@ -164,6 +164,10 @@ class FakeImages:
             )
         return rows
 
+    async def verify(self, refs: list[str], *, repair: bool = False) -> AsyncIterator[Body]:
+        images = [self.get(ref) for ref in refs] if refs else list(self._all.values())
+        yield {"verified": len(images), "findings": 0}
+
     async def tag(self, ref: str, repo: str, tag: str) -> None:
         image = self.get(ref)
         named = reference.parse_with_tag(repo, tag or None)

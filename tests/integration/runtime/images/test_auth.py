@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from runtime.api.errors import NotFound, Unauthorized
+from runtime.config import RegistryConfig
 from tests.fakes.image_files import simple
 from tests.fakes.registry import FakeRegistry, answering, redirecting
 from tests.integration.registry import RealRegistry
@@ -117,6 +118,20 @@ async def test_a_token_service_on_another_host_does_not_get_the_credentials(
     with pytest.raises(NotFound, match="another host and does not get its credentials"):
         await told(engine.images.pull(f"{registry.host}/x:y", auth=AUTH))
     assert {seen.authorization for seen in other_registry.seen} <= {""}
+
+
+async def test_a_token_service_on_a_configured_host_gets_the_credentials(
+    make_engine: MakeEngine, registry: FakeRegistry, other_registry: FakeRegistry
+) -> None:
+    registry.users, registry.scheme = USERS, "bearer"
+    registry.realm = f"{other_registry.url}/token"
+    other_registry.users, other_registry.tokens = USERS, registry.tokens
+    registry.put("x", "y", simple())
+    known = RegistryConfig(registry.host, insecure=True, token_hosts=("127.0.0.2",))
+    engine = await make_engine(other_registry, config={registry.host: known})
+    messages = await told(engine.images.pull(f"{registry.host}/x:y", auth=AUTH))
+    assert "error" not in messages[-1]
+    assert {seen.authorization for seen in other_registry.seen} == {BASIC}
 
 
 async def test_a_token_service_on_another_host_is_asked_without_credentials(
