@@ -485,7 +485,7 @@ async def container_processes(request: HttpRequest, container_id: str) -> JsonRe
     container = await find(container_id)
     try:
         found = await client_of(container.engine.alias).container_top(
-            container_id, ps_args="-eo pid,user,pcpu,rss,etime,args"
+            container_id, ps_args="-eo pid,user:16,pcpu,rss,etime,args"
         )
     except EngineError as error:
         return JsonResponse({"ok": False, "message": explain(error)}, status=max(error.status, 400))

@@ -6,13 +6,13 @@ from asgiref.sync import async_to_sync
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.template.defaultfilters import filesizeformat
 from django.utils.translation import gettext_lazy as _
 
 from images_app.models import Image
 from images_app.verbs import remove
 from webdock.engines.audit import Actor, request_address
 from webdock.engines.observed_admin import ObservedAdmin
+from webdock.engines.sizes import disk_size
 
 
 @admin.register(Image)
@@ -33,7 +33,7 @@ class ImageAdmin(ObservedAdmin):
 
     @admin.display(description=_("Size"), ordering="size_bytes")
     def size(self, image: Image) -> str:
-        return str(filesizeformat(image.size_bytes))
+        return disk_size(image.size_bytes)
 
     @admin.action(description=_("Remove"))
     def remove(self, request: HttpRequest, chosen: QuerySet[Image]) -> None:

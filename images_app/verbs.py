@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from django.template.defaultfilters import filesizeformat
 from django.utils.translation import gettext as _
 
 from images_app.models import Image
@@ -10,6 +9,7 @@ from runtime.api.errors import EngineError
 from webdock.engines.audit import Actor, audited
 from webdock.engines.clients import client as client_of
 from webdock.engines.outcomes import Outcome
+from webdock.engines.sizes import disk_size
 from webdock.engines.threads import carried_out
 from webdock.engines.wording import explain
 
@@ -82,4 +82,4 @@ async def _prune(actor: Actor, alias: str, everything: bool) -> Outcome:
     except EngineError as error:
         return Outcome(False, explain(error), error.status)
     text = _("%(n)d images and layers were removed, %(size)s freed.")
-    return Outcome(True, text % {"n": len(gone), "size": filesizeformat(freed)})
+    return Outcome(True, text % {"n": len(gone), "size": disk_size(freed)})

@@ -2,7 +2,7 @@
 
 import { post } from "./actions.js";
 import { clone, place } from "./dom.js";
-import { bytes } from "./format.js";
+import { size } from "./format.js";
 import { Link } from "./socket.js";
 import { toast } from "./toast.js";
 
@@ -71,7 +71,7 @@ function showLayer(card, { id, status, current, total: whole }) {
     bar.value = Math.min(current ?? 0, whole);
   } else if (card.state === "running" && current > 0) bar.removeAttribute("value");
   else bar.value = 0;
-  layer.querySelector("[data-bytes]").textContent = whole > 0 && !finished ? `${bytes(current ?? 0)} of ${bytes(whole)}` : "";
+  layer.querySelector("[data-bytes]").textContent = whole > 0 && !finished ? `${size(current ?? 0)} of ${size(whole)}` : "";
 }
 
 function total(layers) {
@@ -79,7 +79,7 @@ function total(layers) {
   if (!loading.length) return "";
   const done = loading.reduce((sum, { current, total: whole }) => sum + Math.min(current ?? 0, whole), 0);
   const whole = loading.reduce((sum, layer) => sum + layer.total, 0);
-  return `${bytes(done)} of ${bytes(whole)}`;
+  return `${size(done)} of ${size(whole)}`;
 }
 
 function dismiss(id) {

@@ -1,6 +1,6 @@
 // The overview's numbers of one running container.
 
-import { bytes, count, percent, rate } from "./format.js";
+import { count, memory, percent, rate } from "./format.js";
 import { Link } from "./socket.js";
 
 let link;
@@ -13,8 +13,8 @@ function show(name, text) {
 function receive(message) {
   if (message.type !== "stats") return;
   show("cpu", percent(message.cpu));
-  show("memory", bytes(message.memory));
-  show("memory-more", message.memory_limit ? `of ${bytes(message.memory_limit)}` : "no limit");
+  show("memory", memory(message.memory));
+  show("memory-more", message.memory_limit ? `of ${memory(message.memory_limit)}` : "no limit");
   show("network", rate(message.rx));
   show("network-more", `in, ${rate(message.tx)} out`);
   show("pids", count(message.pids));
