@@ -22,8 +22,8 @@ log = logging.getLogger("webdock.purge")
 
 #: What the rooms keep below run; anything else there is not ours.
 VOLATILE = (
-    "crun", "runc", "exec", "mounts", "netns", "sandboxes", "shm", "userns", "userns.base", "view", "views", "volumes",
-    "engine.lock", "engine.sock", "web.sock",
+    "crun", "runc", "exec", "mounts", "netns", "sandboxes", "shm", "userns", "userns.base", "view",
+    "views", "volumes", "engine.lock", "engine.sock", "web.sock",
 )  # fmt: skip
 
 
