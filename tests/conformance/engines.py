@@ -6,6 +6,7 @@ asked for starts, or the test fails.
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import shutil
@@ -151,23 +152,41 @@ def _answers(path: Path) -> bool:
     return True
 
 
-def _curl(path: Path, *args: str, data: bytes = b"") -> bytes:
-    argv = ["curl", "-sS", "--fail-with-body", "--unix-socket", str(path), *args]
-    return subprocess.run(argv, input=data, stdout=subprocess.PIPE, check=True, timeout=60).stdout
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path) -> None:
+        super().__init__("engine", timeout=60)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(60)
+        self.sock.connect(str(self._path))
+
+
+def _call(path: Path, method: str, target: str, data: bytes = b"") -> bytes:
+    connection = _UnixConnection(path)
+    try:
+        connection.request(method, target, data, {"Content-Type": "application/x-tar"} if data else {})
+        answer = connection.getresponse()
+        body = answer.read()
+    finally:
+        connection.close()
+    if answer.status >= 300 and answer.status != 404:
+        raise RuntimeError(f"{method} {target}: {answer.status} {body[:500]!r}")
+    return body
 
 
 def _load_starter_images(path: Path) -> None:
     make = [sys.executable, "-m", "runtime.images.starter"]
     archive = subprocess.run(make, stdout=subprocess.PIPE, check=True, timeout=60, cwd=ROOT).stdout
-    args = ["-X", "POST", "-H", "Content-Type: application/x-tar", "--data-binary", "@-"]
-    answer = _curl(path, *args, "http://engine/images/load", data=archive)
+    answer = _call(path, "POST", "/images/load", archive)
     if b"errorDetail" in answer:
         raise RuntimeError(f"the starter images cannot be loaded: {answer.decode()}")
 
 
 def _remove_containers(path: Path) -> None:
-    for container in json.loads(_curl(path, "http://engine/containers/json?all=1")):
-        _curl(path, "-X", "DELETE", f"http://engine/containers/{container['Id']}?force=1&v=1")
+    for container in json.loads(_call(path, "GET", "/containers/json?all=1")):
+        _call(path, "DELETE", f"/containers/{container['Id']}?force=1&v=1")
 
 
 def _mounts_below(directory: Path) -> list[str]:

@@ -455,12 +455,14 @@ async def test_an_ambiguous_prefix_is_refused(
     assert f"multiple ids found with provided prefix: {container[0]}" in str(caught.value).lower()
 
 
-async def test_two_starts_at_once_start_it_once(client: EngineClient, make_container: MakeContainer) -> None:
+async def test_two_starts_at_once_start_it_once(
+    client: EngineClient, make_container: MakeContainer, engine: UnderTest
+) -> None:
     container = await make_container(*FOREVER)
     results = await asyncio.gather(
         *(client.container_start(container) for _ in range(5)), return_exceptions=True
     )
-    assert results.count(None) == 1
+    assert results.count(None) == 1 or not engine.ours  # Docker lets some of them slip through
     assert all(isinstance(result, NotModified) for result in results if result is not None)
 
 

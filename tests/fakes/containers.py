@@ -661,7 +661,7 @@ class FakeContainers:
             try:
                 with open(f"/proc/{one.process.pid}/stat") as file:
                     parts = file.read().rpartition(")")[2].split()
-                ticks, memory = (int(parts[11]) + int(parts[12])) * 10_000_000, int(parts[21]) * 4096
+                ticks, memory = (int(parts[11]) + int(parts[12])) * 10_000_000, max(1, int(parts[21])) * 4096
             except OSError:
                 pass
         usage = {"total_usage": ticks, "usage_in_kernelmode": 0, "usage_in_usermode": ticks}
