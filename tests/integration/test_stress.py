@@ -1,0 +1,178 @@
+"""Many containers and many clients at once: all is done, nothing is left, and an idle engine rests."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.installation import Installation, eventually
+from webdock.cli.http import Refused
+
+BUSYBOX = "webdock/busybox"
+CONTAINERS = 200
+IN_FLIGHT = 8
+REST_S = 5.0  # over which the idle engine's processor time is taken
+IDLE_SHARE = 0.02
+RESIDENT_MIB = 160
+
+
+def status(call: Callable[[], object]) -> int:
+    """200 for a call that succeeds, else the refusal's status."""
+    try:
+        call()
+    except Refused as error:
+        return error.status
+    return 200
+
+
+def side_by_side(calls: Iterable[Callable[[], object]], workers: int = IN_FLIGHT) -> Counter[int]:
+    with ThreadPoolExecutor(workers) as pool:
+        return Counter(pool.map(status, calls))
+
+
+def processor_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / float(os.sysconf("SC_CLK_TCK"))
+
+
+def resident_mib(pid: int) -> float:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) / 1024
+    raise AssertionError(f"process {pid} has no resident memory")
+
+
+def left(installation: Installation) -> dict[str, int]:
+    """What containers hold: mounts, watchers, descriptors of the engine, directories of records."""
+    home = str(installation.home)
+    mounts = Path("/proc/self/mountinfo").read_text().splitlines()
+    conmons = 0
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            conmons += b"conmon" in (line := (process / "cmdline").read_bytes()) and home.encode() in line
+        except OSError:
+            continue
+    return {
+        "mounts": sum(home in line or str(installation.run) in line for line in mounts),
+        "conmons": conmons,
+        "descriptors": len(os.listdir(f"/proc/{installation.engine_pid()}/fd")),
+        "records": len(list((installation.home / "engine" / "containers").iterdir())),
+    }
+
+
+def test_200_containers_with_8_requests_in_flight_all_run_and_none_leaks(installation: Installation) -> None:
+    client = installation.client
+    body = {"Image": BUSYBOX, "Cmd": ["sleep", "1000"], "StopSignal": "KILL"}
+
+    def run(number: int) -> None:
+        made = client.post("/containers/create", {"name": f"many-{number}"}, body)
+        client.post(f"/containers/{made['Id']}/start")
+
+    client.post("/containers/create", {"name": "warm"}, body)
+    client.post("/containers/warm/start")
+    client.delete("/containers/warm", {"force": True})
+    before = left(installation)
+    assert side_by_side([lambda n=n: run(n) for n in range(CONTAINERS)]) == {200: CONTAINERS}
+    running = client.get("/containers/json")
+    assert len(running) == CONTAINERS
+    assert {one["State"] for one in running} == {"running"}
+    addresses = {one["NetworkSettings"]["Networks"]["bridge"]["IPAddress"] for one in running}
+    assert len(addresses) == CONTAINERS
+    engine = installation.engine_pid()
+    assert resident_mib(engine) < RESIDENT_MIB
+    time.sleep(1)  # what the starts left to be done is done
+    spent, began = processor_s(engine), time.monotonic()
+    time.sleep(REST_S)
+    share = (processor_s(engine) - spent) / (time.monotonic() - began)
+    assert share < IDLE_SHARE
+    removals = [lambda one=one: client.delete(f"/containers/{one['Id']}", {"force": True}) for one in running]
+    assert side_by_side(removals) == {200: CONTAINERS}
+    assert client.get("/containers/json", {"all": True}) == []
+    eventually(
+        lambda: all(now <= before[what] + 3 for what, now in left(installation).items()),
+        what="everything the containers held to be gone",
+    )
+
+
+def test_exec_sessions_side_by_side_all_answer_and_none_leaks(installation: Installation) -> None:
+    client = installation.client
+    body = {"Image": BUSYBOX, "Cmd": ["sleep", "1000"], "StopSignal": "KILL"}
+    client.post("/containers/create", {"name": "host"}, body)
+    client.post("/containers/host/start")
+    before = left(installation)
+
+    def session(number: int) -> None:
+        made = client.post(
+            "/containers/host/exec", None, {"Cmd": ["echo", f"word {number}"], "AttachStdout": True}
+        )
+        with closing(client.hijack(f"/exec/{made['Id']}/start", None, {"Detach": False})) as stream:
+            output = b"".join(iter(stream.read, b""))
+        assert f"word {number}\n".encode() in output
+        assert client.get(f"/exec/{made['Id']}/json")["ExitCode"] == 0
+
+    assert side_by_side([lambda n=n: session(n) for n in range(80)]) == {200: 80}
+    eventually(
+        lambda: all(now <= before[what] + 3 for what, now in left(installation).items()),
+        what="everything the sessions held to be gone",
+    )
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        b'{"Image":"webdock/busybox","Env":["' + b"x" * (20 << 20) + b'"]}',
+        b"[" * (20 << 20),
+        b'{"a":' * 100_000,
+        b'{"Image":"webdock/busybox"' + b" " * (20 << 20),
+        b'{"Image":"webdock/busybox","Labels":{' + b",".join(b'"k%d":1' % n for n in range(200_000)) + b"}}",
+    ],
+    ids=["20 MB of a string", "20 MB of brackets", "deep", "20 MB of blanks, cut", "wrong labels"],
+)
+def test_a_monstrous_body_is_400_and_the_engine_is_unharmed(installation: Installation, first: bytes) -> None:
+    client, engine = installation.client, installation.engine_pid()
+    with pytest.raises(Refused) as caught:
+        client.open("POST", "/containers/create", None, first, {"Content-Type": "application/json"})
+    assert caught.value.status in (400, 413)
+    assert str(caught.value)
+    assert client.get("/containers/json", {"all": True}) == []
+    assert installation.engine_pid() == engine
+
+
+WRONG: tuple[Any, ...] = (
+    *("", "x", "a\0b", "x" * 5000, "/" * 300, -1, 7, 1 << 63, -(1 << 70), 1.5, True),
+    *([], [1], ["x"], [None], ["a\0b"], [{}], {}, {"a": 1}, {"a": None}, {"a": ["x"]}),
+)
+
+
+def test_no_value_of_any_field_of_a_container_is_the_engines_mistake(installation: Installation) -> None:
+    """Each field of an inspect document, given each wrong thing: made or refused with a reason, never 500."""
+    client = installation.client
+    client.post("/containers/create", {"name": "pattern"}, {"Image": BUSYBOX, "Cmd": ["true"]})
+    pattern = client.get("/containers/pattern/json")
+    base = {"Image": BUSYBOX, "Cmd": ["true"]}
+    bodies = [{**base, key: value} for key in pattern["Config"] for value in WRONG]
+    bodies += [{**base, "HostConfig": {key: value}} for key in pattern["HostConfig"] for value in WRONG]
+    mistakes: list[str] = []
+
+    def ask(body: dict[str, Any]) -> None:
+        try:
+            made = client.post("/containers/create", None, body)
+        except Refused as error:
+            if (error.status >= 500 and error.status != 501) or not str(error):
+                mistakes.append(f"{error.status} {error} for {json.dumps(body)[:200]}")
+            raise
+        client.delete(f"/containers/{made['Id']}", {"v": True})
+
+    seen = side_by_side([lambda body=body: ask(body) for body in bodies], workers=4)
+    assert not mistakes, "\n".join(mistakes[:20])
+    assert set(seen) <= {200, 400, 403, 404, 409, 501}
+    assert [one["Names"] for one in client.get("/containers/json", {"all": True})] == [["/pattern"]]
