@@ -26,6 +26,7 @@ from typing import Any, BinaryIO
 
 from runtime.containers.users import open_inside
 from runtime.images.compression import CompressionError, decompressed
+from runtime.images.paths import UnpackError, clean
 from runtime.images.tar import (
     BLOCKDEV,
     CHAR,
@@ -35,11 +36,10 @@ from runtime.images.tar import (
     HARDLINK,
     SYMLINK,
     Entry,
-    TarError,
     TarReader,
 )
+from runtime.images.tarfields import TarError
 from runtime.images.tarwriter import END, header, padding
-from runtime.images.unpack import UnpackError, clean
 from runtime.snapshots import mount
 
 READ_BYTES = 1 << 20

@@ -13,22 +13,15 @@ from urllib.parse import urlencode
 from runtime.api.errors import EngineError, Internal, InvalidArgument, NotSupported, Unauthorized
 from runtime.images import platform as platforms
 from runtime.images import reference as references
+from runtime.images.answers import ANSWER_MAX_BYTES, RegistryAnswer, WrongCredentials, read_bounded
 from runtime.images.auth import Credentials, credentials
 from runtime.images.filters import Filters, check, flag
 from runtime.images.manifest import CONFIG_MAX_BYTES, Index, parse_document, parse_object
 from runtime.images.platform import Platform
 from runtime.images.pull import translated
 from runtime.images.reference import DEFAULT_DOMAIN, Reference
-from runtime.images.registry import (
-    ANSWER_MAX_BYTES,
-    HUB_NAMES,
-    RegistryAnswer,
-    Repository,
-    Session,
-    WrongCredentials,
-    origin,
-    read_bounded,
-)
+from runtime.images.registry import Repository
+from runtime.images.session import HUB_NAMES, Session, origin
 from runtime.images.transport import Refused, Transport, Unreachable
 
 SEARCH_HOST = "https://index.docker.io"

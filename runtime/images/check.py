@@ -9,6 +9,7 @@ import os
 import stat
 from collections.abc import Iterator
 
+from runtime.images.paths import SHOWN_CHARS, clean
 from runtime.images.tar import (
     BLOCKDEV,
     CHAR,
@@ -16,17 +17,15 @@ from runtime.images.tar import (
     FIFO,
     FILE,
     HARDLINK,
-    NS,
     SYMLINK,
     Entry,
     TarReader,
 )
-from runtime.images.unpack import clean
+from runtime.images.tarfields import NS
 
 DIFFERENCES_MAX = 50
 LINKS_PLENTY = 32_000  # ext4 refuses the 65,001st link to a file; near that, copies are in order
 READ_BYTES = 1 << 18
-SHOWN_CHARS = 200  # of a path
 TIME_MAX_NS = (1 << 33) * NS  # later ones are not kept exactly by every file system
 
 _FORMATS = {
@@ -69,7 +68,7 @@ def compare(chunks: Iterator[bytes]) -> list[str]:
     reader.drain()
     for path in _strangers(seen):
         found.setdefault(path, "is not in the layer")
-    return [f"/{_shown(path)}: {why}" for path, why in sorted(found.items())[:DIFFERENCES_MAX]]
+    return [f"/{_plain(path)}: {why}" for path, why in sorted(found.items())[:DIFFERENCES_MAX]]
 
 
 def _entry(path: bytes, entry: Entry, reader: TarReader) -> str:
@@ -122,7 +121,7 @@ def _contents(path: bytes, reader: TarReader) -> str:
     return ""
 
 
-def _shown(path: bytes) -> str:
+def _plain(path: bytes) -> str:
     text = path.decode("utf-8", "backslashreplace")
     return text if len(text) <= SHOWN_CHARS else text[:SHOWN_CHARS] + "…"
 

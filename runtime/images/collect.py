@@ -11,8 +11,9 @@ import time
 
 from runtime.api.errors import Conflict, NotFound
 from runtime.images.content import ContentStore
+from runtime.images.leases import Leases
 from runtime.images.reference import Digest
-from runtime.images.store import ImageStore, Leases
+from runtime.images.store import ImageStore
 from runtime.images.threads import to_the_end
 from runtime.snapshots.base import Snapshotter
 

@@ -14,9 +14,10 @@ from contextlib import asynccontextmanager
 from typing import Protocol
 
 from runtime.api.errors import EngineError, Internal
+from runtime.images.answers import RegistryAnswer
 from runtime.images.content import BlobInvalid, ContentStore, Descriptor, Ingest, is_full
 from runtime.images.progress import BAR_S
-from runtime.images.registry import RegistryAnswer, Repository, pause
+from runtime.images.registry import Repository, pause
 from runtime.images.threads import acquired, to_the_end
 from runtime.images.transport import Unreachable
 from runtime.images.workers import DiskFull

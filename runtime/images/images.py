@@ -16,30 +16,31 @@ from typing import Any
 from runtime.api.errors import InvalidArgument, NotFound
 from runtime.config import RegistryConfig
 from runtime.events import EventHub
-from runtime.images import ask, bodies, filters
+from runtime.images import ask
 from runtime.images import platform as platforms
 from runtime.images import reference as references
 from runtime.images.auth import credentials
+from runtime.images.catalog import Catalog
 from runtime.images.collect import Collector
 from runtime.images.content import ContentStore
 from runtime.images.fetch import Fetches
 from runtime.images.filters import Filters
 from runtime.images.layers import Layers
 from runtime.images.layout import Saved
+from runtime.images.leases import Leases
 from runtime.images.load import Loader
 from runtime.images.make import Maker, NewImage
 from runtime.images.progress import Message, Progress, status, streamed
 from runtime.images.pull import Puller
 from runtime.images.push import Pusher
 from runtime.images.reference import Reference
-from runtime.images.remove import InUse, Removal
-from runtime.images.remove import plan as plan_removal
+from runtime.images.remove import InUse
+from runtime.images.remover import Remover
 from runtime.images.save import archive
 from runtime.images.save import plan as plan_archive
 from runtime.images.settle import Settler
-from runtime.images.store import Change, ImageRecord, ImageStore, Leases, boot_id
+from runtime.images.store import Change, ImageRecord, ImageStore, boot_id
 from runtime.images.threads import to_the_end
-from runtime.images.times import moment
 from runtime.images.transport import Patience, Transport
 from runtime.images.verify import Verifier, lost
 from runtime.images.workers import Workers
@@ -48,7 +49,6 @@ from runtime.snapshots.base import Snapshotter
 log = logging.getLogger(__name__)
 
 Rows = list[dict[str, Any]]
-Removals = list[Removal]
 Meant = list[tuple[ImageRecord, list[Reference]]]
 
 
@@ -67,9 +67,7 @@ class Images:
         patience: Patience | None = None,
     ) -> None:
         """``root`` becomes an OCI image layout; ``in_use`` names the containers of an image."""
-        self._snapshots = snapshots
         self._events = events
-        self._in_use = in_use
         self._content = ContentStore(root)
         self._store = ImageStore(root, self._content)
         self._leases = Leases(root)
@@ -78,6 +76,8 @@ class Images:
         self._fetches = Fetches(self._content)
         self._workers = Workers(snapshots.opaque_xattr)
         self._layers = Layers(self._fetches, self._workers, snapshots)
+        self._catalog = Catalog(self._content, self._store, snapshots, in_use)
+        self._remover = Remover(self._store, self._collector, in_use, events, self._publish)
         self._verifier = Verifier(
             self._content, snapshots, self._collector, self._fetches, self._layers, self._workers
         )
@@ -177,67 +177,19 @@ class Images:
 
         Raises: InvalidArgument, NotFound for an image named in a filter.
         """
-        wanted = filters or {}
-        found = _select(self._store, wanted)
-        shared = self._shared_layers() if shared_size else None
-        rows = []
-        for image in found:
-            if not all and not image.names and not image.sources and self._store.children(image.id):
-                continue
-            patterns = wanted.get("reference")
-            rows.append(
-                bodies.summary(
-                    image,
-                    containers=-1,
-                    shared_bytes=-1 if shared is None else self._shared_bytes(image, shared),
-                    names=_matching(image, patterns) if patterns else None,
-                )
-            )
-        return rows
+        return self._catalog.rows(all=all, filters=filters or {}, shared_size=shared_size)
 
     def inspect(self, ref: str) -> dict[str, Any]:
         """The body of ``/images/{name}/json``. Raises: NotFound, InvalidArgument."""
-        image = self.get(ref)
-        paths = [str(self._snapshots.layer_path(chain_id)) for chain_id in reversed(image.chain)]
-        directories = {"UpperDir": paths[0]} if paths else {}
-        if len(paths) > 1:
-            directories["LowerDir"] = ":".join(paths[1:])
-        return bodies.inspect(image, driver=self._snapshots.name, directories=directories)
+        return self._catalog.inspect(ref)
 
     def history(self, ref: str) -> Rows:
         """The body of ``/images/{name}/history``, newest first. Raises: NotFound, InvalidArgument."""
-        image = self.get(ref)
-        sizes = [self._snapshots.layer_size(chain_id) for chain_id in image.chain]
-        return bodies.history(image, sizes, {one.id: one.tags for one in self._store})
+        return self._catalog.history(ref)
 
     def usage(self) -> dict[str, Any]:
-        """What ``/system/df`` says of images: ``{"LayersSize": bytes, "Images": [summaries]}``."""
-        shared = self._shared_layers()
-        layers = {chain_id for image in self._store for chain_id in image.chain}
-        return {
-            "LayersSize": sum(self._snapshots.layer_size(chain_id) for chain_id in layers),
-            "BlobsSize": sum(size for _, size in self._content.blobs()),
-            "Images": [
-                bodies.summary(
-                    image,
-                    containers=len(self._in_use(image.id)),
-                    shared_bytes=self._shared_bytes(image, shared),
-                )
-                for image in self._store
-            ],
-        }
-
-    def _shared_layers(self) -> set[str]:
-        """Layers that stand in more than one image."""
-        once: set[str] = set()
-        shared: set[str] = set()
-        for image in self._store:
-            shared |= once.intersection(image.chain)
-            once.update(image.chain)
-        return shared
-
-    def _shared_bytes(self, image: ImageRecord, shared: set[str]) -> int:
-        return sum(self._snapshots.layer_size(chain_id) for chain_id in shared.intersection(image.chain))
+        """What ``/system/df`` says of images: ``{"LayersSize", "BlobsSize", "Images": [summaries]}``."""
+        return self._catalog.usage()
 
     # -- naming
 
@@ -435,91 +387,14 @@ class Images:
 
         Raises: NotFound, InvalidArgument, Conflict in Docker's words.
         """
-        self._store.resolve(ref)  # a wrong reference is told before waiting for others
-        removals: Removals = []
+        return await self._remover.remove(ref, force=force, prune=prune)
 
-        def plan() -> Change:
-            image, name = self._store.resolve(ref)
-            removal = plan_removal(self._store, self._in_use, image, name, force=force, prune=prune)
-            removals.append(removal)
-            return removal.change
-
-        await self._store.change(plan)
-        removal = removals[0]
-        layers: Sequence[str] = ()
-        if removal.deleted:
-            layers, _ = await self._collector.collect()
-        return self._tell(removal, layers)
-
-    def _tell(self, removal: Removal, layers: Sequence[str]) -> Rows:
-        rows: Rows = []
-        for image, name in removal.untagged:
-            rows.append({"Untagged": name.familiar})
-            self._publish("untag", image, image.id)
-        told: set[str] = set()
-        for image in removal.deleted:
-            rows.append({"Deleted": image.id})
-            self._publish("delete", image, image.id)
-            for chain_id in reversed(image.chain):
-                if chain_id in layers and chain_id not in told:
-                    told.add(chain_id)
-                    rows.append({"Deleted": chain_id})
-        return rows
-
-    async def prune(self, filters_: Filters | None = None) -> dict[str, Any]:
+    async def prune(self, filters: Filters | None = None) -> dict[str, Any]:
         """Remove unused images: the unnamed ones, or all with ``dangling=false``.
 
         Also gives up what interrupted pulls left. Raises: InvalidArgument.
         """
-        wanted = filters_ or {}
-        filters.check(wanted, filters.PRUNE_FILTERS)
-        dangling_only = filters.flag(wanted, "dangling") is not False
-        limits = [moment(value, time.time()) for value in wanted.get("until", ())]
-        removals: Removals = []
-
-        def plan() -> Change:
-            doomed = [
-                image
-                for image in self._store
-                if not (dangling_only and image.names)
-                and not self._in_use(image.id)
-                and not any(filters.created_s(image) >= limit for limit in limits)
-                and filters.has_labels(image, wanted.get("label", ()))
-                and filters.lacks_labels(image, wanted.get("label!", ()))
-            ]
-            removals.extend(_prunable(self._store, doomed))
-            return Change(removed=[image.id for removal in removals for image in removal.deleted])
-
-        await self._store.change(plan)
-        layers, freed = await self._collector.collect(leases=True)
-        rows = [row for removal in removals for row in self._tell(removal, layers)]
-        self._events.publish("image", "prune", "", {"reclaimed": str(freed)})
-        return {"ImagesDeleted": rows or None, "SpaceReclaimed": freed}
+        return await self._remover.prune(filters)
 
     def _publish(self, action: str, image: ImageRecord, name: str) -> None:
         self._events.publish("image", action, image.id, {**image.labels, "name": name})
-
-
-def _select(store: ImageStore, wanted: Filters) -> list[ImageRecord]:
-    found = filters.select(store, wanted, store.get, time.time())
-    return sorted(found, key=lambda image: (filters.created_s(image), image.added_s), reverse=True)
-
-
-def _matching(image: ImageRecord, patterns: list[str]) -> list[str]:
-    return filters.matching_names(image, patterns)
-
-
-def _prunable(store: ImageStore, doomed: list[ImageRecord]) -> Removals:
-    """Removals of these images, without those on which one that stays was made."""
-    going = {image.id for image in doomed}
-    changed = True
-    while changed:
-        stuck = {id for id in going if any(child.id not in going for child in store.children(id))}
-        going -= stuck
-        changed = bool(stuck)
-    removals = []
-    for image in doomed:
-        if image.id in going:
-            names: list[Reference] = [*image.names, *image.sources]
-            removals.append(Removal([(image, name) for name in names], [image]))
-    return removals

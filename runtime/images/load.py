@@ -27,6 +27,7 @@ from runtime.images.content import ContentStore, Descriptor, Ingest
 from runtime.images.fetch import disk_error
 from runtime.images.layers import Layers, steps
 from runtime.images.layout import CONTAINERD_NAME, REF_NAME
+from runtime.images.leases import Lease, Leases
 from runtime.images.manifest import (
     CONFIG_MAX_BYTES,
     MANIFEST_MAX_BYTES,
@@ -41,14 +42,15 @@ from runtime.images.manifest import (
     parse_config,
     parse_document,
 )
+from runtime.images.paths import UnpackError, clean
 from runtime.images.platform import host
 from runtime.images.progress import Message, Progress, bar, first_error, short
 from runtime.images.reference import Digest, ImageId, Reference
-from runtime.images.store import Change, ImageStore, Lease, Leases, make_record
+from runtime.images.store import Change, ImageStore, make_record
 from runtime.images.stream import BodyGone, in_thread_with
-from runtime.images.tar import DIRECTORY, FILE, HARDLINK, SYMLINK, TarError, TarReader
+from runtime.images.tar import DIRECTORY, FILE, HARDLINK, SYMLINK, TarReader
+from runtime.images.tarfields import TarError
 from runtime.images.threads import in_thread, to_the_end
-from runtime.images.unpack import UnpackError, clean
 from runtime.snapshots.base import Snapshotter
 
 MEMBERS_MAX = 20_000

@@ -25,6 +25,7 @@ from runtime.images.content import ContentStore, Descriptor, Ingest
 from runtime.images.dockerfile import apply_changes
 from runtime.images.fetch import disk_error
 from runtime.images.layers import Layers
+from runtime.images.leases import Lease, Leases
 from runtime.images.manifest import (
     LAYERS_MAX,
     OCI_CONFIG,
@@ -37,7 +38,7 @@ from runtime.images.manifest import (
 )
 from runtime.images.platform import Platform, host
 from runtime.images.reference import ImageId, Reference
-from runtime.images.store import Change, ImageRecord, ImageStore, Lease, Leases, make_record
+from runtime.images.store import Change, ImageRecord, ImageStore, make_record
 from runtime.images.stream import BodyGone, in_thread_with
 from runtime.images.threads import acquired, to_the_end
 from runtime.images.times import rfc3339

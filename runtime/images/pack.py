@@ -13,9 +13,9 @@ import os
 import stat
 from collections.abc import Callable
 
+from runtime.images.paths import UnpackError
 from runtime.images.tar import BLOCKDEV, CHAR, DIRECTORY, FIFO, FILE, HARDLINK, SYMLINK
 from runtime.images.tarwriter import END, header, padding
-from runtime.images.unpack import UnpackError
 
 READ_BYTES = 1 << 20
 _STEERING = ("trusted.overlay.", "user.overlay.")

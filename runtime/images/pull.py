@@ -14,11 +14,13 @@ from dataclasses import dataclass, replace
 
 from runtime.api.errors import EngineError, Internal, InvalidArgument, NotFound, Unauthorized
 from runtime.events import EventHub
+from runtime.images.answers import NoCredentials, RegistryAnswer, WrongCredentials
 from runtime.images.auth import Credentials
 from runtime.images.collect import Collector
 from runtime.images.content import BlobInvalid, ContentStore, Descriptor
 from runtime.images.fetch import Fetches, disk_error
 from runtime.images.layers import Layers, Step, steps
+from runtime.images.leases import Lease, Leases
 from runtime.images.manifest import (
     CONFIG_MAX_BYTES,
     OCI_CONFIG,
@@ -34,16 +36,9 @@ from runtime.images.manifest import (
 from runtime.images.platform import Platform, fit, host
 from runtime.images.progress import Progress, status
 from runtime.images.reference import Digest, ImageId, Reference
-from runtime.images.registry import (
-    FetchedManifest,
-    NoCredentials,
-    RegistryAnswer,
-    Repository,
-    Session,
-    WrongCredentials,
-    endpoints,
-)
-from runtime.images.store import Change, ImageRecord, ImageStore, Lease, Leases, make_record
+from runtime.images.registry import FetchedManifest, Repository
+from runtime.images.session import Session, endpoints
+from runtime.images.store import Change, ImageRecord, ImageStore, make_record
 from runtime.images.threads import in_thread, to_the_end
 from runtime.images.transport import Refused, Transport, Unreachable
 from runtime.snapshots.base import Snapshotter

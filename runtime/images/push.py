@@ -17,10 +17,12 @@ from isal import isal_zlib
 
 from runtime.api.errors import EngineError, Internal, NotFound, Unauthorized
 from runtime.events import EventHub
+from runtime.images.answers import NoCredentials, RegistryAnswer, WrongCredentials
 from runtime.images.auth import Credentials
 from runtime.images.collect import Collector
 from runtime.images.content import ContentStore, Descriptor, Ingest, digest_of
 from runtime.images.fetch import disk_error
+from runtime.images.leases import Lease, Leases
 from runtime.images.manifest import (
     DOCKER_CONFIG,
     DOCKER_LAYER,
@@ -32,15 +34,9 @@ from runtime.images.manifest import (
 )
 from runtime.images.progress import BAR_S, Progress, bar, first_error, short, status
 from runtime.images.reference import Digest, Reference
-from runtime.images.registry import (
-    NoCredentials,
-    RegistryAnswer,
-    Repository,
-    Session,
-    WrongCredentials,
-    origin,
-)
-from runtime.images.store import Change, ImageRecord, ImageStore, Lease, Leases
+from runtime.images.registry import Repository
+from runtime.images.session import Session, origin
+from runtime.images.store import Change, ImageRecord, ImageStore
 from runtime.images.threads import acquired, in_thread, to_the_end
 from runtime.images.transport import Refused, Transport, Unreachable
 from runtime.images.upload import Uploader

@@ -10,22 +10,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from runtime.images.tarfields import (
+    NS,
+    TarError,
+    check_sum,
+    decimal,
+    number,
+    parse_pax,
+    parse_time_ns,
+    sparse_numbers,
+)
+
 BLOCK = 512
 EXTENSION_MAX_BYTES = 1 << 20  # of one PAX header or GNU long name
 XATTRS_MAX = 1024  # of one entry
 SPARSE_MAX_PIECES = 1 << 16  # of one entry
 ENTRY_MAX_BYTES = 1 << 50  # of one entry's declared size
-NS = 1_000_000_000
 
 _ZERO = bytes(BLOCK)
 
 FILE, HARDLINK, SYMLINK, CHAR, BLOCKDEV, DIRECTORY, FIFO = b"0", b"1", b"2", b"3", b"4", b"5", b"6"
 _PLAIN = frozenset((b"0", b"\0", b"7"))
 _WITHOUT_DATA = frozenset((HARDLINK, SYMLINK, CHAR, BLOCKDEV, DIRECTORY, FIFO))
-
-
-class TarError(Exception):
-    """The stream is not a tar archive, or claims what cannot be."""
 
 
 class Entry:
@@ -230,11 +236,11 @@ class TarReader:
             elif key == "linkpath":
                 entry.link = value
             elif key == "size":
-                size = _decimal(value, key)
+                size = decimal(value, key)
             elif key == "uid":
-                entry.uid = _decimal(value, key)
+                entry.uid = decimal(value, key)
             elif key == "gid":
-                entry.gid = _decimal(value, key)
+                entry.gid = decimal(value, key)
             elif key == "mtime":
                 entry.mtime_ns = parse_time_ns(value)
             elif key.startswith("SCHILY.xattr."):
@@ -250,11 +256,11 @@ class TarReader:
     def _old_sparse(self, entry: Entry, header: bytes) -> None:
         entry.size = number(header[483:495], "real size")
         pieces: list[tuple[int, int]] = []
-        _sparse_numbers(header[386:482], pieces)
+        sparse_numbers(header[386:482], pieces)
         more = header[482]
         while more:
             block = self._take(BLOCK)
-            _sparse_numbers(block[:504], pieces)
+            sparse_numbers(block[:504], pieces)
             more = block[504]
             if len(pieces) > SPARSE_MAX_PIECES:
                 raise TarError(f"entry {entry.name!r} has more than {SPARSE_MAX_PIECES} pieces")
@@ -264,13 +270,13 @@ class TarReader:
         real = pax.get("GNU.sparse.realsize", pax.get("GNU.sparse.size"))
         if real is None:
             raise TarError(f"sparse entry {entry.name!r} does not say its size")
-        entry.size = _decimal(real, "GNU.sparse.realsize")
+        entry.size = decimal(real, "GNU.sparse.realsize")
         entry.name = pax.get("GNU.sparse.name", entry.name)
         if pax.get("GNU.sparse.major") == b"1":
             numbers = self._sparse_map(entry)
         else:
             text = pax.get("GNU.sparse.map", b"")
-            numbers = [_decimal(part, "GNU.sparse.map") for part in text.split(b",")] if text else []
+            numbers = [decimal(part, "GNU.sparse.map") for part in text.split(b",")] if text else []
         if len(numbers) % 2 or len(numbers) // 2 > SPARSE_MAX_PIECES:
             raise TarError(f"sparse entry {entry.name!r} has a broken map")
         _check_sparse(entry, list(zip(numbers[::2], numbers[1::2], strict=True)))
@@ -289,13 +295,13 @@ class TarReader:
             text += block
             lines += block.count(b"\n")
             if wanted == 1 and lines:
-                pieces = _decimal(bytes(text[: text.index(b"\n")]), "sparse map")
+                pieces = decimal(bytes(text[: text.index(b"\n")]), "sparse map")
                 if not 0 <= pieces <= SPARSE_MAX_PIECES:
                     raise TarError(f"entry {entry.name!r} has more than {SPARSE_MAX_PIECES} pieces")
                 wanted = 1 + 2 * pieces
             elif not lines:
                 raise TarError(f"sparse entry {entry.name!r} has a broken map")
-        return [_decimal(line, "sparse map") for line in bytes(text).split(b"\n")[1:wanted]]
+        return [decimal(line, "sparse map") for line in bytes(text).split(b"\n")[1:wanted]]
 
     # -- data
 
@@ -345,99 +351,6 @@ class TarReader:
         self._at = len(self._view)
         for _ in self._chunks:
             pass
-
-
-def check_sum(header: bytes) -> None:
-    """Raises: TarError unless the header's checksum is right, signed or unsigned."""
-    stored = number(header[148:156], "checksum")
-    plain = sum(header) - sum(header[148:156]) + 256
-    if stored != plain:
-        signed = plain - 256 * sum(byte > 127 for byte in header[:148] + header[156:])
-        if stored != signed:
-            raise TarError("a header is broken: its checksum is wrong")
-
-
-def number(field: bytes, what: str) -> int:
-    """A numeric header field: octal digits, or base-256 when the first bit is set."""
-    if field[0] & 0x80:
-        value = int.from_bytes(field, "big") & ((1 << (8 * len(field) - 1)) - 1)
-        if field[0] & 0x40:
-            value -= 1 << (8 * len(field) - 1)
-        return value
-    digits = field.split(b"\0", 1)[0].strip(b" ")
-    if not digits:
-        return 0
-    try:
-        if digits[0] in b"+-" or b"_" in digits:
-            raise ValueError
-        return int(digits, 8)
-    except ValueError:
-        raise TarError(f"a header is broken: {what} is {field!r}") from None
-
-
-def parse_pax(data: bytes) -> dict[str, bytes]:
-    """The records of a PAX header, ``length key=value\\n`` each; later ones win, empty values delete.
-
-    Sparse 0.0 repeats its keys; they are gathered into one ``GNU.sparse.map``.
-    """
-    records: dict[str, bytes] = {}
-    sparse: list[bytes] = []
-    at = 0
-    while at < len(data):
-        space = data.find(b" ", at, at + 21)
-        if space < 0 or not data[at:space].isdigit():
-            if not data[at:].strip(b"\0"):
-                break
-            raise TarError("an extended header is broken")
-        end = at + int(data[at:space])
-        equals = data.find(b"=", space + 1, end)
-        if end > len(data) or equals < 0 or data[end - 1 : end] != b"\n" or end <= space:
-            raise TarError("an extended header is broken")
-        try:
-            key = data[space + 1 : equals].decode()
-        except UnicodeDecodeError:
-            raise TarError("an extended header is broken") from None
-        value = data[equals + 1 : end - 1]
-        at = end
-        if key in ("GNU.sparse.offset", "GNU.sparse.numbytes"):
-            if (key == "GNU.sparse.offset") != (len(sparse) % 2 == 0):
-                raise TarError("an extended header is broken")
-            sparse.append(value)
-        elif key.startswith("SCHILY.xattr."):
-            records[key] = value
-        elif b"\0" in value:
-            raise TarError("an extended header is broken")
-        elif value:
-            records[key] = value
-        else:
-            records.pop(key, None)
-    if sparse:
-        records["GNU.sparse.map"] = b",".join(sparse)
-    return records
-
-
-def parse_time_ns(value: bytes) -> int:
-    """Nanoseconds of a PAX time: decimal seconds with any number of decimals, perhaps negative."""
-    whole, _, fraction = value.partition(b".")
-    seconds = _decimal(whole, "mtime") if whole not in (b"", b"-") else 0
-    if fraction and not fraction.isdigit():
-        raise TarError(f"a header is broken: mtime is {value!r}")
-    part = int(fraction[:9].ljust(9, b"0")) if fraction else 0
-    return seconds * NS + (-part if value.startswith(b"-") else part)
-
-
-def _decimal(value: bytes, what: str) -> int:
-    digits = value.removeprefix(b"-")
-    if not digits.isdigit() or len(digits) > 20:
-        raise TarError(f"a header is broken: {what} is {value[:64]!r}")
-    return int(value)
-
-
-def _sparse_numbers(field: bytes, pieces: list[tuple[int, int]]) -> None:
-    for at in range(0, len(field) - 23, 24):
-        if not field[at]:
-            break
-        pieces.append((number(field[at : at + 12], "sparse"), number(field[at + 12 : at + 24], "sparse")))
 
 
 def _check_sparse(entry: Entry, pieces: list[tuple[int, int]]) -> None:

@@ -19,6 +19,7 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from runtime.images.paths import UnpackError, clean, climbs_out, shown
 from runtime.images.tar import (
     BLOCKDEV,
     CHAR,
@@ -26,15 +27,12 @@ from runtime.images.tar import (
     FIFO,
     FILE,
     HARDLINK,
-    NS,
     SYMLINK,
     Entry,
-    TarError,
     TarReader,
 )
+from runtime.images.tarfields import NS
 
-NAME_MAX_BYTES = 255
-PATH_MAX_BYTES = 4095
 TIME_MAX_NS = ((1 << 34) - 1) * NS  # what ext4 and xfs can hold
 WHITEOUT_DEVICE = os.makedev(0, 0)
 
@@ -45,10 +43,6 @@ _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 # Overlay reads its own attributes from a lower directory: a layer must not steer it.
 _STEERING = ("trusted.overlay.", "user.overlay.")
 _UNSUPPORTED = (errno.ENOTSUP, errno.EPERM, errno.ENODATA)
-
-
-class UnpackError(Exception):
-    """The archive asks for what a layer must not do, or for what this file system cannot do."""
 
 
 @dataclass(slots=True)
@@ -66,43 +60,6 @@ class Unpacked:
     size_bytes: int = 0  # of its files, each inode once
     entries: int = 0
     implied: list[str] = field(default_factory=list)  # parents the archive has no entry for
-
-
-def clean(name: bytes) -> bytes:
-    """The path an entry means, relative to the root, b"" for the root itself; pure.
-
-    Raises: UnpackError when it climbs out of the root or cannot be a path.
-    """
-    if b"\0" in name:
-        raise UnpackError(f"entry {_shown(name)} has a NUL in its name")
-    if len(name) > PATH_MAX_BYTES:
-        raise UnpackError(f"entry {_shown(name)} has a name of {len(name)} bytes")
-    parts: list[bytes] = []
-    for part in name.split(b"/"):
-        if part == b"" or part == b".":
-            continue
-        if part == b"..":
-            if not parts:
-                raise UnpackError(f"entry {_shown(name)} lies outside of the layer")
-            parts.pop()
-        elif len(part) > NAME_MAX_BYTES:
-            raise UnpackError(f"entry {_shown(name)} has a part of {len(part)} bytes in its name")
-        else:
-            parts.append(part)
-    return b"/".join(parts)
-
-
-def climbs_out(directory: bytes, target: bytes) -> bool:
-    """Whether a symlink in ``directory`` (clean) with this target points above the root; pure."""
-    depth = 0 if target.startswith(b"/") or not directory else directory.count(b"/") + 1
-    for part in target.split(b"/"):
-        if part == b"..":
-            depth -= 1
-            if depth < 0:
-                return True
-        elif part not in (b"", b"."):
-            depth += 1
-    return False
 
 
 def unpack(chunks: Iterator[bytes], limits: Limits, opaque: str) -> Unpacked:
@@ -137,7 +94,7 @@ class _Unpacking:
             except OSError as error:
                 if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS):
                     raise
-                raise UnpackError(f"entry {_shown(entry.name)}: {error.strerror}") from None
+                raise UnpackError(f"entry {shown(entry.name)}: {error.strerror}") from None
         reader.drain()
         for path, mtime_ns in reversed(self._times.items()):
             os.utime(path or b".", ns=(mtime_ns, mtime_ns), follow_symlinks=False)
@@ -225,14 +182,14 @@ class _Unpacking:
     def _hardlink(self, name: bytes, entry: Entry) -> None:
         target = clean(entry.link)
         if target == name:
-            raise UnpackError(f"entry {_shown(name)} is a hardlink to itself")
+            raise UnpackError(f"entry {shown(name)} is a hardlink to itself")
         self._follow_parents(target.rpartition(b"/")[0], name)
         source = self._copies.get(target, target)
         try:
             self._make(name, lambda: os.link(source, name, follow_symlinks=False))
         except FileNotFoundError:
             raise UnpackError(
-                f"entry {_shown(name)} is a hardlink to {_shown(entry.link)}, which is not in the layer"
+                f"entry {shown(name)} is a hardlink to {shown(entry.link)}, which is not in the layer"
             ) from None
         except OSError as error:
             if error.errno != errno.EMLINK:
@@ -271,7 +228,7 @@ class _Unpacking:
             return  # bookkeeping of aufs; nothing that belongs to the image
         hidden = base[len(_WHITEOUT) :]
         if hidden in (b"", b".", b".."):
-            raise UnpackError(f"entry {_shown(entry.name)} is a whiteout of nothing")
+            raise UnpackError(f"entry {shown(entry.name)} is a whiteout of nothing")
         if parent not in self._directories:
             self._make_parents(parent)
         name = parent + b"/" + hidden if parent else hidden
@@ -344,8 +301,8 @@ class _Unpacking:
         target = os.readlink(path)
         if climbs_out(inside, target):
             raise UnpackError(
-                f"the way to {_shown(parent)} leads out of the layer through the symlink "
-                f"{_shown(path)} to {_shown(target)}"
+                f"the way to {shown(parent)} leads out of the layer through the symlink "
+                f"{shown(path)} to {shown(target)}"
             )
         try:
             if stat.S_ISDIR(os.stat(path).st_mode):
@@ -354,7 +311,7 @@ class _Unpacking:
             # Dangling in this layer, as its directory is in a lower one: make it here.
             os.makedirs(os.path.realpath(path), 0o755, exist_ok=True)
             return
-        raise UnpackError(f"{_shown(path)} on the way to {_shown(parent)} is not a directory")
+        raise UnpackError(f"{shown(path)} on the way to {shown(parent)} is not a directory")
 
     def _follow_parents(self, parent: bytes, name: bytes) -> None:
         """The way to a hardlink's target may not lead out either."""
@@ -370,8 +327,8 @@ class _Unpacking:
                 return  # missing, or no symlink: link(2) will say
             if climbs_out(inside, target):
                 raise UnpackError(
-                    f"entry {_shown(name)} is a hardlink that leads out of the layer through the symlink "
-                    f"{_shown(path)} to {_shown(target)}"
+                    f"entry {shown(name)} is a hardlink that leads out of the layer through the symlink "
+                    f"{shown(path)} to {shown(target)}"
                 )
 
     # -- attributes
@@ -391,13 +348,13 @@ class _Unpacking:
                 # capability would change what the program may do.
                 if error.errno not in _UNSUPPORTED or key == "security.capability":
                     raise UnpackError(
-                        f"entry {_shown(entry.name)}: attribute {key}: {error.strerror}"
+                        f"entry {shown(entry.name)}: attribute {key}: {error.strerror}"
                     ) from None
 
     def _copy(self, source: bytes, name: bytes) -> None:
         status = os.lstat(source)
         if not stat.S_ISREG(status.st_mode):
-            raise UnpackError(f"too many hardlinks to {_shown(source)}")
+            raise UnpackError(f"too many hardlinks to {shown(source)}")
         if self._done.size_bytes + status.st_size > self._limits.bytes_max:
             raise UnpackError(f"the layer unpacks to more than {self._limits.bytes_max} bytes")
         with open(source, "rb") as reader:
@@ -443,11 +400,3 @@ def _remove_tree(path: bytes) -> None:
             else:
                 os.rmdir(inner)
     os.rmdir(path)
-
-
-def _shown(name: bytes) -> str:
-    text = name.decode("utf-8", "backslashreplace")
-    return repr(text if len(text) <= 200 else text[:200] + "…")
-
-
-__all__ = ["Limits", "TarError", "UnpackError", "Unpacked", "clean", "climbs_out", "unpack"]

@@ -16,9 +16,10 @@ from urllib.parse import quote, urlencode
 import aiohttp
 from yarl import URL
 
+from runtime.images.answers import RegistryAnswer
 from runtime.images.content import Descriptor
 from runtime.images.reference import Digest
-from runtime.images.registry import RegistryAnswer, Repository, patiently, pause
+from runtime.images.registry import Repository, patiently, pause
 from runtime.images.threads import in_thread
 from runtime.images.transport import Refused, Unreachable
 

@@ -30,8 +30,9 @@ from typing import Any
 from runtime.images.check import compare
 from runtime.images.compression import CompressionError, decompressed
 from runtime.images.pack import pack
-from runtime.images.tar import TarError
-from runtime.images.unpack import Limits, Unpacked, UnpackError, unpack
+from runtime.images.paths import UnpackError
+from runtime.images.tarfields import TarError
+from runtime.images.unpack import Limits, Unpacked, unpack
 
 READ_BYTES = 1 << 18  # of the blob at once
 PACK_BYTES = 1 << 20  # written at once

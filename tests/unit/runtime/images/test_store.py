@@ -10,9 +10,10 @@ import pytest
 from runtime.api.errors import InvalidArgument, NotFound
 from runtime.images import reference as references
 from runtime.images.content import ContentStore, Descriptor, digest_of
+from runtime.images.leases import Leases
 from runtime.images.manifest import Manifest, parse_config, parse_document
 from runtime.images.reference import Digest, ImageId, Reference
-from runtime.images.store import Change, ImageRecord, ImageStore, Leases, make_record, names_without
+from runtime.images.store import Change, ImageRecord, ImageStore, make_record, names_without
 from tests.fakes.image_files import Image, simple
 
 

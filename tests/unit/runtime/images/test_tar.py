@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime.images import tarwriter
-from runtime.images.tar import DIRECTORY, FILE, NS, Entry, TarError, TarReader, parse_pax, parse_time_ns
+from runtime.images.tar import DIRECTORY, FILE, Entry, TarReader
+from runtime.images.tarfields import NS, TarError, parse_pax, parse_time_ns
 from tests.fakes.image_files import directory, entry, file, hardlink, symlink, tar
 
 

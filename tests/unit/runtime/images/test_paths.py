@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.images.unpack import UnpackError, clean, climbs_out
+from runtime.images.paths import UnpackError, clean, climbs_out
 
 
 @pytest.mark.parametrize(
