@@ -84,6 +84,11 @@ class SpecContext:
     annotations: dict[str, str] = field(default_factory=dict)
 
 
+def unlimited(host_config: dict[str, Any]) -> dict[str, Any]:
+    """Without limits that say there is none: a new cgroup has none, and crun cannot write -1 to cgroup v1."""
+    return {**host_config, "CpuQuota": max(0, host_config.get("CpuQuota") or 0)}
+
+
 def build_spec(config: dict[str, Any], host_config: dict[str, Any], ctx: SpecContext) -> dict[str, Any]:
     """The OCI config.json of one start. Raises: what `check` raises."""
     privileged = bool(host_config.get("Privileged"))
@@ -100,7 +105,7 @@ def build_spec(config: dict[str, Any], host_config: dict[str, Any], ctx: SpecCon
             "namespaces": _namespaces(host_config, ctx),
             "cgroupsPath": ctx.cgroup_path,
             "resources": {
-                **resources.oci_resources(host_config, ctx.blkio_devices),
+                **resources.oci_resources(unlimited(host_config), ctx.blkio_devices),
                 "devices": _device_rules(host_config, ctx, privileged),
             },
             "sysctl": _all_sysctls(host_config, ctx),

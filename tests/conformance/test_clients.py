@@ -132,6 +132,13 @@ async def test_a_volume_driver_nobody_uses_is_kept(
     assert (await client.container_inspect(container))["HostConfig"]["VolumeDriver"] == "foo"
 
 
+async def test_a_processor_quota_of_minus_one_is_none(
+    client: EngineClient, make_container: MakeContainer
+) -> None:
+    container = await make_container("true", HostConfig={"CpuQuota": -1}, start=True)
+    assert (await client.container_wait(container))["StatusCode"] == 0
+
+
 async def test_a_network_name_may_hold_a_space(api: Api, engine: UnderTest) -> None:
     if engine.kind == "fake":
         return
