@@ -106,7 +106,13 @@ async def test_a_slow_reader_makes_the_program_wait_and_loses_nothing(engine: En
 
 async def test_a_terminal_has_its_size_from_the_start(engine: Engine, box: str) -> None:
     exec_id = await session(
-        engine, box, "sh", "-c", "stty size; read x; stty size", Tty=True, AttachStdin=True
+        engine,
+        box,
+        "sh",
+        "-c",
+        "trap 'stty size; exit' WINCH; stty size; while :; do read x; done",
+        Tty=True,
+        AttachStdin=True,
     )
     stream = await engine.execs.start(exec_id, detach=False, tty=True, console_size=[12, 34])
     assert stream is not None
@@ -116,8 +122,7 @@ async def test_a_terminal_has_its_size_from_the_start(engine: Engine, box: str) 
             item = await stream.read()
             assert item is not None
             said += item[1]
-        await engine.execs.resize(exec_id, 56, 78)
-        await stream.write(b"\n")
+        await engine.execs.resize(exec_id, 56, 78)  # the program hears of it by its own signal
     out, _ = await output(stream)
     assert b"56 78" in out
     with pytest.raises(Conflict):
