@@ -17,13 +17,14 @@ import re
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 from urllib.parse import quote, urlencode, urlsplit
 
 import aiohttp
 
 from runtime.api.errors import EngineError, EngineUnreachable, PeerProtocolError, from_status
 from runtime.api.streams import ByteStream, ClientStream, JsonStream, LogStream
+from runtime.api.types import Change, ContainerCreated, PathStat, WaitResult
 
 API_VERSION = (1, 47)  # the newest this client speaks
 CALL_TIMEOUT_S = 60.0  # a short call, head and body
@@ -151,13 +152,13 @@ class EngineClient:
 
     async def container_create(
         self, body: Body, *, name: str | None = None, platform: str | None = None
-    ) -> dict[str, Any]:
+    ) -> ContainerCreated:
         """Make a container; ``body`` is ContainerConfig with HostConfig and NetworkingConfig.
 
         Returns {"Id": "...", "Warnings": [...]}.
         """
         query = _query(name=name, platform=platform)
-        return await self._object("POST", "/containers/create", query, body=body)
+        return cast(ContainerCreated, await self._object("POST", "/containers/create", query, body=body))
 
     async def container_inspect(self, ref: str, *, size: bool = False) -> dict[str, Any]:
         return await self._object("GET", f"/containers/{_seg(ref)}/json", _query(size=size))
@@ -204,10 +205,11 @@ class EngineClient:
         query = _query(force=force, v=volumes, link=link)
         await self._nothing("DELETE", f"/containers/{_seg(ref)}", query, patient=True)
 
-    async def container_wait(self, ref: str, *, condition: str = "not-running") -> dict[str, Any]:
+    async def container_wait(self, ref: str, *, condition: str = "not-running") -> WaitResult:
         """{"StatusCode": n, "Error": ...} once the condition (not-running, next-exit, removed) holds."""
         query = _query(condition=condition)
-        return await self._object("POST", f"/containers/{_seg(ref)}/wait", query, patient=True)
+        answer = await self._object("POST", f"/containers/{_seg(ref)}/wait", query, patient=True)
+        return cast(WaitResult, answer)
 
     async def container_wait_started(self, ref: str, *, condition: str = "next-exit") -> JsonStream:
         """Like ``container_wait``, but returns once the engine waits; the result is the only item."""
@@ -278,9 +280,9 @@ class EngineClient:
         )
         return await self._upgrade(f"/containers/{_seg(ref)}/attach", query, None, ref=ref, tty=tty)
 
-    async def container_changes(self, ref: str) -> list[dict[str, Any]]:
+    async def container_changes(self, ref: str) -> list[Change]:
         """[{"Path": "/x", "Kind": 0 modified | 1 added | 2 deleted}, ...]."""
-        return await self._list("GET", f"/containers/{_seg(ref)}/changes")
+        return cast(list[Change], await self._list("GET", f"/containers/{_seg(ref)}/changes"))
 
     def container_export(self, ref: str) -> ByteStream:
         """The root file system as a tar."""
@@ -290,7 +292,7 @@ class EngineClient:
         """A file or directory as a tar; after ``open``, ``path_stat`` reads what it is from its headers."""
         return self._byte_stream("GET", f"/containers/{_seg(ref)}/archive", _query(path=path))
 
-    async def container_archive_stat(self, ref: str, path: str) -> dict[str, Any]:
+    async def container_archive_stat(self, ref: str, path: str) -> PathStat:
         """{"name", "size", "mode", "mtime", "linkTarget"} of a path; mode has Go's bits."""
         target = f"/containers/{_seg(ref)}/archive"
         async with await self._send("HEAD", target, _query(path=path)) as response:
@@ -674,7 +676,7 @@ class EngineClient:
         )
 
 
-def path_stat(headers: Mapping[str, str]) -> dict[str, Any]:
+def path_stat(headers: Mapping[str, str]) -> PathStat:
     """What ``X-Docker-Container-Path-Stat`` says, from lower-case headers.
 
     Raises: PeerProtocolError.
@@ -685,7 +687,7 @@ def path_stat(headers: Mapping[str, str]) -> dict[str, Any]:
         raise PeerProtocolError("the answer does not say what stands at the path") from None
     if not isinstance(value, dict):
         raise PeerProtocolError("the answer does not say what stands at the path")
-    return value
+    return cast(PathStat, value)
 
 
 def _query(**values: Any) -> list[tuple[str, str]]:

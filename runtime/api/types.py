@@ -350,10 +350,6 @@ class AuthBody(TypedDict, total=False):
 # Answers
 
 
-class IdResponse(TypedDict):
-    Id: str
-
-
 class ContainerCreated(TypedDict):
     Id: str
     Warnings: list[str]
@@ -379,42 +375,3 @@ class PathStat(TypedDict):
     mode: int  # Go's file mode bits
     mtime: str
     linkTarget: str
-
-
-class EventActor(TypedDict):
-    ID: str
-    Attributes: dict[str, str]
-
-
-class EventMessage(TypedDict, total=False):
-    status: str
-    id: str
-    Type: str
-    Action: str
-    Actor: EventActor
-    scope: str
-    time: int
-    timeNano: int
-
-
-class ErrorDetail(TypedDict, total=False):
-    code: int
-    message: str
-
-
-class ProgressDetail(TypedDict, total=False):
-    current: int
-    total: int
-
-
-class Progress(TypedDict, total=False):
-    """One document of a pull, push, load or import."""
-
-    id: str
-    status: str
-    progress: str
-    progressDetail: ProgressDetail
-    stream: str
-    error: str
-    errorDetail: ErrorDetail
-    aux: dict[str, Any]

@@ -24,7 +24,7 @@ async def check(call: Call, rules: Policy) -> None:
     Raises: Forbidden; NotFound and InvalidArgument for a reference that leads nowhere.
     """
     asked = Asked(call.operation, call.params, call.query, call.body or {})
-    facts = await _gather(call.engine, asked)
+    facts = await _gather(call.engine, asked, count=rules.config.containers_max is not None)
     rules.check(asked, facts)
     ids = {ref: str(found["Id"]) for ref, found in facts.containers.items()}
     if call.operation == "container_create":
@@ -35,7 +35,7 @@ async def check(call: Call, rules: Policy) -> None:
         call.query.replace("container", ids.get(call.query.text("container"), ""))
 
 
-async def _gather(engine: Engine, asked: Asked) -> Facts:
+async def _gather(engine: Engine, asked: Asked, *, count: bool) -> Facts:
     facts = Facts()
     waiting = policy.container_refs(asked)
     if asked.operation in ("exec_start", "exec_attach", "exec_resize", "exec_kill"):
@@ -64,7 +64,7 @@ async def _gather(engine: Engine, asked: Asked) -> Facts:
         described = await _maybe(engine.networks.inspect(name))
         if described is not None:
             facts.networks[name] = described
-    if asked.operation == "container_create":
+    if count and asked.operation == "container_create":
         facts.container_count = len(
             await engine.containers.list(all=True, limit=None, size=False, filters={})
         )
