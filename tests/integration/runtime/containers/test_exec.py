@@ -105,26 +105,24 @@ async def test_a_slow_reader_makes_the_program_wait_and_loses_nothing(engine: En
 
 
 async def test_a_terminal_has_its_size_from_the_start(engine: Engine, box: str) -> None:
-    exec_id = await session(
-        engine,
-        box,
-        "sh",
-        "-c",
-        "trap 'stty size; exit' WINCH; stty size; while :; do read x; done",
-        Tty=True,
-        AttachStdin=True,
-    )
+    program = "trap 'stty size' WINCH; stty size; while :; do read x; done"
+    exec_id = await session(engine, box, "sh", "-c", program, Tty=True, AttachStdin=True)
     stream = await engine.execs.start(exec_id, detach=False, tty=True, console_size=[12, 34])
     assert stream is not None
-    said = b""
-    async with asyncio.timeout(PATIENCE_S):
-        while b"12 34" not in said:
+
+    async def hear(size: bytes) -> None:
+        said = b""
+        while size not in said:
             item = await stream.read()
             assert item is not None
             said += item[1]
+
+    async with asyncio.timeout(PATIENCE_S):
+        await hear(b"12 34")
         await engine.execs.resize(exec_id, 56, 78)  # the program hears of it by its own signal
-    out, _ = await output(stream)
-    assert b"56 78" in out
+        await hear(b"56 78")
+        await engine.execs.kill(exec_id, "KILL")
+        await output(stream)
     with pytest.raises(Conflict):
         await engine.execs.resize(exec_id, 1, 1)
 
