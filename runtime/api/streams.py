@@ -72,7 +72,7 @@ class ClientStream:
             raise EngineUnreachable(f"the stream broke: {error}") from None
 
     async def close_stdin(self) -> None:
-        """Tell the process that nothing more comes; output keeps flowing."""
+        """Tell the process that nothing more comes; output keeps flowing. Over TLS nothing happens."""
         if self._writer.can_write_eof() and not self._writer.is_closing():
             try:
                 self._writer.write_eof()

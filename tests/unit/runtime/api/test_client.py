@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -270,3 +271,98 @@ async def test_credentials_travel_in_their_header(fake: FakeEngine, client: Engi
 def test_a_path_stat_that_is_none_is_refused(headers: dict[str, str]) -> None:
     with pytest.raises(PeerProtocolError):
         path_stat(headers)
+
+
+@pytest.fixture
+async def tcp(fake: FakeEngine) -> AsyncIterator[Callable[[ssl.SSLContext | None], Awaitable[int]]]:
+    """``await tcp(context)`` -> port that leads to the fake, with TLS when there is a context."""
+    servers: list[asyncio.Server] = []
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def start(context: ssl.SSLContext | None) -> int:
+        async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            task = asyncio.current_task()
+            assert task is not None
+            tasks.add(task)
+            inner_reader, inner_writer = await asyncio.open_unix_connection(str(fake.socket))
+
+            async def copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+                try:
+                    while data := await source.read(65536):
+                        target.write(data)
+                        await target.drain()
+                    if target.can_write_eof():
+                        target.write_eof()
+                    else:
+                        target.close()
+                except ConnectionError:
+                    target.close()
+
+            await asyncio.gather(copy(reader, inner_writer), copy(inner_reader, writer))
+            for end in (writer, inner_writer):
+                end.close()
+            tasks.discard(task)
+
+        server = await asyncio.start_server(forward, "127.0.0.1", 0, ssl=context)
+        servers.append(server)
+        return int(server.sockets[0].getsockname()[1])
+
+    yield start
+    for server in servers:
+        server.close()
+    if tasks:
+        await asyncio.wait(tasks, timeout=5)
+    await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("scheme", ["tcp", "http"])
+async def test_an_engine_can_be_reached_over_tcp(
+    tcp: Callable[[ssl.SSLContext | None], Awaitable[int]], scheme: str
+) -> None:
+    async with EngineClient(f"{scheme}://127.0.0.1:{await tcp(None)}") as client:
+        body = {"Image": "webdock/busybox", "Cmd": ["cat"], "OpenStdin": True, "StdinOnce": True}
+        container = (await client.container_create(body))["Id"]
+        stream = await client.container_attach(container)
+        await client.container_start(container)
+        await stream.write(b"hello")
+        await stream.close_stdin()
+        assert await stream.read() == (1, b"hello")
+        assert await stream.read() is None
+        stream.close()
+
+
+async def test_an_engine_can_be_reached_over_tls_with_certificates_both_ways(
+    tcp: Callable[[ssl.SSLContext | None], Awaitable[int]], tmp_path: Path
+) -> None:
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    argv = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=localhost",
+    ]
+    argv += ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(certificate)]
+    made = await asyncio.create_subprocess_exec(*argv, stderr=asyncio.subprocess.DEVNULL)
+    assert await made.wait() == 0
+    ours = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(certificate))
+    ours.verify_mode = ssl.CERT_REQUIRED
+    ours.load_cert_chain(certificate, key)
+    theirs = ssl.create_default_context(cafile=str(certificate))
+    theirs.load_cert_chain(certificate, key)
+    port = await tcp(ours)
+    async with EngineClient(f"tcp://localhost:{port}", tls=theirs) as client:
+        assert (await client.info())["OSType"] == "linux"
+        container = (await client.container_create({"Image": "webdock/busybox", "Cmd": ["echo", "hi"]}))["Id"]
+        stream = await client.container_attach(container, stdin=False, tty=False)
+        await client.container_start(container)
+        assert await stream.read() == (1, b"hi\n")
+        stream.close()
+    async with EngineClient(f"https://localhost:{port}") as stranger:
+        with pytest.raises(EngineUnreachable, match=r"(?i)certificate"):
+            await stranger.info()
