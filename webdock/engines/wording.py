@@ -15,6 +15,7 @@ from runtime.api.errors import (
 )
 
 MESSAGE_MAX_CHARS = 2000
+POLICY_WORDS = "not allowed on this socket"  # the confined socket's; other refusals speak for themselves
 
 
 def sentence(text: str) -> str:
@@ -37,7 +38,7 @@ def explain(error: EngineError) -> str:
         return sentence(error.message) or _("The engine is starting, stopping or overloaded.")
     if isinstance(error, NotModified):
         return _("It is already so.")
-    if isinstance(error, Forbidden):
+    if isinstance(error, Forbidden) and POLICY_WORDS in error.message:
         return _("The engine's policy refuses this: %(why)s") % {"why": sentence(error.message)}
     if isinstance(error, NotSupported):
         return sentence(error.message) or _("This engine cannot do that.")

@@ -24,10 +24,12 @@ from containers_app.runspec import (
     parse_words,
 )
 from containers_app.why import exit_meaning
+from runtime.api.errors import Forbidden
 from webdock.engines.durations import human_duration
 from webdock.engines.moments import moment
 from webdock.engines.secrets import MASK, environment, looks_secret, masked
 from webdock.engines.sync import Pending
+from webdock.engines.wording import explain
 
 
 def test_env_takes_a_pasted_env_file() -> None:
@@ -332,3 +334,14 @@ async def test_pending_ids_are_each_once_in_order_and_bounded() -> None:
         pending.note("image", id)
     assert pending.overflowed
     assert pending.take() == {"image": ["d"]}
+
+
+@pytest.mark.parametrize(
+    ("refusal", "said"),
+    [
+        ("not allowed on this socket: privileged", "The engine's policy refuses this: Not allowed on this"),
+        ("error while removing network: network shop has active endpoints", "Error while removing network"),
+    ],
+)
+def test_only_the_policy_is_blamed_for_its_refusals(refusal: str, said: str) -> None:
+    assert explain(Forbidden(refusal)).startswith(said)
