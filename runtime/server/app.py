@@ -133,11 +133,16 @@ class ApiServer:
             response = refusal(error)
         except ClientGone:
             response = Hijacked()
-        except ConnectionError:
-            response = Hijacked()
-        except Exception:
-            log.exception("%s %s failed", request.method, request.path)
-            response = error_answer(500, f"the engine failed at {request.method} {request.path}: see its log")
+        except Exception as error:
+            if isinstance(error, ConnectionError) and connection.left:
+                response = Hijacked()  # nobody is left to answer
+            else:
+                log.exception("%s %s failed", request.method, request.path)
+                what = f"{request.method} {request.path}"
+                response = error_answer(500, f"the engine failed at {what}: see its log")
+        if log.isEnabledFor(logging.DEBUG):
+            socket_name = "web.sock" if confined else "engine.sock"
+            log.debug("%s: %s %s %d", socket_name, request.method, request.path_qs, response.status)
         if connection.taken_over or isinstance(response, Hijacked):
             return response if isinstance(response, Hijacked) else Hijacked()
         if not response.prepared:

@@ -210,6 +210,11 @@ class Connection(RequestHandler):
         if request:
             super().data_received(request)
 
+    @property
+    def left(self) -> bool:
+        """Whether nobody is there any more to answer."""
+        return self.gone.is_set() or self.transport is None or self.transport.is_closing()
+
     def take_early_bytes(self) -> bytes:
         """What the client sent behind a request; from now on the connection is no HTTP any more."""
         self.taken_over = True
