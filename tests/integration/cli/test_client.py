@@ -1,4 +1,4 @@
-"""The webdock command itself: terminals, signals, exit codes, copies, and output that somebody stops reading."""
+"""The webdock command itself: terminals, signals, exit codes, copies, and pipes that somebody closes."""
 
 from __future__ import annotations
 
@@ -41,9 +41,10 @@ def test_run_on_a_terminal_resizes_interrupts_and_passes_the_exit_code_on(
     assert installation.client.get("/containers/json", {"all": True}) == []
 
 
-def test_the_terminal_is_as_before_after_run(terminal: Terminal) -> None:
-    session = terminal("/bin/sh", "-c", f"stty -a > /tmp/webdock-before; {' '.join(WEBDOCK)} run -it --rm {BUSYBOX} true; "
-                       "stty -a > /tmp/webdock-after; cmp /tmp/webdock-before /tmp/webdock-after")  # fmt: skip
+def test_the_terminal_is_as_before_after_run(terminal: Terminal, tmp_path: Path) -> None:
+    run = f"{' '.join(WEBDOCK)} run -it --rm {BUSYBOX} true"
+    script = f"cd {tmp_path}; stty -a > before; {run}; stty -a > after; cmp before after"
+    session = terminal("/bin/sh", "-c", script)
     assert session.wait() == 0, session.text
 
 
@@ -84,7 +85,8 @@ def test_start_attached_shows_output_and_exit_code(installation: Installation) -
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 3), (signal.SIGINT, 4), (signal.SIGUSR1, 5)])
 def test_signals_go_to_the_container(installation: Installation, number: signal.Signals, code: int) -> None:
-    script = "trap 'exit 3' TERM; trap 'exit 4' INT; trap 'exit 5' USR1; echo ready; while true; do sleep 0.05; done"
+    traps = "trap 'exit 3' TERM; trap 'exit 4' INT; trap 'exit 5' USR1"
+    script = f"{traps}; echo ready; while true; do sleep 0.05; done"
     process = subprocess.Popen(
         [*WEBDOCK, "run", "--rm", BUSYBOX, "sh", "-c", script],
         env=installation.environ,
