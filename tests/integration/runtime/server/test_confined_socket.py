@@ -238,7 +238,7 @@ async def test_unknown_routes_fields_and_versions_are_refused(run: Path) -> None
         return answer.split(b"\r\n")[0].decode()
 
     assert await asyncio.to_thread(ask, "POST /swarm/init") == "HTTP/1.1 403 Forbidden"
-    assert await asyncio.to_thread(ask, "GET /v1.47/plugins") == "HTTP/1.1 403 Forbidden"
+    assert await asyncio.to_thread(ask, "GET /v1.47/swarm") == "HTTP/1.1 403 Forbidden"
     assert await asyncio.to_thread(ask, "GET /v1.99/info") == "HTTP/1.1 400 Bad Request"
     body = '{"Image": "webdock/busybox", "HostConfig": {"Magic": true}}'
     assert await asyncio.to_thread(ask, "POST /containers/create", body) == "HTTP/1.1 400 Bad Request"
