@@ -76,6 +76,8 @@ VERBS: dict[str, tuple[str, str, str]] = {
     "container prune": ("system", "container_prune", "Remove stopped containers"),
     "image prune": ("system", "image_prune", "Remove images without a name"),
     "prune": ("system", "prune", "Remove stopped containers, unused networks and nameless images"),
+    "completion": ("completion", "completion", "Print the script that completes words in bash, zsh or fish"),
+    "complete": ("completion", "complete", "What completion asks; prints what a word can become"),
     # this installation
     "up": ("up", "up", "Start engine and web on this machine and keep them running"),
     "down": ("down", "down", "Stop engine and web; containers keep running"),
@@ -120,7 +122,7 @@ SECTIONS = (
     ),
     ("Images", "images pull push tag rmi history save load import login logout"),
     ("Resources", "network volume prune df"),
-    ("Engine", "inspect version info"),
+    ("Engine", "inspect version info completion"),
     ("This machine", "up down status check engine web"),
 )
 
