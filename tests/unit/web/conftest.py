@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
+import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -254,7 +256,9 @@ class Web:
 
     async def stop(self) -> tuple[int, str]:
         if self.process.returncode is None:
-            self.process.terminate()
+            # Race: it may be ending by itself, and `terminate` would then take its exit code from the loop.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.process.pid, signal.SIGTERM)
         _out, err = await asyncio.wait_for(self.process.communicate(), 20)
         assert self.process.returncode is not None
         return self.process.returncode, err.decode()
