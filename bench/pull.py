@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -23,6 +24,8 @@ from tests.integration.registry import RealRegistry
 
 ROUNDS = 3
 FILES = 30_000
+DISK_BYTES = 24 << 30  # sparse
+INSIDE = "WEBDOCK_BENCH_INSIDE"
 SAMPLE_S = 0.02
 LIBRARIES = ("/usr/bin", "/usr/sbin", "/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu")
 
@@ -189,7 +192,24 @@ class Contest:
         table(f"save: {kind}", saves)
 
 
+def on_a_disk_of_its_own() -> None:
+    """Start again where /var/tmp is a fresh ext4 with a journal, as machines have it, seen by nobody else.
+
+    What other work has just deleted slows the making of files down on a disk both engines share with it.
+    """
+    with tempfile.NamedTemporaryFile(dir="/var/tmp", prefix="webdock-bench-") as image:
+        os.truncate(image.name, DISK_BYTES)
+        lazy = "lazy_itable_init=0,lazy_journal_init=0"
+        subprocess.run(["mkfs.ext4", "-q", "-E", lazy, image.name], check=True)
+        inside = f'mount -o loop {image.name} /var/tmp && exec "$@"'
+        argv = ["unshare", "--mount", "--propagation=private", "sh", "-c", inside, "sh", sys.executable]
+        done = subprocess.run([*argv, "-m", "bench.pull"], env={**os.environ, INSIDE: "1"}, check=False)
+    sys.exit(done.returncode)
+
+
 def main() -> None:
+    if INSIDE not in os.environ:
+        on_a_disk_of_its_own()
     peer, registry = Dockerd(), RealRegistry()
     ours = Installation("bench", config=f'[registries."{registry.host}"]\ninsecure = true\n')
     twin: subprocess.Popen[bytes] | None = None

@@ -22,9 +22,10 @@ from typing import Any, Protocol
 from runtime.api.errors import EngineError, Internal, InvalidArgument
 from runtime.images.threads import in_thread
 
-SLOTS = 4  # layers unpacked at once: the ones in download wait more than they work
+SLOTS = 3  # layers unpacked at once, as many as are downloaded
 IDLE_S = 20.0  # the worker is kept this long after its last layer
 PACKET_BYTES = 64 << 10
+COMPARE_MAX_BYTES = 1 << 44  # it was unpacked once, so it is no bomb
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 _PROGRAM = (
@@ -125,7 +126,8 @@ class Workers:
         Raises: LayerInvalid when the blob is no layer, Internal.
         """
         async with self._job():
-            with self._hand_over({"work": "compare", "opaque": self._opaque}, blob.open(), directory) as ours:
+            job = {"work": "compare", "limits": {"bytes_max": COMPARE_MAX_BYTES}}
+            with self._hand_over(job, blob.open(), directory) as ours:
                 done, _ = await self._follow(ours, blob, lambda _: None)
         return list(done["differences"])
 

@@ -231,6 +231,7 @@ async def test_a_removal_that_was_killed_is_finished_or_has_not_begun(
     registry.put("x", "y", Image([Layer(tar(*members)), BASE]))
     engine = await make_engine(registry)
     await told(engine.images.pull(f"{registry.host}/x:y"))
+    await engine.images.close()
     body = f'await engine.images.remove("{registry.host}/x:y")'
     process = await asyncio.to_thread(engine_process, place, registry.host, body)
     await asyncio.to_thread(kill_after, process, delay)
