@@ -154,10 +154,15 @@ class Execs:
             raise Conflict(f"Error: Exec command {session.id} {what}")
         self._check_running(container)
         session.started = True
-        return await self._rooms.actions.run(
+        starting = self._rooms.actions.begin(
             self._start(session, container, detach=detach, console_size=console_size),
             f"start of exec {session.id[:12]}",
         )
+        try:
+            return await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            starting.add_done_callback(_leave)  # the client has gone; the session goes on without it
+            raise
 
     async def _start(
         self, session: Session, container: Container, *, detach: bool, console_size: list[int] | None
@@ -217,6 +222,11 @@ class Execs:
         )
         self._take(session, container, handle)
         self._save(session)
+        if session.tty and size and all(size):
+            # Race: crun sets the size beside the program it has started, which may look first and see none;
+            # set once more, it tells the program of a change.
+            with contextlib.suppress(Conflict):
+                self._conmon(session).resize(handle, size[0], size[1])
         return stream
 
     async def attach(self, exec_id: str) -> Attachment:
@@ -441,6 +451,15 @@ class Execs:
     def _tell(self, session: Session, action: str, detail: str = "", **attributes: str) -> None:
         if (container := self._table.get(session.container_id)) is not None:
             tell(self._rooms, container.record, action + detail, execID=session.id, **attributes)
+
+
+def _leave(starting: asyncio.Task[Attachment | None]) -> None:
+    if (
+        not starting.cancelled()
+        and starting.exception() is None
+        and (stream := starting.result()) is not None
+    ):
+        stream.close()
 
 
 def _shown(command: list[str]) -> str:

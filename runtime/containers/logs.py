@@ -149,7 +149,7 @@ async def read(
             if file is not None:
                 async for chunk in _rest_of(file, decoder):
                     yield chunk
-            if follow is not None and (newer := _newer(path, file)) is not None:
+            if follow is not None and (newer := _next(path, file)) is not None:
                 # conmon has reopened its log: the last records of the old file, then the new one.
                 if file is not None:
                     async for chunk in _rest_of(file, decoder):
@@ -274,15 +274,22 @@ def _seek_lines(file: BinaryIO, count: int) -> int:
     return count - seen
 
 
-def _newer(path: Path, file: BinaryIO | None) -> BinaryIO | None:
-    """The file now at the log's path, opened, when it is another one than `file`."""
+def _next(path: Path, file: BinaryIO | None) -> BinaryIO | None:
+    """The file that follows `file`, opened; None while that is the newest.
+
+    Race: while a reader is at one file, the log may be rotated several times; none must be passed over.
+    """
+    own = os.fstat(file.fileno()) if file is not None else None
     try:
-        status = path.stat()
-        if file is not None and os.path.samestat(status, os.fstat(file.fileno())):
+        if own is not None and os.path.samestat(path.stat(), own):
             return None
-        return open(path, "rb", buffering=0)
+        found = files(path)
+        known = [own is not None and os.path.samestat(name.stat(), own) for name in found]
+        # One that is not there any more was the oldest: what is oldest now comes after it.
+        number = known.index(True) + 1 if True in known else 0
+        return open(found[number], "rb", buffering=0) if number < len(found) else None
     except FileNotFoundError:
-        return None
+        return None  # renamed just now; conmon is about to make the new one
 
 
 def _entries(directory: Path) -> list[os.DirEntry[str]]:

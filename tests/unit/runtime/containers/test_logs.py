@@ -171,6 +171,36 @@ async def test_a_follower_gets_what_is_written_across_rotations_until_the_end(tm
     inotify.close()
 
 
+async def test_a_follower_passes_over_no_file_when_several_come_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(record(0, b"0"))
+    inotify = Inotify()
+    end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    chunks = logs.read(path, Selection(), follow=Follow(inotify, end))
+    assert await anext(chunks) == (1, b"0\n")
+    for number in range(1, 5):
+        rotate(path, 10)
+        path.write_bytes(record(number, b"%d" % number))
+    end.set_result(None)
+    assert [chunk async for chunk in chunks] == [(1, b"%d\n" % number) for number in range(1, 5)]
+    inotify.close()
+
+
+async def test_a_follower_left_far_behind_goes_on_with_the_oldest(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(record(0, b"0"))
+    inotify = Inotify()
+    end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    chunks = logs.read(path, Selection(), follow=Follow(inotify, end))
+    assert await anext(chunks) == (1, b"0\n")
+    for number in range(1, 6):
+        rotate(path, 2)
+        path.write_bytes(record(number, b"%d" % number))
+    end.set_result(None)
+    assert [chunk async for chunk in chunks] == [(1, b"4\n"), (1, b"5\n")]
+    inotify.close()
+
+
 async def test_a_follower_that_leaves_stops_watching(tmp_path: Path) -> None:
     inotify = Inotify()
     end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
