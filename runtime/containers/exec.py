@@ -9,7 +9,6 @@ Spec: Docker API 1.47, ContainerExec, ExecStart, ExecInspect, ExecResize. `attac
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 import json
 import logging
@@ -19,13 +18,13 @@ import shutil
 import signal
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 from runtime.api.errors import Conflict, Internal, InvalidArgument, NotFound
 from runtime.containers import users
 from runtime.containers.checks import parse_signal
 from runtime.containers.core import tell
+from runtime.containers.exec_record import FILE, Session, detach_keys
 from runtime.containers.rooms import Rooms
 from runtime.containers.spec import exec_process
 from runtime.containers.state import ALIVE, State
@@ -42,69 +41,8 @@ KEPT = 128  # … if its container has not more of them
 WAITING = 1024  # sessions of one container that were made and not started
 EXIT_AFTER_OUTPUT_S = 1.0  # how long the end of a session's output waits for its program's exit
 FAILED_EXIT_CODE = 126  # of a session that could not be started for another reason than its program
-_FILE = "exec.json"
 
 Body = dict[str, Any]
-
-
-@dataclass(slots=True)
-class Session:
-    """One exec session."""
-
-    id: str
-    container_id: str
-    body: Body  # as asked
-    detach_keys: bytes = b""
-    started: bool = False
-    running: bool = False
-    exit_code: int | None = None
-    pid: int = 0
-    ended_ns: int = 0
-    handle: ConmonHandle | None = field(default=None, repr=False)
-
-    @property
-    def tty(self) -> bool:
-        return bool(self.body.get("Tty"))
-
-    def describe(self) -> Body:
-        """Docker's ExecInspectResponse."""
-        command = self.body["Cmd"]
-        process: Body = {
-            "tty": self.tty,
-            "entrypoint": command[0],
-            "arguments": command[1:],
-            "privileged": bool(self.body.get("Privileged")),
-        }
-        if self.body.get("User"):
-            process["user"] = self.body["User"]
-        return {
-            "ID": self.id,
-            "Running": self.running,
-            "ExitCode": self.exit_code,
-            "ProcessConfig": process,
-            "OpenStdin": bool(self.body.get("AttachStdin")),
-            "OpenStderr": bool(self.body.get("AttachStderr")),
-            "OpenStdout": bool(self.body.get("AttachStdout")),
-            "CanRemove": self.ended_ns > 0,
-            "ContainerID": self.container_id,
-            "DetachKeys": base64.b64encode(self.detach_keys).decode(),
-            "Pid": self.pid,
-        }
-
-    def to_json(self) -> Body:
-        return {
-            "id": self.id,
-            "container_id": self.container_id,
-            "body": self.body,
-            "detach_keys": self.detach_keys.hex(),
-            "started": self.started,
-            "exit_code": self.exit_code,
-            "ended_ns": self.ended_ns,
-        }
-
-    @classmethod
-    def from_json(cls, body: Body) -> Session:
-        return cls(**{**body, "detach_keys": bytes.fromhex(body["detach_keys"])})
 
 
 class Execs:
@@ -321,7 +259,7 @@ class Execs:
         with contextlib.suppress(FileNotFoundError):
             for entry in sorted(os.scandir(root), key=lambda entry: entry.stat().st_mtime):
                 try:
-                    session = Session.from_json(json.loads((root / entry.name / _FILE).read_bytes()))
+                    session = Session.load(root / entry.name)
                     container = self._table.get(session.container_id)
                 except (OSError, ValueError, KeyError, TypeError):
                     container = None
@@ -371,17 +309,14 @@ class Execs:
         directory = self._rooms.exec_directory(session.id)
         with contextlib.suppress(OSError):
             for entry in os.scandir(directory):
-                if entry.name != _FILE:
+                if entry.name != FILE:
                     os.unlink(entry.path)
             self._save(session)
         if was_running:
             self._tell(session, "exec_die", exitCode=str(session.exit_code))
 
     def _save(self, session: Session) -> None:
-        directory = self._rooms.exec_directory(session.id)
-        temporary = directory / f"{_FILE}.new"
-        temporary.write_text(json.dumps(session.to_json()))
-        os.rename(temporary, directory / _FILE)
+        session.save(self._rooms.exec_directory(session.id))
 
     def _sweep(self, container_id: str) -> None:
         """Forget what nobody asks for any more. Raises: Conflict when too many wait to be started."""
@@ -465,17 +400,6 @@ def _leave(starting: asyncio.Task[Attachment | None]) -> None:
 def _shown(command: list[str]) -> str:
     """The command in an event's action, with Docker's blank after the program even when nothing follows."""
     return f": {command[0]} {' '.join(command[1:])}"
-
-
-def detach_keys(text: str) -> bytes:
-    """The bytes of "ctrl-p,ctrl-q"; the server has checked the spelling. Unknown names are left out."""
-    keys = bytearray()
-    for key in text.split(",") if text else ():
-        if len(key) == 1:
-            keys += key.encode()
-        elif key.lower().startswith("ctrl-") and len(key) == 6:
-            keys.append(ord(key[5].upper()) ^ 0x40)
-    return bytes(keys)
 
 
 def _signal(pid: int, number: int) -> None:
