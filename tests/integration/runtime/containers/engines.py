@@ -16,7 +16,7 @@ from typing import Any
 
 from runtime import engine as engines
 from runtime.api.client import EngineClient
-from runtime.api.errors import EngineError, NotFound
+from runtime.api.errors import Conflict, EngineError, NotFound
 from runtime.config import EngineConfig, parse_config
 from runtime.containers.streams import Stream
 from runtime.engine import Engine
@@ -69,7 +69,10 @@ class Instance:
             engine = self.engine or await self.start()
             for container in await engine.containers.list(all=True):
                 with contextlib.suppress(NotFound):
-                    await engine.containers.remove(container["Id"], force=True, volumes=True)
+                    try:
+                        await engine.containers.remove(container["Id"], force=True, volumes=True)
+                    except Conflict:  # it is removing itself already
+                        await engine.containers.wait(container["Id"], "removed")
             await self.stop()
             await asyncio.to_thread(engines.purge, self.config)
             left = self.residue()

@@ -60,7 +60,7 @@ def running(containers: Directory, container: Container) -> str:
 
 def ping(container: Container, address: str) -> bool:
     answer = run(
-        *("nsenter", f"--net={container.namespace}", "busybox", "ping", "-c1", "-W1", address), check=False
+        *("nsenter", f"--net={container.namespace}", "busybox", "ping", "-c1", "-W3", address), check=False
     )
     return " 0% packet loss" in answer
 
