@@ -103,7 +103,9 @@ class Watch:
         context.on("request", self._request)
 
     def _console(self, message: ConsoleMessage) -> None:
-        if message.type == "error":
+        # The browser drops what it was loading when an interface of its own machine comes or goes; here each
+        # container's does. That is no fault of a page.
+        if message.type == "error" and "ERR_NETWORK_CHANGED" not in message.text:
             self.problems.append(f"console: {message.text} ({message.location.get('url')})")
 
     def _request(self, request: Request) -> None:
