@@ -18,7 +18,7 @@ from runtime.images.answers import RegistryAnswer
 from runtime.images.content import BlobInvalid, ContentStore, Descriptor, Ingest, is_full
 from runtime.images.progress import BAR_S
 from runtime.images.registry import Repository, pause
-from runtime.images.threads import acquired, to_the_end
+from runtime.images.threads import acquired, ended, to_the_end
 from runtime.images.transport import Unreachable
 from runtime.images.workers import DiskFull
 
@@ -251,9 +251,10 @@ class Fetches:
             download.followers -= 1
             download.listeners.remove(listener)
             if not download.followers:
-                download.task.cancel()
-                await asyncio.gather(download.task, return_exceptions=True)
-                download.close()
+                try:
+                    await ended(download.task)
+                finally:
+                    download.close()
 
     def _forget(self, digest: str) -> None:
         self._running.pop(digest, None)

@@ -20,7 +20,7 @@ from runtime.images.manifest import chain_id, chain_ids
 from runtime.images.progress import Message, bar, first_error, short, status
 from runtime.images.reference import Digest
 from runtime.images.registry import Repository
-from runtime.images.threads import acquired, to_the_end
+from runtime.images.threads import acquired, ended, to_the_end
 from runtime.images.workers import Layer, LayerInvalid, Workers
 from runtime.snapshots.base import Snapshotter, Staging
 
@@ -183,8 +183,7 @@ class Layers:
             finally:
                 del work.followers[key]
                 if not work.followers and not work.task.done():
-                    work.task.cancel()
-                    await asyncio.gather(work.task, return_exceptions=True)
+                    await ended(work.task)
 
     def _forget(self, work: _Work) -> None:
         if self._running.get(work.step.chain_id) is work:

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Coroutine
 from typing import Any
 
 from runtime.api.errors import EngineError
+from runtime.images.threads import ended
 
 Message = dict[str, Any]
 
@@ -135,8 +136,7 @@ async def streamed(progress: Progress, work: Coroutine[Any, Any, None]) -> Async
             yield message
         await task
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await ended(task)
 
 
 def first_error(group: BaseExceptionGroup[BaseException]) -> EngineError:

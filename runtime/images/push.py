@@ -37,7 +37,7 @@ from runtime.images.reference import Digest, Reference
 from runtime.images.registry import Repository
 from runtime.images.session import Session, origin
 from runtime.images.store import Change, ImageRecord, ImageStore
-from runtime.images.threads import acquired, in_thread, to_the_end
+from runtime.images.threads import acquired, finished, in_thread, to_the_end
 from runtime.images.transport import Refused, Transport, Unreachable
 from runtime.images.upload import Uploader
 
@@ -240,7 +240,7 @@ class Pusher:
                 await asyncio.shield(working)
             finally:
                 stopped = True
-                await asyncio.wait([working])
+                await finished(working)
             return replace(await self._commit(ingest, lease), media_type=OCI_LAYER + "+gzip")
 
     async def _commit(self, ingest: Ingest, lease: Lease) -> Descriptor:

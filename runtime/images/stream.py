@@ -10,7 +10,7 @@ import queue
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TypeVar
 
-from runtime.images.threads import in_thread
+from runtime.images.threads import ended, finished, in_thread
 
 BATCH_BYTES = 1 << 20  # handed over at once
 PIECES = 3  # on their way
@@ -69,13 +69,9 @@ async def in_thread_with(body: AsyncIterator[bytes], work: Callable[[Iterator[by
             await feeding
         return await asyncio.shield(working)
     finally:
-        feeding.cancel()
         abandon()
-        await asyncio.gather(feeding, return_exceptions=True)
-        while not working.done():
-            try:
-                await asyncio.wait([working])
-            except asyncio.CancelledError:
-                pass  # the thread notices at its next piece; its files must not be used after we return
-        if not working.cancelled():
-            working.exception()
+        try:
+            await ended(feeding)
+        finally:
+            # The thread notices at its next piece; its files must not be used after we return.
+            await finished(working)

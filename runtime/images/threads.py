@@ -1,4 +1,4 @@
-"""Blocking work that must not be torn: threads that are waited for even when the caller is cancelled.
+"""Work that must not be torn: threads and tasks that are waited for even when the caller is cancelled.
 
 A cancelled ``asyncio.to_thread`` leaves its thread running; whoever cleans up behind it would race with it.
 """
@@ -50,3 +50,26 @@ async def acquired(make: Callable[[], _T], release: Callable[[_T], object]) -> A
     finally:
         for value in made:
             await to_the_end(release, value)
+
+
+async def finished(future: asyncio.Future[Any]) -> None:
+    """Return when a task or thread has ended; a cancellation meanwhile is raised then.
+
+    What it raised itself is nobody's news any more.
+    """
+    cancelled: asyncio.CancelledError | None = None
+    while not future.done():
+        try:
+            await asyncio.wait([future])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if not future.cancelled():
+        future.exception()
+    if cancelled is not None:
+        raise cancelled
+
+
+async def ended(task: asyncio.Task[Any]) -> None:
+    """Cancel a task and return when it has ended; a cancellation meanwhile is raised then."""
+    task.cancel()
+    await finished(task)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from runtime.api.errors import EngineError, Internal, InvalidArgument
-from runtime.images.threads import in_thread
+from runtime.images.threads import finished, in_thread
 
 SLOTS = 3  # layers unpacked at once, as many as are downloaded
 IDLE_S = 20.0  # the worker is kept this long after its last layer
@@ -279,12 +279,7 @@ async def _gone(ours: socket.socket) -> None:
         while await _received(ours):
             pass
 
-    task = asyncio.create_task(drain())
-    while not task.done():
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError:
-            pass  # the caller is being cancelled already and raises that when the child is gone
+    await finished(asyncio.create_task(drain()))
 
 
 def _error(message: dict[str, Any]) -> EngineError:

@@ -76,6 +76,7 @@ def place() -> Iterator[Path]:
     """A directory on a real file system; tmpfs knows no user attributes."""
     path = Path(tempfile.mkdtemp(prefix="webdock-images-", dir="/var/tmp"))
     yield path
+    left = [link for link in descriptors() if str(path) in link]
     for _ in range(500):
         mounted = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
         mounted = [place for place in reversed(mounted) if place.startswith(f"{path}/")]
@@ -85,6 +86,18 @@ def place() -> Iterator[Path]:
         if subprocess.run(["umount", mounted[0]], stderr=subprocess.DEVNULL).returncode:
             time.sleep(0.02)
     shutil.rmtree(path)
+    assert not left, f"descriptors were left open: {left}"
+
+
+def descriptors() -> list[str]:
+    """What this process has open."""
+    found = []
+    for descriptor in Path("/proc/self/fd").iterdir():
+        try:
+            found.append(str(descriptor.readlink()))
+        except FileNotFoundError:
+            continue
+    return found
 
 
 @pytest.fixture
