@@ -56,22 +56,23 @@ class Verifier:
     ) -> list[Finding]:
         """Look at every byte of these images; each blob and layer once."""
         findings: list[Finding] = []
-        done: dict[str, bool] = {}  # blob digest or chain id -> whether it is sound
+        blobs: dict[Digest, bool] = {}  # whether it is sound
+        layers: dict[str, bool] = {}  # by chain id, which may be the digest of a blob
         for image in images:
             name = image.tags[0] if image.tags else short(image.id)
             progress.put(status("Verifying", name))
             before = len(findings)
             for digest in sorted(image.all_blobs):
-                if digest not in done:
-                    done[digest] = await to_the_end(self._content.verify, digest)
-                if not done[digest]:
+                if digest not in blobs:
+                    blobs[digest] = await to_the_end(self._content.verify, digest)
+                if not blobs[digest]:
                     findings.append(await self._blob(name, digest, repair))
             for step in steps(image.blobs, image.diff_ids):
-                if step.chain_id not in done:
-                    found = await self._layer(name, step, done[step.blob.digest], repair)
-                    done[step.chain_id] = not found
+                if step.chain_id not in layers:
+                    found = await self._layer(name, step, blobs[step.blob.digest], repair)
+                    layers[step.chain_id] = not found
                     findings += found
-                elif not done[step.chain_id]:
+                elif not layers[step.chain_id]:
                     findings.append(Finding(name, f"layer {short(step.chain_id)} is damaged", mended=False))
             progress.put(status("Sound" if len(findings) == before else "Damaged", name))
         return findings

@@ -98,7 +98,9 @@ class FakeImages:
             raise NotFound(f"No such image: {full}") from None
         return found
 
-    def list(self, *, all: bool = False, filters: dict[str, list[str]]) -> list[Body]:
+    def list(
+        self, *, all: bool = False, filters: dict[str, list[str]], shared_size: bool = False
+    ) -> list[Body]:
         check_filters(filters, LIST_FILTERS)
         rows = []
         for image in sorted(self._all.values(), key=lambda one: one.created_at, reverse=True):

@@ -40,11 +40,18 @@ def check_options(parser: argparse.ArgumentParser) -> None:
         "--repair", action="store_true", help="load modules and mount cgroups where that helps (root)"
     )
     parser.add_argument("--quiet", action="store_true", help="print only what is not well")
+    parser.add_argument(
+        "--images",
+        action="store_true",
+        help="have the engine read every byte of its images instead; with --repair it mends what it can",
+    )
 
 
 def check(options: argparse.Namespace) -> int:
     """Print the list; 1 when something is missing that the engine cannot do without."""
     instance = chosen(options)
+    if options.images:
+        return check_images(instance, repair=options.repair, quiet=options.quiet)
     if options.repair:
         need_root("check --repair")
         from webdock.cli.setup import repair_machine
@@ -56,6 +63,22 @@ def check(options: argparse.Namespace) -> int:
     if text:
         print(text)
     return 1 if any(one.level == preflight.FAILURE for one in checks) else 0
+
+
+def check_images(instance: Instance, *, repair: bool, quiet: bool) -> int:
+    """Print what is wrong with the images; 1 when something is left that could not be mended."""
+    left = 0
+    client = Client(f"unix://{instance.engine_socket}")
+    for message in client.stream("POST", "/images/verify", {"repair": repair}):
+        finding = message.get("finding")
+        if "error" in message:
+            raise Failure(message["error"])
+        if finding:
+            left += not finding["mended"]
+            print(f"{finding['image']}: {finding['what']}{' – mended' if finding['mended'] else ''}")
+        elif "verified" in message and not quiet:
+            print(f"{message['verified']} images verified, {message['findings']} findings")
+    return 1 if left else 0
 
 
 def status_options(parser: argparse.ArgumentParser) -> None:

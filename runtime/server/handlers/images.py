@@ -20,7 +20,9 @@ MADE_OF_VERSION = (1, 45)  # up to here clients read Container and ContainerConf
 
 async def image_list(call: Call) -> web.StreamResponse:
     query = call.query
-    images = call.engine.images.list(all=query.flag("all"), filters=query.filters())
+    images = call.engine.images.list(
+        all=query.flag("all"), filters=query.filters(), shared_size=query.flag("shared-size")
+    )
     return json_answer([_sized(call, _tagged(call, image)) for image in images])
 
 

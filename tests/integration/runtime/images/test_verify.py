@@ -85,6 +85,17 @@ async def test_damage_to_a_layer_is_found_and_mended(
     assert await findings(engine) == []
 
 
+async def test_damage_to_a_layer_that_came_uncompressed_is_found(
+    make_engine: MakeEngine, registry: FakeRegistry
+) -> None:
+    registry.put("x", "y", Image([Layer(LAYERS[0].archive, "plain")]))
+    engine = await make_engine(registry)
+    await told(engine.images.pull(f"{registry.host}/x:y"))
+    os.truncate(engine.layer(f"{registry.host}/x:y") / "etc/a", 3)
+    [found] = await findings(engine)
+    assert "/etc/a: has another size" in found["what"]
+
+
 async def test_a_missing_layer_is_made_anew(engine: Engine, registry: FakeRegistry) -> None:
     shutil.rmtree(engine.layer(f"{registry.host}/x:y", 1).parent)
     [found] = await findings(engine, repair=True)
