@@ -304,7 +304,7 @@ class Conmon:
         await self.abandon(dir)
         complaint = _read_text(dir / "runtime.log") or str(answer.get("message") or "")
         if not complaint and exec and not _read_text(dir / "conmon.log"):
-            # Race: the container was killed under its session, which took crun along before it could complain.
+            # Race: the container was killed under its session, and crun with it before it could complain.
             raise Conflict(f"the container of exec session {dir.name} ended before the session began")
         if not complaint:
             raise Internal(f"conmon failed in {dir}: {_read_text(dir / 'conmon.log') or 'no reason given'}")
