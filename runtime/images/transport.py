@@ -31,6 +31,7 @@ READ_BUFFER_BYTES = 1 << 20
 CONNECTIONS_PER_HOST = 12
 USER_AGENT = "webdock"
 _REDIRECTS = (301, 302, 303, 307, 308)
+_ALIASES = {"registry-1.docker.io": "docker.io", "index.docker.io": "docker.io"}  # host -> as configured
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +163,7 @@ class Transport:
         return self._session
 
     def _config_of(self, url: URL) -> RegistryConfig:
-        authority = _authority(url)
+        authority = _ALIASES.get(_authority(url), _authority(url))
         return self._registries.get(authority) or self.config(url.host or "")
 
     def _context(self, url: URL) -> ssl.SSLContext | bool:

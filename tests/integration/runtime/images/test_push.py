@@ -103,6 +103,26 @@ async def test_large_layers_go_up_in_chunks_that_can_be_gone_on_with(
     assert {layer.digest for layer in engine.images.get(name).blobs} <= pushed
 
 
+async def test_the_real_registry_takes_chunks(
+    make_engine: MakeEngine, registry: FakeRegistry, real_registry: RealRegistry
+) -> None:
+    engine = await pulled(make_engine, registry, real_registry, image=packed(70 << 20))
+    name = f"{real_registry.host}/chunks"
+    await engine.images.tag(f"{registry.host}/app:v1", name)
+    assert "error" not in (await told(engine.images.push(name, "latest")))[-1]
+    subprocess.run(
+        [
+            "skopeo",
+            "copy",
+            "-q",
+            "--src-tls-verify=false",
+            f"docker://{name}:latest",
+            f"dir:{engine.root}/copy",
+        ],
+        check=True,
+    )
+
+
 def packed(size: int) -> Image:
     """An image whose one layer does not compress."""
     return Image([Layer(tar(file("big", os.urandom(size))), "gzip")])
