@@ -34,8 +34,12 @@ def test_run_on_a_terminal_resizes_interrupts_and_passes_the_exit_code_on(
     time.sleep(0.3)
     session.resize(35, 95)
     session.type(b"\x03")
-    session.type("stty size\r")
-    session.expect("35 95")
+
+    def resized() -> bool:
+        session.type("stty size\r")
+        return session.expect(r"\d+ \d+\r\n")[0].decode().split() == ["35", "95"]
+
+    eventually(resized, what="the new size inside")
     session.type("exit 11\r")
     assert session.wait() == 11
     assert installation.client.get("/containers/json", {"all": True}) == []
