@@ -40,6 +40,7 @@ KEPT_S = 300.0  # a session that has ended can be inspected for so long
 KEPT = 128  # … if its container has not more of them
 WAITING = 1024  # sessions of one container that were made and not started
 EXIT_AFTER_OUTPUT_S = 1.0  # how long the end of a session's output waits for its program's exit
+END_TIMEOUT_S = 0.5  # for a container that ends to be seen ended
 FAILED_EXIT_CODE = 126  # of a session that could not be started for another reason than its program
 
 Body = dict[str, Any]
@@ -114,6 +115,8 @@ class Execs:
         except BaseException as error:
             if isinstance(error, Internal):
                 # Race: the container ended or was paused under it; that is what the runtime complains about.
+                # Kernel: what is in a pid namespace is killed before the end of its first process is seen.
+                await asyncio.wait({run.exited}, timeout=END_TIMEOUT_S)
                 if container.run is not run or not alive(run.handle.pid):
                     error = Conflict(f"Container {container.id} is not running")
                 elif container.record.state is State.PAUSED or "is paused" in error.message:
