@@ -238,20 +238,24 @@ def _open_all(path: Path, since_ns: int) -> Iterator[BinaryIO]:
 def _seek_tail(open_files: list[BinaryIO], count: int) -> list[BinaryIO]:
     """Set the positions so that reading on gives the last `count` lines; the files to read."""
     wanted: list[BinaryIO] = []
+    newest = True  # no record was seen yet: the next one is the log's last, and a line even when it goes on
     for file in reversed(open_files):
-        missing = _seek_lines(file, count)
+        seen, enough = _seek_lines(file, count, newest)
         wanted.insert(0, file)
-        if missing == 0:
+        if enough:
             break
-        count = missing
+        newest = newest and os.fstat(file.fileno()).st_size == 0
+        count -= seen
     return wanted
 
 
-def _seek_lines(file: BinaryIO, count: int) -> int:
-    """Set the position before the last `count` lines; how many lines were missing for that."""
-    end = os.fstat(file.fileno()).st_size
-    start, data, seen = end, b"", 0
-    last = True
+def _seek_lines(file: BinaryIO, count: int, last: bool) -> tuple[int, bool]:
+    """Set the position before the last `count` lines: (lines seen, whether these are so many).
+
+    last: the file's last record is a line even when it is only the beginning of one.
+    """
+    start = os.fstat(file.fileno()).st_size
+    data, seen = b"", 0
     while start > 0:
         size = min(TAIL_BLOCK_BYTES, start)
         start -= size
@@ -263,7 +267,7 @@ def _seek_lines(file: BinaryIO, count: int) -> int:
             if record[_FLAG] == b"F" or last:
                 if seen == count:
                     file.seek(start + position)
-                    return 0
+                    return seen, True
                 seen += 1
             last = False
             position = begin + 1
@@ -271,7 +275,7 @@ def _seek_lines(file: BinaryIO, count: int) -> int:
                 break
         data = data[:position]
     file.seek(0)
-    return count - seen
+    return seen, False
 
 
 def _next(path: Path, file: BinaryIO | None) -> BinaryIO | None:

@@ -111,6 +111,17 @@ async def test_tail_reaches_into_rotated_files(tmp_path: Path) -> None:
     assert await read(path, tail=4) == b"1\n2\n3\n4\n"
 
 
+async def test_a_line_that_goes_on_in_the_next_file_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    (tmp_path / "log.1").write_bytes(record(0, b"0") + record(1, b"1", flag="P"))
+    path.write_bytes(record(2, b"2") + record(3, b"3"))
+    assert await read(path, tail=1) == b"3\n"
+    assert await read(path, tail=2) == b"12\n3\n"
+    assert await read(path, tail=3) == b"0\n12\n3\n"
+    path.write_bytes(b"")  # rotated just now
+    assert await read(path, tail=1) == b"1"
+
+
 async def test_a_log_that_is_not_there_is_empty(tmp_path: Path) -> None:
     assert await read(tmp_path / "none" / "log") == b""
 
