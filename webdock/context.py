@@ -5,19 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 from django.http import HttpRequest
+from django.utils.translation import get_language
 
 from containers_app.models import Container
 from images_app.models import Image
 from webdock import __version__
 from webdock.engines.models import current_engine
+from webdock.languages import catalogue_url
 from webdock.people.rights import rights_of
 
 
 def common(request: HttpRequest) -> dict[str, Any]:
     """Nothing for people who are not logged in: also a number tells something."""
+    words = catalogue_url(get_language() or "en")
     user = getattr(request, "user", None)
     if user is None or not user.is_authenticated:
-        return {"rights": frozenset(), "version": __version__}
+        return {"rights": frozenset(), "version": __version__, "words_url": words}
     engine = current_engine()
     return {
         "engine": engine,
@@ -29,4 +32,5 @@ def common(request: HttpRequest) -> dict[str, Any]:
         },
         "rights": rights_of(user),
         "version": __version__,
+        "words_url": words,
     }

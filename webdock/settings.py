@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 
 import dj_database_url
-from django.utils.translation import gettext_lazy as _
 
 from webdock import environ as env
 
@@ -185,11 +184,15 @@ WHITENOISE_ALLOW_ALL_ORIGINS = False
 # Languages and times
 LANGUAGE_CODE = "en"
 LOCALE_PATHS = [BASE_DIR / "locale"]
-LANGUAGES = [("en", _("English"))]
+LANGUAGES = [("en", "English")]  # each in its own words: who looks for it reads no other
 if (LOCALE_PATHS[0] / "zh_Hans" / "LC_MESSAGES" / "django.mo").exists():  # half a translation helps nobody
-    LANGUAGES.append(("zh-hans", _("Simplified Chinese")))
+    LANGUAGES.append(("zh-hans", "简体中文"))
 LANGUAGE_COOKIE_NAME = "webdock_language"
 LANGUAGE_COOKIE_SAMESITE = "Lax"
+LANGUAGE_COOKIE_AGE = 365 * 24 * 3600
+LANGUAGE_COOKIE_SECURE = SECURE
+if FORCE_SCRIPT_NAME:
+    LANGUAGE_COOKIE_PATH = FORCE_SCRIPT_NAME + "/"
 USE_I18N = True
 USE_TZ = True
 TIME_ZONE = os.environ.get("WEBDOCK_TIME_ZONE", "UTC")

@@ -4,6 +4,7 @@ from django.contrib import admin
 from django.urls import include, path
 from django.views.i18n import set_language
 
+from webdock.languages import javascript_catalogue
 from webdock.people.rights import PUBLIC, requires
 
 urlpatterns = [
@@ -12,5 +13,6 @@ urlpatterns = [
     path("", include("webdock.engines.urls")),
     path("", include("webdock.people.urls")),
     path("language/", requires(PUBLIC)(set_language), name="set_language"),
+    path("language/<slug:code>.js", javascript_catalogue, name="javascript-catalogue"),
     path("admin/", admin.site.urls),
 ]

@@ -3,6 +3,7 @@
 import { ask } from "./ask.js";
 import { copyText } from "./copy.js";
 import { meta } from "./dom.js";
+import { gettext, interpolate } from "./i18n.js";
 import { toast } from "./toast.js";
 
 const LISTED_PAGES_MAX = 20; // of a list read to name what a prune takes
@@ -22,10 +23,10 @@ export async function post(url, fields = new URLSearchParams()) {
       const answer = await response.json();
       return { ok: response.ok, message: "", ...answer, status: response.status };
     }
-    const message = response.ok ? "" : `The server answered ${response.status}. Reload the page and try again.`;
+    const message = response.ok ? "" : interpolate(gettext("The server answered %s. Reload the page and try again."), [response.status]);
     return { ok: response.ok, message, status: response.status };
   } catch {
-    return { ok: false, message: "The server could not be reached. Nothing was changed as far as this page knows.", status: 0 };
+    return { ok: false, message: gettext("The server could not be reached. Nothing was changed as far as this page knows."), status: 0 };
   }
 }
 
@@ -105,7 +106,7 @@ async function act(button) {
   const answer = await post(action, fields);
   answered(id, answer.ok);
   if (verb === "prune") settle(id); // what is gone is told of by its own rows
-  if (!answer.ok) return toast(answer.message || "That did not work.", "bad");
+  if (!answer.ok) return toast(answer.message || gettext("That did not work."), "bad");
   if (["remove", "untag", "rename", "tag", "prune"].includes(verb)) toast(answer.message, "ok");
   document.dispatchEvent(new CustomEvent("webdock:stale"));
   if (gone && verb === "remove") location.assign(gone);
@@ -133,7 +134,7 @@ async function listsFrom(button) {
       url = next ? new URL(next, new URL(url, location.href)).href : "";
     }
   } catch {
-    toast("What would be removed could not be read. Nothing was removed.", "bad");
+    toast(gettext("What would be removed could not be read. Nothing was removed."), "bad");
     return null;
   } finally {
     button.removeAttribute("aria-busy");
@@ -187,7 +188,7 @@ bar?.addEventListener("click", async (event) => {
     if (box) box.checked = false;
   }
   document.dispatchEvent(new CustomEvent("webdock:ticked"));
-  if (!answer.results) return toast(answer.message || "That did not work.", "bad");
+  if (!answer.results) return toast(answer.message || gettext("That did not work."), "bad");
   if (good.length) toast(`${verb}: ${good.length} of ${results.length} done`, bad.length ? "warn" : "ok");
   for (const result of bad.slice(0, 4)) toast(result.message || `${result.name}: refused`, "bad");
 });
@@ -204,7 +205,7 @@ document.addEventListener("submit", async (event) => {
   button.setAttribute("aria-busy", "true");
   const answer = await post(form.action, new URLSearchParams(new FormData(form)));
   button.removeAttribute("aria-busy");
-  if (!answer.ok) return showRefusal(form, answer.message || "That did not work.");
+  if (!answer.ok) return showRefusal(form, answer.message || gettext("That did not work."));
   form.reset();
   form.closest("dialog").close();
   toast(answer.message, "ok");

@@ -2,22 +2,33 @@
 // The server's clock is the page's clock; a browser whose clock is wrong shows right ages.
 
 import { meta } from "./dom.js";
+import { gettext, interpolate, ngettext } from "./i18n.js";
 
 const EVERY_MS = 1000;
 const skew_ms = Number(meta("webdock-now")) * 1000 - Date.now();
 
 export const serverNow = () => Date.now() + (Number.isFinite(skew_ms) ? skew_ms : 0);
 
+const UNITS = {
+  second: (n) => ngettext("%s second", "%s seconds", n),
+  minute: (n) => ngettext("%s minute", "%s minutes", n),
+  hour: (n) => ngettext("%s hour", "%s hours", n),
+  day: (n) => ngettext("%s day", "%s days", n),
+  week: (n) => ngettext("%s week", "%s weeks", n),
+  month: (n) => ngettext("%s month", "%s months", n),
+  year: (n) => ngettext("%s year", "%s years", n),
+};
+
 export function human(seconds) {
   const s = Math.max(0, Math.floor(seconds));
-  const many = (n, unit) => `${n} ${unit}${n === 1 ? "" : "s"}`;
-  if (s < 1) return "Less than a second";
+  const many = (n, unit) => interpolate(UNITS[unit](n), [n]);
+  if (s < 1) return gettext("Less than a second");
   if (s < 60) return many(s, "second");
   const minutes = Math.floor(s / 60);
-  if (minutes === 1) return "About a minute";
+  if (minutes === 1) return gettext("About a minute");
   if (minutes < 60) return many(minutes, "minute");
   const hours = Math.round(s / 3600);
-  if (hours === 1) return "About an hour";
+  if (hours === 1) return gettext("About an hour");
   if (hours < 48) return many(hours, "hour");
   const days = Math.floor(s / 86400);
   if (days < 14) return many(days, "day");
@@ -36,7 +47,7 @@ function tick() {
   if (document.hidden) return;
   const now = serverNow();
   for (const element of document.querySelectorAll("time[data-ago]")) {
-    const text = `${human((now - Date.parse(element.dateTime)) / 1000)} ago`;
+    const text = interpolate(gettext("%s ago"), [human((now - Date.parse(element.dateTime)) / 1000)]);
     if (text !== element.textContent) element.textContent = text;
   }
   for (const element of document.querySelectorAll("[data-age]")) {
@@ -47,7 +58,5 @@ function tick() {
   }
 }
 
-if (document.documentElement.lang.startsWith("en")) {
-  tick();
-  setInterval(tick, EVERY_MS);
-}
+tick();
+setInterval(tick, EVERY_MS);

@@ -1,6 +1,7 @@
 // The one dialog that asks before something is lost. Words and fields come from <template>s; names are text.
 
 import { fill, isolate } from "./dom.js";
+import { gettext, interpolate } from "./i18n.js";
 
 const LISTED_MAX = 12; // names shown before "and n more"
 const dialog = document.getElementById("confirm");
@@ -55,7 +56,7 @@ function writeList(list, names) {
   }
   if (names.length > LISTED_MAX) {
     const item = document.createElement("li");
-    item.textContent = `and ${names.length - LISTED_MAX} more`;
+    item.textContent = interpolate(gettext("and %s more"), [names.length - LISTED_MAX]);
     list.append(item);
   }
 }

@@ -1,10 +1,11 @@
 // Text to the clipboard, also where the page is not served over TLS and the clipboard API is missing.
 
+import { gettext } from "./i18n.js";
 import { toast } from "./toast.js";
 
-export async function copyText(text, said = "Copied") {
+export async function copyText(text, said = gettext("Copied")) {
   const done = navigator.clipboard ? await write(text) : byHand(text);
-  toast(done ? said : "The browser did not allow copying", done ? "ok" : "bad");
+  toast(done ? said : gettext("The browser did not allow copying"), done ? "ok" : "bad");
   return done;
 }
 

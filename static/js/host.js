@@ -2,6 +2,7 @@
 
 import { Charts } from "./charts.js";
 import { memory, percent, rate, size } from "./format.js";
+import { gettext, interpolate } from "./i18n.js";
 import { Link } from "./socket.js";
 
 const root = document.querySelector("[data-host]");
@@ -17,8 +18,8 @@ const charts = root && new Charts(
 );
 
 function totals({ memory_total, disk_total }) {
-  root.querySelector('[data-total="memory"]').textContent = `of ${memory(memory_total)}`;
-  root.querySelector('[data-total="disk"]').textContent = `of ${size(disk_total)}`;
+  root.querySelector('[data-total="memory"]').textContent = interpolate(gettext("of %s"), [memory(memory_total)]);
+  root.querySelector('[data-total="disk"]').textContent = interpolate(gettext("of %s"), [size(disk_total)]);
 }
 
 if (root) {

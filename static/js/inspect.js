@@ -4,6 +4,7 @@
 import { copyText, saveText } from "./copy.js";
 import { clone } from "./dom.js";
 import { count } from "./format.js";
+import { gettext, interpolate, ngettext } from "./i18n.js";
 
 const CHILDREN_AT_ONCE = 200;
 const CHILDREN_BEFORE = 20; // drawn before one that is jumped to
@@ -133,14 +134,14 @@ class Tree {
     name.textContent = typeof key === "number" ? `${key}` : `${key}`;
     if (isBranch(value)) {
       const n = size(value);
-      const noun = Array.isArray(value) ? (n === 1 ? "item" : "items") : n === 1 ? "key" : "keys";
+      const many = Array.isArray(value) ? ngettext("%s item", "%s items", n) : ngettext("%s key", "%s keys", n);
       text.remove();
-      note.textContent = n ? `${count(n)} ${noun}` : Array.isArray(value) ? "empty list" : "empty";
+      note.textContent = n ? interpolate(many, [count(n)]) : Array.isArray(value) ? gettext("empty list") : gettext("empty");
     } else {
       const whole = value === null ? "null" : String(value);
       text.classList.add(value === null ? "null" : typeof value);
       text.textContent = whole === "" ? '""' : whole.slice(0, TEXT_MAX_CHARS);
-      note.textContent = whole.length > TEXT_MAX_CHARS ? `… ${count(whole.length)} characters in all` : "";
+      note.textContent = whole.length > TEXT_MAX_CHARS ? interpolate(gettext("… %s characters in all"), [count(whole.length)]) : "";
     }
     if (branch) item.setAttribute("aria-expanded", "false");
     else {
@@ -224,7 +225,7 @@ class Tree {
     this.hitSet = new Set(hits.map(pathText));
     for (const where of this.hitSet) this.items.get(where)?.classList.add("hit");
     if (hits.length) this.step(1, false);
-    else found.textContent = "nothing found";
+    else found.textContent = gettext("nothing found");
   }
 
   step(by, focus = false) {
@@ -236,7 +237,7 @@ class Tree {
     item?.firstElementChild.scrollIntoView({ block: "center", inline: "nearest" });
     if (focus) this.focus(item);
     const total = this.hits.length >= HITS_MAX ? `${count(HITS_MAX)}+` : count(this.hits.length);
-    this.root.querySelector("[data-found]").textContent = `${this.current + 1} of ${total}`;
+    this.root.querySelector("[data-found]").textContent = interpolate(gettext("%(at)s of %(total)s"), { at: this.current + 1, total });
   }
 
   focus(item) {
@@ -280,7 +281,7 @@ class Tree {
   copy(item, what) {
     const facts = this.facts.get(item);
     if (!facts) return;
-    if (what === "path") return copyText(pathText(facts.path), `Copied ${pathText(facts.path)}`);
+    if (what === "path") return copyText(pathText(facts.path), interpolate(gettext("Copied %s"), [pathText(facts.path)]));
     return copyText(isBranch(facts.value) ? JSON.stringify(facts.value, null, 2) : String(facts.value));
   }
 

@@ -6,6 +6,7 @@ import { parseAnsi, plain } from "./ansi.js";
 import { saveText } from "./copy.js";
 import { recall, remember } from "./dom.js";
 import { count } from "./format.js";
+import { gettext, interpolate, ngettext } from "./i18n.js";
 import { Ring } from "./ring.js";
 import { Link } from "./socket.js";
 
@@ -155,7 +156,7 @@ function lineElement({ stream, text, time }) {
     span.textContent = words;
     isolated.append(span);
   }
-  if (body !== text) isolated.append(` … ${count(text.length - LINE_MAX_CHARS)} more characters`);
+  if (body !== text) isolated.append(interpolate(gettext(" … %s more characters"), [count(text.length - LINE_MAX_CHARS)]));
   element.append(isolated);
   if (query && plain(text).toLocaleLowerCase().includes(query)) element.classList.add("hit");
   return element;
@@ -173,7 +174,7 @@ export function clock(time) {
 function note(skipped) {
   const element = document.createElement("p");
   element.className = "log-note";
-  element.textContent = `${count(skipped)} lines skipped: they came faster than they can be shown. The container's log has them all.`;
+  element.textContent = interpolate(gettext("%s lines skipped: they came faster than they can be shown. The container's log has them all."), [count(skipped)]);
   const before = view.lastElementChild;
   if (before?.classList.contains("log-note")) before.remove();
   view.append(element);
@@ -206,7 +207,7 @@ function follow(on) {
 
 function tellNew() {
   const lines = waiting.length + waiting.dropped;
-  newest.textContent = `↓ ${count(lines)} new line${lines === 1 ? "" : "s"}`;
+  newest.textContent = interpolate(ngettext("↓ %s new line", "↓ %s new lines", lines), [count(lines)]);
   newest.hidden = !lines;
 }
 

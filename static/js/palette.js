@@ -1,6 +1,7 @@
 // The search in the top bar: pages and actions at once, containers and images as the server finds them.
 
 import { icon, make, place } from "./dom.js";
+import { gettext } from "./i18n.js";
 
 const WAIT_MS = 140; // after the last key
 const FOUND_MAX = 8; // of each kind
@@ -81,8 +82,8 @@ function nothing(words) {
 function show(question, containers, images, pending) {
   options = [];
   const pages = commands().filter(({ name }) => matches(name, question)).slice(0, question ? FOUND_MAX : 30);
-  const groups = [...group("Containers", containers), ...group("Images", images), ...group("Go to", pages)];
-  if (!groups.length) groups.push(nothing(pending ? "Looking…" : "Nothing found."));
+  const groups = [...group(gettext("Containers"), containers), ...group(gettext("Images"), images), ...group(gettext("Go to"), pages)];
+  if (!groups.length) groups.push(nothing(pending ? gettext("Looking…") : gettext("Nothing found.")));
   box.replaceChildren(...groups);
   if (!box.matches(":popover-open")) box.showPopover();
   const rect = input.getBoundingClientRect();

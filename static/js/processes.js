@@ -2,10 +2,11 @@
 
 import { make } from "./dom.js";
 import { memory } from "./format.js";
+import { gettext } from "./i18n.js";
 
 const EVERY_MS = 3_000;
 const NUMBERS = ["PID", "%CPU", "RSS"];
-const WORDS = { PID: "PID", USER: "User", "%CPU": "CPU", RSS: "Memory", ELAPSED: "Running for", COMMAND: "Command" };
+const WORDS = { PID: "PID", USER: gettext("User"), "%CPU": "CPU", RSS: gettext("Memory"), ELAPSED: gettext("Running for"), COMMAND: gettext("Command") };
 
 const panel = document.querySelector("[data-processes]");
 const table = panel.querySelector("table");
@@ -50,7 +51,7 @@ async function ask() {
       say(answer.ok ? "" : answer.message);
       if (answer.ok) show(answer);
     } catch {
-      say("The server could not be reached.");
+      say(gettext("The server could not be reached."));
     }
   }
   timer = setTimeout(ask, EVERY_MS);

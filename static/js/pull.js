@@ -3,11 +3,12 @@
 import { post } from "./actions.js";
 import { clone, place } from "./dom.js";
 import { size } from "./format.js";
+import { gettext, interpolate } from "./i18n.js";
 import { Link } from "./socket.js";
 import { toast } from "./toast.js";
 
 const DONE_STAYS_MS = 8_000;
-const WORDS = { running: "pulling", done: "done", failed: "failed", cancelled: "cancelled" };
+const WORDS = { running: gettext("pulling"), done: gettext("done"), failed: gettext("failed"), cancelled: gettext("cancelled") };
 const TONES = { running: "accent", done: "ok", failed: "bad", cancelled: "" };
 
 const list = document.querySelector("[data-pulls]");
@@ -44,9 +45,9 @@ function show(pull) {
   element.querySelector("[data-dismiss]").hidden = running;
   element.querySelector("[data-layers]").hidden = pull.state === "done";
   if (before === "running" && pull.state === "done") {
-    toast(`${pull.reference} is here.`, "ok");
+    toast(interpolate(gettext("%s is here."), [pull.reference]), "ok");
     setTimeout(() => dismiss(pull.id), DONE_STAYS_MS);
-  } else if (before === "running" && pull.state === "failed") toast(pull.message || `${pull.reference} could not be pulled.`, "bad");
+  } else if (before === "running" && pull.state === "failed") toast(pull.message || interpolate(gettext("%s could not be pulled."), [pull.reference]), "bad");
   else if (!before && pull.state === "done") dismiss(pull.id);
 }
 
@@ -55,7 +56,7 @@ function showLayer(card, { id, status, current, total: whole }) {
   if (!layer) {
     layer = clone("layer");
     layer.querySelector("[data-layer]").textContent = id.slice(0, 12);
-    layer.querySelector("progress").setAttribute("aria-label", `Layer ${id.slice(0, 12)}`);
+    layer.querySelector("progress").setAttribute("aria-label", interpolate(gettext("Layer %s"), [id.slice(0, 12)]));
     card.layers.set(id, layer);
     card.element.querySelector("[data-layers]").append(layer);
   }
@@ -101,7 +102,7 @@ list.addEventListener("click", async (event) => {
     button.setAttribute("aria-busy", "true");
     const answer = await post(place(`images/pulls/${id}/cancel/`));
     button.removeAttribute("aria-busy");
-    if (!answer.ok) toast(answer.message || "The pull could not be cancelled.", "bad");
+    if (!answer.ok) toast(answer.message || gettext("The pull could not be cancelled."), "bad");
   }
 });
 
@@ -125,7 +126,7 @@ form.addEventListener("submit", async (event) => {
     form.reset();
     return form.closest("dialog").close();
   }
-  error.textContent = answer.message || "The pull could not be started.";
+  error.textContent = answer.message || gettext("The pull could not be started.");
   error.hidden = false;
 });
 form.closest("dialog").addEventListener("close", () => (form.querySelector("[data-error]").hidden = true));

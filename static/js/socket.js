@@ -1,6 +1,7 @@
 // One websocket that comes back: back-off with jitter, close codes turned into what to do, one banner for all.
 
 import { meta, place } from "./dom.js";
+import { gettext, interpolate } from "./i18n.js";
 
 const FIRST_DELAY_MS = 400;
 const LONGEST_DELAY_MS = 15_000;
@@ -83,7 +84,7 @@ export class Link {
   lost(code, reason) {
     const what = verdict(code);
     this.lostAt ??= Date.now();
-    this.reason = code === CODES.engine ? reason || "The engine does not answer." : "";
+    this.reason = code === CODES.engine ? reason || gettext("The engine does not answer.") : "";
     if (what === "login") {
       this.stop();
       location.assign(`${meta("webdock-login")}?next=${encodeURIComponent(location.pathname + location.search)}`);
@@ -153,9 +154,9 @@ function writeBanner(down) {
   shown = true;
   const next = Math.min(...down.map((link) => link.retryAt ?? Infinity));
   const seconds = Math.max(0, Math.ceil((next - Date.now()) / 1000));
-  const why = down.map((link) => link.reason).find(Boolean) || "Connection lost.";
+  const why = down.map((link) => link.reason).find(Boolean) || gettext("Connection lost.");
   banner.dataset.state = "lost";
-  const text = `${why} ${Number.isFinite(next) && seconds ? `Trying again in ${seconds} s` : "Trying again…"}`;
+  const text = `${why} ${Number.isFinite(next) && seconds ? interpolate(gettext("Trying again in %s s"), [seconds]) : gettext("Trying again…")}`;
   const place = banner.querySelector("[data-text]");
   if (place.textContent !== text) place.textContent = text;
   banner.querySelector("[data-retry]").hidden = false;

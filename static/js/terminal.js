@@ -13,6 +13,7 @@ import { post } from "./actions.js";
 import { ask } from "./ask.js";
 import { copyText } from "./copy.js";
 import { clone, meta, recall, remember } from "./dom.js";
+import { gettext, interpolate } from "./i18n.js";
 import { placeBeside } from "./menu.js";
 import { CODES, Link } from "./socket.js";
 import { controlled, keySequence, lineCount, pasteable } from "./terminal-keys.js";
@@ -159,12 +160,12 @@ class Pane {
 
   async open(kind) {
     this.reset();
-    this.state("accent", "opening");
+    this.state("accent", gettext("opening"));
     const fields = new URLSearchParams({ kind, cols: this.term.cols, rows: this.term.rows });
     const answer = await post(root.dataset.open, fields);
     if (!answer.ok || !answer.websocket) {
-      this.state("bad", "not open");
-      return this.note("bad", answer.message || "The terminal could not be opened.", "Try again", () => this.open(kind));
+      this.state("bad", gettext("not open"));
+      return this.note("bad", answer.message || gettext("The terminal could not be opened."), gettext("Try again"), () => this.open(kind));
     }
     this.join({ session: answer.session, websocket: answer.websocket, title: answer.title, kind });
   }
@@ -217,7 +218,7 @@ class Pane {
       this.restored = false;
       this.term.options.convertEol = message.tty === false; // no terminal inside: lines end without a return
       this.title(message.title ?? this.session.title);
-      this.state("ok", this.watching ? "watching" : "connected");
+      this.state("ok", this.watching ? gettext("watching") : gettext("connected"));
       this.mode();
       this.sendSize();
       if (this.again) this.nudge();
@@ -225,8 +226,7 @@ class Pane {
       this.isReady = true;
       this.sendTypedAhead();
     } else if (message.type === "exit") {
-      const code = Number.isInteger(message.code) ? ` with code ${message.code}` : "";
-      this.ended(`The session ended${code}.`);
+      this.ended(Number.isInteger(message.code) ? interpolate(gettext("The session ended with code %s."), [message.code]) : gettext("The session ended."));
     } else if (message.type === "error") {
       this.note("bad", message.message);
     }
@@ -237,13 +237,13 @@ class Pane {
   follow(state, detail) {
     if (this.over) return;
     if (state !== "open") this.isReady = false;
-    if (state === "connecting") this.state("accent", "connecting");
+    if (state === gettext("connecting")) this.state("accent", gettext("connecting"));
     else if (state === "open") {
       this.uncredited = 0;
-      this.state("ok", this.watching ? "watching" : "connected");
+      this.state("ok", this.watching ? gettext("watching") : gettext("connected"));
     } else if (state === "waiting") {
       const seconds = Math.max(1, Math.round(detail.delay / 1000));
-      this.state("warn", `reconnecting in ${seconds} s, typing waits`);
+      this.state("warn", interpolate(gettext("reconnecting in %s s, typing waits"), [seconds]));
     } else if (state === "stopped") this.stopped(detail);
     this.mode();
   }
@@ -253,13 +253,13 @@ class Pane {
       this.restored = false;
       return this.open(this.session.kind); // the kept session is gone: a new one takes its place
     }
-    this.ended(reason || "The session is over.");
+    this.ended(reason || gettext("The session is over."));
   }
 
   ended(text) {
     this.over = true;
     this.link?.stop();
-    this.state("", "ended");
+    this.state("", gettext("ended"));
     this.mode();
     this.lastWords = text;
     this.offerShell();
@@ -269,7 +269,7 @@ class Pane {
 
   // Only a running container can give a new one.
   offerShell() {
-    if (root.dataset.state === "running") this.note("", this.lastWords, "New shell", () => this.open("shell"));
+    if (root.dataset.state === "running") this.note("", this.lastWords, gettext("New shell"), () => this.open("shell"));
     else this.note("", this.lastWords);
   }
 
@@ -282,7 +282,7 @@ class Pane {
   }
 
   title(text) {
-    this.part("title").textContent = (text || "Terminal").slice(0, TITLE_MAX_CHARS);
+    this.part("title").textContent = (text || gettext("Terminal")).slice(0, TITLE_MAX_CHARS);
   }
 
   note(tone, text, button, act) {
@@ -319,7 +319,7 @@ class Pane {
   send(text) {
     if (this.isReady && this.link?.isOpen) this.sendBytes(encoder.encode(text));
     else if (this.typedAhead.length + text.length <= TYPED_AHEAD_MAX) this.typedAhead += text;
-    else toast("The line is down and what was typed ahead is full: this was not taken.", "warn");
+    else toast(gettext("The line is down and what was typed ahead is full: this was not taken."), "warn");
   }
 
   sendTypedAhead() {
@@ -355,7 +355,7 @@ class Pane {
     try {
       await this.paste(await navigator.clipboard.readText());
     } catch {
-      toast("The browser did not let this page read the clipboard. Use its own paste.", "warn");
+      toast(gettext("The browser did not let this page read the clipboard. Use its own paste."), "warn");
     }
   }
 
@@ -437,7 +437,7 @@ class Pane {
     if (!(await ask("ask-control", { name: root.dataset.name }))) return;
     this.session.control = true;
     this.watching = false;
-    this.state("ok", "connected");
+    this.state("ok", gettext("connected"));
     this.mode();
     this.sendSize();
     this.term.focus();
@@ -452,7 +452,7 @@ class Pane {
   copySelection() {
     const text = this.term.getSelection();
     if (text) copyText(text);
-    else toast("Nothing is selected.");
+    else toast(gettext("Nothing is selected."));
     this.term.focus();
   }
 
@@ -484,7 +484,7 @@ class Pane {
     });
     term.attachCustomKeyEventHandler((event) => this.key(event));
     this.search.onDidChangeResults(({ resultIndex, resultCount }) => {
-      this.part("found").textContent = resultCount ? `${resultIndex + 1} of ${resultCount}` : this.part("find").value ? "nothing found" : "";
+      this.part("found").textContent = resultCount ? interpolate(gettext("%(at)s of %(total)s"), { at: resultIndex + 1, total: resultCount }) : this.part("find").value ? gettext("nothing found") : "";
     });
     const screen = this.part("screen");
     screen.addEventListener("paste", (event) => {
@@ -619,9 +619,9 @@ function start() {
   if (sessions.length) return;
   const pane = addPane();
   if (root.dataset.state === "running") return pane.open("shell");
-  pane.state("", "not running");
+  pane.state("", gettext("not running"));
   pane.mode();
-  pane.note("", "The container is not running. Start it, and a shell opens here.");
+  pane.note("", gettext("The container is not running. Start it, and a shell opens here."));
 }
 
 start();

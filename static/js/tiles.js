@@ -1,6 +1,7 @@
 // The overview's numbers of one running container.
 
 import { count, memory, percent, rate } from "./format.js";
+import { gettext, interpolate } from "./i18n.js";
 import { Link } from "./socket.js";
 
 let link;
@@ -14,7 +15,7 @@ function receive(message) {
   if (message.type !== "stats") return;
   show("cpu", percent(message.cpu));
   show("memory", memory(message.memory));
-  show("memory-more", message.memory_limit ? `of ${memory(message.memory_limit)}` : "no limit");
+  show("memory-more", message.memory_limit ? interpolate(gettext("of %s"), [memory(message.memory_limit)]) : gettext("no limit"));
   show("network", rate(message.rx));
   show("network-more", `in, ${rate(message.tx)} out`);
   show("pids", count(message.pids));

@@ -20,7 +20,15 @@ from webdock.people import throttle
 from webdock.people.models import FailedLogin, SetupLink, token_digest
 from webdock.people.rights import PUBLIC, RIGHTS, allowed, requires, rights_of
 
-PUBLIC_NAMES = {"login", "logout", "welcome", "welcome-link", "healthz", "set_language"}
+PUBLIC_NAMES = {
+    "login",
+    "logout",
+    "welcome",
+    "welcome-link",
+    "healthz",
+    "set_language",
+    "javascript-catalogue",
+}
 
 
 def patterns(resolver: Any, prefix: str = "", namespace: str = "") -> list[tuple[str, str, URLPattern]]:
