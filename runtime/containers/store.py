@@ -23,6 +23,7 @@ log = logging.getLogger("webdock.containers")
 _ID = re.compile(r"^[0-9a-f]{64}$")
 _FILE = "container.json"
 _HALF_MADE = "container.json.new"
+REMOVE_TRIES = 4
 
 
 class ContainerStore:
@@ -77,9 +78,15 @@ class ContainerStore:
             os.unlink(self.directory(id) / _FILE)
 
     def remove(self, id: str) -> None:
-        """Delete the container's directory; idempotent. Blocks."""
+        """Delete the container's directory; idempotent. Blocks. Raises: OSError when something stays."""
         self.forget(id)
-        shutil.rmtree(self.directory(id), ignore_errors=True)
+        for _ in range(REMOVE_TRIES - 1):
+            # Race: conmon may still write its last file while its directory is emptied.
+            shutil.rmtree(self.directory(id), ignore_errors=True)
+            if not self.directory(id).exists():
+                return
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(self.directory(id))
 
 
 def _replace(directory: Path, data: bytes, *, sync: bool) -> None:

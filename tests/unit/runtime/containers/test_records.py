@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,25 @@ async def test_a_full_disk_keeps_the_old_record(tmp_path: Path, monkeypatch: pyt
         await store.save(record)
     monkeypatch.undo()
     assert store.load()[0][0].name == "name1"
+
+
+def test_removal_takes_what_was_written_while_it_ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = ContainerStore(tmp_path)
+    directory = store.directory(made().id)
+    directory.mkdir()
+    (directory / "bundle").mkdir()
+    remove_directory = os.rmdir
+    late = [directory / "exit", directory / "oom"]
+
+    def rmdir(path: Any, **options: Any) -> None:
+        if late and Path(path).name in (directory.name, "."):
+            late.pop().touch()
+        remove_directory(path, **options)
+
+    monkeypatch.setattr("os.rmdir", rmdir)
+    store.remove(made().id)
+    assert late == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_inspect_has_every_field_of_dockers() -> None:
