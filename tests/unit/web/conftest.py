@@ -8,7 +8,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from channels.testing import WebsocketCommunicator
 from django.conf import settings as django_settings
 from django.contrib.auth.models import Group, User
 from django.test import AsyncClient
+from django.utils import translation
 
 from containers_app import rendering
 from images_app import pulls as pulls_module
@@ -51,6 +52,13 @@ def web_settings(settings: Any, tmp_path: Path) -> Any:
     settings.ENGINES = {"local": f"unix://{tmp_path}/nobody.sock"}
     settings.ALLOWED_HOSTS = ["testserver", "localhost"]
     return settings
+
+
+@pytest.fixture(autouse=True)
+def language_of_the_settings() -> Iterator[None]:
+    """A page asked for in another language leaves that language to whoever asks next in this thread."""
+    yield
+    translation.deactivate()
 
 
 @pytest_asyncio.fixture(autouse=True)
