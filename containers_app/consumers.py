@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import deque
 from typing import Any
 
@@ -10,14 +11,16 @@ from django.http import QueryDict
 from django.template.loader import get_template
 
 from containers_app import listing
+from containers_app.gauges import PERIOD_S, gauges
 from containers_app.loglines import Line, LogLines
 from containers_app.models import Container, listed
 from containers_app.projection import KIND
 from containers_app.rates import rates, running
 from containers_app.rendering import row_html
+from runtime.api.client import EngineClient
 from webdock.engines.clients import client as client_of
 from webdock.engines.consumers import CLOSE_GONE, CLOSE_STATE, Closed, SocketConsumer, whole
-from webdock.engines.models import last_revision
+from webdock.engines.models import current_engine, last_revision
 from webdock.engines.rows import RowsConsumer, Snapshot
 from webdock.engines.threads import in_thread
 
@@ -26,6 +29,8 @@ BATCH_S = 0.2  # lines wait this long for company, so that a flood is a few mess
 BATCH_LINES = 500  # of one message
 WAITING_LINES = 2000  # kept for a slow reader; older ones are counted as skipped
 WINDOW_LINES = 3000  # sent and not yet credited
+GAUGES_MAX = 200  # containers of one page that are measured
+CONTAINER_ID = re.compile(r"[0-9a-f]{64}")
 
 
 class ContainerRowsConsumer(RowsConsumer):
@@ -164,6 +169,50 @@ class StatsConsumer(ContainerSocket):
                 await self.send_json({"type": "stats", **rates(before, sample)})
                 before = sample
         raise Closed(CLOSE_STATE)
+
+
+class GaugesConsumer(SocketConsumer):
+    """/ws/gauges/: CPU and memory of the running rows of a page, as long as it is looked at.
+
+    The page says which: {"type": "watch", "ids": [...]}, none when it is hidden. Each container's kept points
+    come first, then its newest: {"type": "gauges", "rows": {id: [[cpu, memory, limit], ...]}}.
+    """
+
+    right = "view"
+
+    def prepare(self) -> None:
+        self._ids: list[str] = []
+        self._told: set[str] = set()
+        self._wake = asyncio.Event()
+
+    async def receive_text(self, message: dict[str, Any]) -> None:
+        ids = message.get("ids")
+        if message.get("type") != "watch" or not isinstance(ids, list):
+            return
+        wanted = [id for id in ids[:GAUGES_MAX] if isinstance(id, str) and CONTAINER_ID.fullmatch(id)]
+        self._ids = list(dict.fromkeys(wanted))
+        self._told &= set(self._ids)
+        self._wake.set()
+
+    async def run(self) -> None:
+        client = client_of((await in_thread(current_engine)()).alias)
+        self.tasks.create_task(self._measure(client), name="gauges")
+
+    async def _measure(self, client: EngineClient) -> None:
+        while True:
+            if not self._ids:
+                await self._wake.wait()
+            self._wake.clear()
+            found = await gauges.measure(client, self._ids)
+            rows = {id: points if id not in self._told else points[-1:] for id, points in found.items()}
+            self._told |= set(rows)
+            if rows:
+                await self.send_json({"type": "gauges", "rows": rows})
+            try:
+                async with asyncio.timeout(PERIOD_S):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
 
 
 def _seconds(text: str | None) -> float | None:

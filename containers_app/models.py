@@ -18,6 +18,11 @@ from webdock.engines.durations import ago, human_duration
 from webdock.engines.models import Engine
 
 SHORT_ID_CHARS = 12
+HEALTH_WORDS = (
+    _lazy("healthy"),
+    _lazy("unhealthy"),
+    _lazy("starting"),
+)  # what engines report, for the catalogue
 
 VERBS_BY_STATE = {
     "created": ("start", "remove", "rename"),

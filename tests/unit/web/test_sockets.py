@@ -13,6 +13,7 @@ from django.contrib.auth.models import User
 from django.test import AsyncClient
 
 from containers_app import consumers
+from containers_app import gauges as gauges_module
 from containers_app.models import Container
 from images_app.pulls import Pull, Pulls, clean_reference
 from runtime.api.client import EngineClient
@@ -27,6 +28,7 @@ from webdock.people.sockets import same_origin
 PATHS = [
     "/ws/rows/containers/",
     "/ws/rows/images/",
+    "/ws/gauges/",
     "/ws/pulls/",
     f"/ws/logs/{'a' * 64}/",
     f"/ws/stats/{'a' * 64}/",
@@ -437,6 +439,26 @@ async def test_stats_come_while_it_runs(
     assert {"at", "cpu", "memory", "memory_limit", "rx", "tx", "read", "write", "pids"} <= set(message)
     await api.container_kill(id)
     assert (await closing(socket))[0] in (4404, 4409)
+
+
+async def test_gauges_measure_what_is_watched_while_it_runs(
+    synced: EngineSync,
+    api: EngineClient,
+    as_viewer: AsyncClient,
+    connect: Connect,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(consumers, "PERIOD_S", 0.05)
+    monkeypatch.setattr(gauges_module, "FRESH_S", 0.0)
+    runs, ended = await make_container(api, "web"), await make_container(api, "made", start=False)
+    await eventually(lambda: Container.objects.filter(container_id=runs, state="running").aexists())
+    socket = await connect(as_viewer, "/ws/gauges/")
+    await socket.send_to(text_data=json.dumps({"type": "watch", "ids": [runs, ended, "nonsense", 7]}))
+    rows = (await heard(socket, "gauges", timeout_s=20))["rows"]
+    assert set(rows) == {runs}
+    cpu, memory, limit = rows[runs][-1]
+    assert cpu >= 0
+    assert 0 < memory <= limit
 
 
 # Pulls
