@@ -1,4 +1,4 @@
-"""Websockets of the machine."""
+"""Websockets of the machine and of what happens on it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from django.urls import path
 
 from webdock.engines.consumers import SocketConsumer
 from webdock.engines.host import Sample, engine_is_here, host
+from webdock.engines.timeline import TimelineConsumer
 
 
 class HostConsumer(SocketConsumer):
@@ -34,4 +35,7 @@ class HostConsumer(SocketConsumer):
             stop()
 
 
-websocket_urlpatterns = [path("ws/host/", HostConsumer.as_asgi())]
+websocket_urlpatterns = [
+    path("ws/host/", HostConsumer.as_asgi()),
+    path("ws/events/", TimelineConsumer.as_asgi()),
+]

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from webdock.engines import resources, views
+from webdock.engines import resources, timeline, views
 
 urlpatterns = [
     path("networks/", views.network_list, name="network-list"),
@@ -13,7 +13,7 @@ urlpatterns = [
     path("volumes/prune/", resources.volume_prune, name="volume-prune"),
     path("volumes/<str:name>/remove/", resources.volume_remove, name="volume-remove"),
     path("volumes/", views.volume_list, name="volume-list"),
-    path("events/", views.event_list, name="event-list"),
+    path("events/", timeline.event_list, name="event-list"),
     path("engines/", views.engine_list, name="engine-list"),
     path("audit/", views.audit_list, name="audit-list"),
     path("healthz", views.healthz, name="healthz"),

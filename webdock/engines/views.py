@@ -1,9 +1,8 @@
-"""Pages about engines: networks, volumes, events, the engines themselves, the audit trail, healthz."""
+"""Pages about engines: networks, volumes, the engines themselves, the audit trail, healthz."""
 
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -12,7 +11,6 @@ from django.core.paginator import Paginator
 from django.db import DatabaseError
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.utils import timezone
 from django.views.decorators.http import require_GET
 
 from runtime.api.client import EngineClient
@@ -27,8 +25,6 @@ from webdock.engines.wording import explain
 from webdock.people.rights import PUBLIC, requires
 
 LIST_TIMEOUT_S = 10.0
-EVENTS_SINCE_S = 24 * 3600
-EVENTS_MAX = 500
 AUDIT_PAGE_ROWS = 100
 TEXT_MAX_CHARS = 200
 PREDEFINED = ("bridge", "host", "none")  # networks that are always there
@@ -116,39 +112,6 @@ async def volume_list(request: HttpRequest) -> HttpResponse:
         for volume in sorted(volumes, key=lambda one: str(one.get("Name", "")))
     ]
     return await page(request, "volumes/list.html", {"rows": rows, "error": error})
-
-
-@requires("view")
-@require_GET
-async def event_list(request: HttpRequest) -> HttpResponse:
-    """What the engine still remembers of the last day, newest first."""
-    now = timezone.now().timestamp()
-
-    async def ask(client: EngineClient) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = []
-        async with client.events(since=now - EVENTS_SINCE_S, until=now) as events:
-            async for event in events:
-                found.append(event)
-                if len(found) > 2 * EVENTS_MAX:
-                    del found[:EVENTS_MAX]
-        return found
-
-    answer, error = await _asked(ask)
-    rows = [_event(one) for one in reversed((answer or [])[-EVENTS_MAX:])]
-    return await page(request, "events/list.html", {"rows": rows, "error": error})
-
-
-def _event(body: dict[str, Any]) -> dict[str, Any]:
-    actor = body.get("Actor") or {}
-    attributes = actor.get("Attributes") or {}
-    return {
-        "time": datetime.fromtimestamp(float(body.get("timeNano") or 0) / 1e9 or body.get("time") or 0, UTC),
-        "type": body.get("Type", ""),
-        "action": body.get("Action", ""),
-        "id": actor.get("ID", ""),
-        "name": attributes.get("name", ""),
-        "attributes": attributes,
-    }
 
 
 @requires("view")

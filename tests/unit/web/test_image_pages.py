@@ -134,6 +134,15 @@ async def test_networks_volumes_events_and_engines_are_shown(
     assert b"data" in (await as_viewer.get("/volumes/")).content
     events = await as_viewer.get("/events/")
     assert [row["action"] for row in events.context["rows"] if row["id"] == id] == ["start", "create"]
+    for query, actions in (
+        ("type=container&action=cre", ["create"]),
+        ("type=image", []),
+        (f"name={id[:12]}&since=5m", ["start", "create"]),
+        ("name=nobody", []),
+        ("since=nonsense&type=nonsense", ["start", "create"]),
+    ):
+        rows = (await as_viewer.get(f"/events/?{query}")).context["rows"]
+        assert [row["action"] for row in rows if row["id"] == id] == actions, query
     assert b"local" in (await as_viewer.get("/engines/")).content
     answer = await as_viewer.get("/")
     assert answer.context["nav"]["volumes"] == 1

@@ -29,6 +29,7 @@ PATHS = [
     "/ws/rows/containers/",
     "/ws/rows/images/",
     "/ws/gauges/",
+    "/ws/events/",
     "/ws/pulls/",
     f"/ws/logs/{'a' * 64}/",
     f"/ws/stats/{'a' * 64}/",
@@ -459,6 +460,17 @@ async def test_gauges_measure_what_is_watched_while_it_runs(
     cpu, memory, limit = rows[runs][-1]
     assert cpu >= 0
     assert 0 < memory <= limit
+
+
+async def test_an_open_timeline_is_told_that_something_happened(
+    synced: EngineSync, api: EngineClient, as_viewer: AsyncClient, connect: Connect
+) -> None:
+    socket = await connect(as_viewer, "/ws/events/")
+    told = asyncio.create_task(heard(socket, "news", timeout_s=30))
+    while not told.done():  # the socket may not listen yet when the first container is made
+        await make_container(api)
+        await asyncio.wait([told], timeout=0.2)
+    assert (await told) == {"type": "news"}
 
 
 # Pulls

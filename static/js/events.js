@@ -1,0 +1,14 @@
+// The timeline stays at the newest: what happened is a reason to fetch the page's list again.
+
+import { Link } from "./socket.js";
+
+const stale = () => document.dispatchEvent(new CustomEvent("webdock:stale"));
+
+new Link("ws/events/", {
+  text(message) {
+    if (message.type === "news") stale();
+  },
+});
+
+const form = document.querySelector("[data-events-filter]");
+form.addEventListener("change", () => form.requestSubmit());

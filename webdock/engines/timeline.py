@@ -1,0 +1,141 @@
+"""What the engine reported lately: the page, and the word to an open page that there is more.
+
+The engine remembers; nothing is kept here. An event on the socket is a reason to look again, never data.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.http import HttpRequest, HttpResponse, QueryDict
+from django.utils import timezone
+from django.views.decorators.http import require_GET
+
+from runtime.api.client import EngineClient
+from runtime.api.errors import EngineError, EngineUnreachable
+from webdock.engines.clients import client as client_of
+from webdock.engines.consumers import SocketConsumer
+from webdock.engines.documents import storable_text
+from webdock.engines.models import current_engine
+from webdock.engines.pages import page
+from webdock.engines.threads import in_thread
+from webdock.engines.wording import explain
+from webdock.people.rights import requires
+
+TIMEOUT_S = 10.0
+ROWS_MAX = 500
+TEXT_MAX_CHARS = 200
+QUIET_S = 1.0  # between two words to a page: a storm of events is one
+TYPES = ("container", "image", "network", "volume", "daemon")
+SPANS_S = {"5m": 300, "1h": 3600, "24h": 24 * 3600}
+DEFAULT_SPAN = "24h"
+
+
+@dataclass(frozen=True)
+class Filters:
+    """What the timeline is narrowed to; what is not understood is ignored."""
+
+    type: str
+    action: str
+    name: str
+    since: str
+
+    @classmethod
+    def of(cls, query: QueryDict) -> Filters:
+        def text(key: str) -> str:
+            return storable_text(query.get(key, "")).strip()[:TEXT_MAX_CHARS]
+
+        return cls(
+            type=text("type") if text("type") in TYPES else "",
+            action=text("action"),
+            name=text("name"),
+            since=text("since") if text("since") in SPANS_S else DEFAULT_SPAN,
+        )
+
+    @property
+    def narrows(self) -> bool:
+        return bool(self.type or self.action or self.name or self.since != DEFAULT_SPAN)
+
+    def fits(self, row: dict[str, Any]) -> bool:
+        """Whether a row is shown: words are parts of the action and of the name or ID."""
+        return (
+            (not self.type or row["type"] == self.type)
+            and self.action.lower() in row["action"].lower()
+            and (self.name.lower() in row["name"].lower() or (row["id"].startswith(self.name.lower())))
+        )
+
+
+@requires("view")
+@require_GET
+async def event_list(request: HttpRequest) -> HttpResponse:
+    """What the engine still remembers, newest first."""
+    filters = Filters.of(request.GET)
+    engine = await sync_to_async(current_engine)()
+    try:
+        async with asyncio.timeout(TIMEOUT_S):
+            found, error = await _read(client_of(engine.alias), filters), ""
+    except EngineError as failure:
+        found, error = [], explain(failure)
+    except TimeoutError:
+        found, error = [], explain(EngineUnreachable(""))
+    context = {
+        "rows": found[::-1],
+        "error": error,
+        "filters": filters,
+        "types": TYPES,
+        "spans": list(SPANS_S),
+    }
+    return await page(request, "events/list.html", context)
+
+
+async def _read(client: EngineClient, filters: Filters) -> list[dict[str, Any]]:
+    """The newest rows that fit, oldest first."""
+    now = timezone.now().timestamp()
+    found: list[dict[str, Any]] = []
+    async with client.events(since=now - SPANS_S[filters.since], until=now) as events:
+        async for event in events:
+            row = _row(event)
+            if filters.fits(row):
+                found.append(row)
+            if len(found) > 2 * ROWS_MAX:
+                del found[:ROWS_MAX]
+    return found[-ROWS_MAX:]
+
+
+def _row(body: dict[str, Any]) -> dict[str, Any]:
+    actor = body.get("Actor") or {}
+    attributes = actor.get("Attributes") or {}
+    return {
+        "time": datetime.fromtimestamp(float(body.get("timeNano") or 0) / 1e9 or body.get("time") or 0, UTC),
+        "type": str(body.get("Type", "")),
+        "action": str(body.get("Action", "")),
+        "id": str(actor.get("ID", "")),
+        "name": str(attributes.get("name", "")),
+        "attributes": attributes,
+    }
+
+
+class TimelineConsumer(SocketConsumer):
+    """/ws/events/: {"type": "news"} after something happened, at most once a second."""
+
+    right = "view"
+
+    async def run(self) -> None:
+        client = client_of((await in_thread(current_engine)()).alias)
+        self._news = asyncio.Event()
+        self.tasks.create_task(self._tell(), name="tell")
+        async with client.events() as events:
+            async for _event in events:
+                self._news.set()
+        raise EngineUnreachable("the engine ended its events")
+
+    async def _tell(self) -> None:
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            await self.send_json({"type": "news"})
+            await asyncio.sleep(QUIET_S)
