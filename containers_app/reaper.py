@@ -6,6 +6,7 @@ import asyncio
 import logging
 from datetime import timedelta
 
+from django.conf import settings
 from django.utils import timezone
 
 from containers_app.models import TerminalSession
@@ -14,7 +15,7 @@ from runtime.api.errors import EngineError, EngineUnreachable, Unavailable
 from webdock.engines.clients import client as client_of
 from webdock.engines.threads import in_thread
 
-IDLE = timedelta(hours=12)  # without a browser
+IDLE = timedelta(hours=settings.TERMINAL_IDLE_HOURS)  # without a browser
 LOOK_S = 300.0
 KEPT = timedelta(days=30)  # ended sessions, for the admin; the audit trail keeps its own rows
 

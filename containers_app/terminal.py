@@ -3,7 +3,7 @@
 Never decodes the bytes, never asks the database or a channel layer while they flow. Output goes out while
 less than a window is uncredited: the browser gives credit back when xterm has drawn it, so a flood stops at
 the PTY and Ctrl-C bites at once. The main process is never resized: a server may take SIGWINCH for something
-else.
+else; and what is typed reaches it only after control was taken over this very socket.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from containers_app.models import TerminalSession
 from runtime.api.client import EngineClient
 from runtime.api.errors import Conflict, EngineError, EngineUnreachable, NotFound, NotSupported
 from runtime.api.streams import ClientStream
+from webdock.engines.audit import audited
 from webdock.engines.clients import client as client_of
 from webdock.engines.consumers import (
     CLOSE_ENGINE,
@@ -60,6 +61,8 @@ class TerminalConsumer(SocketConsumer):
         self._size: tuple[int, int] | None = None
         self._resized = asyncio.Event()
         self._end_asked = asyncio.Event()
+        self._control_asked = asyncio.Event()
+        self._watching = False  # only looks on: what is typed goes nowhere
         self._over = False  # the stream ended by itself
 
     async def run(self) -> None:
@@ -67,6 +70,7 @@ class TerminalConsumer(SocketConsumer):
         if session is None:
             raise Closed(CLOSE_GONE, _("This terminal was closed."))
         self._session = session
+        self._watching = session.kind == TerminalSession.Kind.ATTACH
         self._client: EngineClient = client_of(session.engine.alias)
         before = self.live.get(session.id)
         if before is not None:
@@ -81,6 +85,7 @@ class TerminalConsumer(SocketConsumer):
                 self.tasks.create_task(self._write_input(), name="input")
                 self.tasks.create_task(self._follow_size(), name="size")
                 self.tasks.create_task(self._end(), name="end")
+                self.tasks.create_task(self._take_control(), name="control")
                 await self._send_output()
                 self._over = True
                 await self._tell_end()
@@ -113,7 +118,18 @@ class TerminalConsumer(SocketConsumer):
         """Another window took the session up."""
         raise Closed(CLOSE_STATE, _("This terminal was taken up in another window."))
 
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Rows and columns as the browser last said, None before it did."""
+        return self._size
+
+    def end(self) -> None:
+        """Ask for the end of the session, as its own End button does."""
+        self._end_asked.set()
+
     async def receive_bytes(self, data: bytes) -> None:
+        if self._watching:
+            return
         self._input_bytes += len(data)
         if self._input_bytes > INPUT_MAX_BYTES:
             raise Closed(CLOSE_SLOW, _("The program does not read its input."))
@@ -135,8 +151,10 @@ class TerminalConsumer(SocketConsumer):
             if columns and rows:
                 self._size = (rows, columns)
                 self._resized.set()
+        elif kind == "control":
+            self._control_asked.set()
         elif kind == "end":
-            self._end_asked.set()
+            self.end()
 
     async def _join(self) -> ClientStream:
         """Start the exec, take it up again, or attach.
@@ -152,7 +170,7 @@ class TerminalConsumer(SocketConsumer):
         try:
             return await self._client.exec_attach(session.exec_id, tty=session.tty)
         except (NotFound, NotSupported, Conflict):
-            await _ended(session, None)
+            await note_end(session, None)
             raise Closed(CLOSE_GONE, _("This terminal has ended.")) from None
 
     async def _send_output(self) -> None:
@@ -177,6 +195,9 @@ class TerminalConsumer(SocketConsumer):
             sent_at = clock()
 
     async def _write_input(self) -> None:
+        if self._watching:  # typed before it was known what this is
+            self._input.clear()
+            self._input_bytes = 0
         while True:
             await self._typed.wait()
             self._typed.clear()
@@ -202,6 +223,23 @@ class TerminalConsumer(SocketConsumer):
             except EngineError:
                 continue  # it ended in this moment, or cannot be resized: the output goes on either way
 
+    async def _take_control(self) -> None:
+        """Once the person takes control of the main process: note it, then let through what is typed."""
+        await self._control_asked.wait()
+        session = self._session
+        if session.kind != TerminalSession.Kind.ATTACH:
+            return
+        async with audited(
+            self.actor,
+            "container.control",
+            engine=session.engine.alias,
+            kind="container",
+            id=session.container_id,
+            name=session.title,
+        ):
+            self._watching = False
+        await self.send_json({"type": "control"})
+
     async def _tell_end(self) -> None:
         """The stream is over: say why, in the words of what is true now.
 
@@ -214,18 +252,18 @@ class TerminalConsumer(SocketConsumer):
         try:
             state = (await self._client.container_inspect(session.container_id)).get("State") or {}
         except NotFound:
-            await _ended(session, code)
+            await note_end(session, code)
             await self.send_json({"type": "error", "message": _("The container was removed.")})
             raise Closed(CLOSE_GONE, _("The container was removed.")) from None
         if not state.get("Running"):
-            await _ended(session, code)
+            await note_end(session, code)
             shown = state.get("ExitCode") if code is None else code
             await self.send_json({"type": "exit", "code": shown})
             raise Closed(CLOSE_STATE, _("The container stopped."))
         if session.kind == TerminalSession.Kind.ATTACH:
             await self.send_json({"type": "exit", "code": None})
             raise Closed(CLOSE_ENGINE, _("The engine let go of the terminal."))
-        await _ended(session, code)
+        await note_end(session, code)
         await self.send_json({"type": "exit", "code": code})
         raise Closed(1000)
 
@@ -253,19 +291,27 @@ class TerminalConsumer(SocketConsumer):
         session = self._session
         if session.kind == TerminalSession.Kind.SHELL:
             try:
-                await self._client.exec_kill(session.exec_id, signal="HUP")
-                await asyncio.sleep(END_GRACE_S)  # the output side closes the socket before this, normally
-                await self._client.exec_kill(session.exec_id, signal="KILL")
+                await hang_up(self._client, session)
             except (NotFound, NotSupported, Conflict):
                 await say_goodbye(self._stream)
-        await _ended(session, None)
+        await note_end(session, None)
         raise Closed(1000)
+
+
+async def hang_up(client: EngineClient, session: TerminalSession) -> None:
+    """HUP to the session's shell, and KILL when it stays.
+
+    Raises: NotFound, NotSupported or Conflict when it cannot be signalled or has ended; other EngineErrors.
+    """
+    await client.exec_kill(session.exec_id, signal="HUP")
+    await asyncio.sleep(END_GRACE_S)  # the output side closes the socket before this, normally
+    await client.exec_kill(session.exec_id, signal="KILL")
 
 
 async def _part(stream: ClientStream, session: TerminalSession) -> None:
     await say_goodbye(stream)
     stream.close()
-    await _ended(session, None)
+    await note_end(session, None)
 
 
 async def say_goodbye(stream: ClientStream) -> None:
@@ -293,7 +339,8 @@ def _claim_start(session: TerminalSession) -> bool:
 
 
 @in_thread
-def _ended(session: TerminalSession, code: int | None) -> None:
+def note_end(session: TerminalSession, code: int | None) -> None:
+    """The session is over and cannot be taken up again."""
     TerminalSession.objects.filter(pk=session.pk, ended_at=None).update(
         ended_at=timezone.now(), exit_code=code
     )

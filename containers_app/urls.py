@@ -2,7 +2,7 @@
 
 from django.urls import path, re_path
 
-from containers_app import overview, views
+from containers_app import overview, terminals, views
 
 ID = r"(?P<container_id>[0-9a-f]{64})"
 
@@ -11,6 +11,9 @@ urlpatterns = [
     path("containers/", views.container_list, name="container-list"),
     path("containers/run/", views.container_run, name="container-run"),
     path("containers/prune/", views.container_prune, name="container-prune"),
+    path("terminals/", terminals.terminal_list, name="terminal-list"),
+    path("terminals/<uuid:session>/rename/", terminals.terminal_rename, name="terminal-rename"),
+    path("terminals/<uuid:session>/end/", terminals.terminal_end, name="terminal-end"),
     path("containers/bulk/", views.container_bulk, name="container-bulk"),
     re_path(rf"^containers/{ID}/$", views.container_detail, name="container-detail"),
     re_path(rf"^containers/{ID}/logs/$", views.container_logs, name="container-logs"),

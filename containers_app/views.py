@@ -293,6 +293,8 @@ async def container_terminal(request: HttpRequest, container_id: str) -> HttpRes
     sessions = TerminalSession.objects.filter(container_id=container_id, user_id=user.pk, ended_at=None)
     context = await _tab(container, "terminal")
     context["sessions"] = [session async for session in sessions]
+    asked = request.GET.get("session")
+    context["taken_up"] = next((one for one in context["sessions"] if str(one.pk) == asked), None)
     return await page(request, "containers/terminal.html", context)
 
 

@@ -19,6 +19,7 @@ import psutil
 TRUE_WORDS = {"1", "true", "yes", "on"}
 FALSE_WORDS = {"", "0", "false", "no", "off"}
 SECRET_KEY_BYTES = 50
+HOURS_MAX = 24 * 366
 
 
 class BadVariable(ValueError):
@@ -38,6 +39,21 @@ def flag(environ: Mapping[str, str], name: str, default: bool = False) -> bool:
     if word.strip().lower() in FALSE_WORDS:
         return False
     raise BadVariable(f"{name}={word!r}: expected yes or no")
+
+
+def hours(environ: Mapping[str, str], name: str, default: float) -> float:
+    """A span of more than no hours, at most a year.
+
+    Raises: BadVariable when it is no such number.
+    """
+    text = environ.get(name, "").strip()
+    try:
+        span = float(text) if text else default
+    except ValueError:
+        span = 0
+    if not 0 < span <= HOURS_MAX:
+        raise BadVariable(f"{name}={text!r}: expected hours, more than 0 and at most {HOURS_MAX}")
+    return span
 
 
 def words(environ: Mapping[str, str], name: str) -> list[str]:

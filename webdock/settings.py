@@ -151,6 +151,7 @@ LOGIN_REDIRECT_URL = "overview"
 LOGOUT_REDIRECT_URL = "login"
 
 AUDIT_DAYS = int(os.environ.get("WEBDOCK_AUDIT_DAYS", "365"))  # how long the audit trail is kept
+TERMINAL_IDLE_HOURS = env.hours(os.environ, "WEBDOCK_TERMINAL_IDLE_HOURS", 12)  # without a browser
 
 # Cookies are shared by every port of a host, so each instance has its own names.
 _INSTANCE = hashlib.sha256(str(WEBDOCK_HOME).encode()).hexdigest()[:6]

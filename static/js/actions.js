@@ -107,7 +107,7 @@ async function act(button) {
   answered(id, answer.ok);
   if (verb === "prune") settle(id); // what is gone is told of by its own rows
   if (!answer.ok) return toast(answer.message || gettext("That did not work."), "bad");
-  if (["remove", "untag", "rename", "tag", "prune"].includes(verb)) toast(answer.message, "ok");
+  if (["remove", "untag", "rename", "tag", "prune", "end"].includes(verb)) toast(answer.message, "ok");
   document.dispatchEvent(new CustomEvent("webdock:stale"));
   if (gone && verb === "remove") location.assign(gone);
   else if (gone && (verb === "tag" || verb === "untag")) location.reload();

@@ -22,8 +22,8 @@ import { toast } from "./toast.js";
 const CREDIT_EVERY_BYTES = 32 * 1024; // of the 256 KiB the server sends ahead
 const FRAME_MAX_BYTES = 16 * 1024; // of what is typed or pasted
 const SCROLLBACK_LINES = 10_000;
-const KEPT_LINES = 400; // of the scrollback, in the picture for a reload
-const KEPT_MAX_CHARS = 300_000;
+const KEPT_LINES = [5_000, 1_000, 200]; // of the scrollback, in the picture for a reload: the most that fits
+const KEPT_MAX_CHARS = 1_500_000; // of the 5 million a site may store
 const FONT_PX = { default: 13, min: 8, max: 28 };
 const TYPED_AHEAD_MAX = 4096; // characters kept while the line is down
 const RESIZE_WAIT_MS = 60;
@@ -173,12 +173,12 @@ class Pane {
   // A session of this person that no window shows any more.
   resume({ session, kind, name }) {
     this.reset();
-    this.join({ session, websocket: `/ws/terminal/${session}/`, title: name, kind });
+    this.join({ session, websocket: `/ws/terminal/${session}/`, title: name, kind, again: true });
   }
 
   join(session, picture = "") {
     this.session = session;
-    this.again = Boolean(picture); // it was on a screen before
+    this.again = Boolean(picture || session.again); // it was on a screen before
     this.watching = session.kind === "attach" && !session.control;
     this.over = false;
     this.note();
@@ -214,7 +214,15 @@ class Pane {
   }
 
   control(message) {
-    if (message.type === "ready") {
+    if (message.type === "control") {
+      this.watching = false;
+      this.session.control = true;
+      this.state("ok", gettext("connected"));
+      this.mode();
+      this.isReady = true;
+      this.sendTypedAhead();
+      keep();
+    } else if (message.type === "ready") {
       this.restored = false;
       this.term.options.convertEol = message.tty === false; // no terminal inside: lines end without a return
       this.title(message.title ?? this.session.title);
@@ -223,7 +231,9 @@ class Pane {
       this.sendSize();
       if (this.again) this.nudge();
       this.again = true;
-      this.isReady = true;
+      // A new line only looks on; whoever had control takes it again before what was typed goes out.
+      if (this.session.kind === "attach" && this.session.control) return this.link.send({ type: "control" });
+      this.isReady = !this.watching;
       this.sendTypedAhead();
     } else if (message.type === "exit") {
       this.ended(Number.isInteger(message.code) ? interpolate(gettext("The session ended with code %s."), [message.code]) : gettext("The session ended."));
@@ -435,13 +445,8 @@ class Pane {
 
   async takeControl() {
     if (!(await ask("ask-control", { name: root.dataset.name }))) return;
-    this.session.control = true;
-    this.watching = false;
-    this.state("ok", gettext("connected"));
-    this.mode();
-    this.sendSize();
+    this.link?.send({ type: "control" });
     this.term.focus();
-    keep();
   }
 
   async end() {
@@ -582,13 +587,17 @@ function keep(pictures = false) {
     if (kept.length) sessionStorage.setItem(store, JSON.stringify(kept));
     else sessionStorage.removeItem(store);
   } catch {
-    // storage is off or full: a reload opens a new shell
+    // storage is off or full: a reload has no picture, or opens a new shell
+    if (pictures) keep();
   }
 }
 
 function picture(pane) {
-  const text = pane.serialize.serialize({ scrollback: KEPT_LINES });
-  return text.length > KEPT_MAX_CHARS ? "" : text;
+  for (const scrollback of KEPT_LINES) {
+    const text = pane.serialize.serialize({ scrollback });
+    if (text.length <= KEPT_MAX_CHARS) return text;
+  }
+  return "";
 }
 
 function kept() {
@@ -609,8 +618,17 @@ document.addEventListener("webdock:state", ({ detail }) => {
   }
 });
 
+// Taken up from the list of terminals: this one, unless the window has it with its picture.
+function asked(sessions) {
+  const { session, kind, title } = root.dataset;
+  if (!session) return sessions;
+  history.replaceState(null, "", location.pathname);
+  if (sessions.some((one) => one.session === session)) return sessions;
+  return [{ session, kind, title, websocket: `/ws/terminal/${session}/`, again: true }];
+}
+
 function start() {
-  const sessions = kept();
+  const sessions = asked(kept());
   for (const { picture: screen, ...session } of sessions) {
     const pane = addPane();
     pane.restored = true;

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from webdock.environ import BadVariable, flag, own_hosts, public_url, secret_key, split_listen, words
+from webdock.environ import BadVariable, flag, hours, own_hosts, public_url, secret_key, split_listen, words
 from webdock.web import endpoint
 
 
@@ -21,6 +21,14 @@ def test_flags_are_yes_or_no_and_nothing_else() -> None:
 def test_words_drop_what_is_empty() -> None:
     assert words({"A": " a, ,b ,"}, "A") == ["a", "b"]
     assert words({}, "A") == []
+
+
+def test_hours_are_a_number_above_nothing() -> None:
+    assert hours({}, "X", 12) == 12
+    assert hours({"X": " 0.5 "}, "X", 12) == 0.5
+    for text in ("0", "-1", "soon", "nan", "inf", "100000"):
+        with pytest.raises(BadVariable, match="X="):
+            hours({"X": text}, "X", 12)
 
 
 def test_public_url_gives_origin_host_and_sub_path() -> None:

@@ -19,7 +19,7 @@ from runtime.api.client import EngineClient
 from runtime.api.errors import NotFound
 from tests.fakes.engine import FakeEngine
 from tests.unit.web.conftest import Connect, browser_of, closing, eventually, local_engine, make_container
-from webdock.engines.models import Engine
+from webdock.engines.models import AuditEntry, Engine
 
 pytestmark = pytest.mark.django_db(transaction=True)
 WINDOW_MAX = terminal.WINDOW_BYTES + (128 << 10)  # one read may go past the window
@@ -317,8 +317,14 @@ async def test_attach_joins_the_main_process_and_leaves_it_alone(
     screen = Screen(await connect(await browser_of(operator), f"/ws/terminal/{session.pk}/"))
     assert (await screen.control("ready"))["tty"] is True
     await screen.socket.send_json_to({"type": "resize", "cols": 132, "rows": 43})
+    await screen.type("looked on\n")
+    await screen.socket.send_json_to({"type": "control"})
+    await screen.control("control")
     await screen.type("hello\n")
     await screen.until(b"got hello")
+    assert b"looked on" not in screen.bytes, "nothing is typed before control was taken"
+    entry = await AuditEntry.objects.aget(action="container.control")
+    assert (entry.object_id, entry.result) == (id, "ok")
     assert fake.rooms.containers.get(id).process.size == (24, 80), "the main process is never resized"
     await screen.socket.send_json_to({"type": "end"})
     await screen.until_closed()
