@@ -20,17 +20,11 @@ from pathlib import Path
 from runtime.api.errors import Conflict, Unavailable
 
 STDOUT, STDERR = 1, 2
-READ_BYTES = 64 << 10  # one read returns at most this and the rest of a packet
+READ_BYTES = 128 << 10  # one read returns at most this and the rest of a packet
 PACKET_BYTES = 64 << 10  # more than any packet conmon sends
 WRITE_BYTES = 32 << 10  # conmon cuts longer packets
 
 _STREAMS = {2: STDOUT, 3: STDERR}
-
-
-def parse_packet(packet: bytes | memoryview) -> tuple[int, bytes] | None:
-    """A packet as (1 stdout | 2 stderr, bytes); None for an unknown or empty one."""
-    stream = _STREAMS.get(packet[0]) if len(packet) > 1 else None
-    return None if stream is None else (stream, bytes(packet[1:]))
 
 
 def connect(dir: Path) -> socket.socket:
@@ -68,12 +62,14 @@ class ConmonStream:
         self._sock = sock
         self._park = park
         self._loop = asyncio.get_running_loop()
-        self._buffer = memoryview(bytearray(PACKET_BYTES))
+        self._buffer = memoryview(bytearray(READ_BYTES + PACKET_BYTES))
         self._held: tuple[int, bytes] | None = None
         self._ended = False
         self._closed = False
         self._input_closed = False
-        self._waiting: set[asyncio.Future[None]] = set()
+        self._reader: asyncio.Future[None] | None = None
+        self._writer: asyncio.Future[None] | None = None
+        self._watched = False  # the loop watches for output
 
     async def read(self) -> tuple[int, bytes] | None:
         """Next output, (1 stdout | 2 stderr, bytes); None when the session ended or after `close`."""
@@ -82,7 +78,7 @@ class ConmonStream:
                 return output
             if self._ended:
                 return None
-            await self._ready(self._loop.add_reader, self._loop.remove_reader)
+            await self._readable()
         return None
 
     async def write(self, data: bytes | memoryview) -> None:
@@ -94,7 +90,7 @@ class ConmonStream:
             try:
                 rest = rest[self._sock.send(rest[:WRITE_BYTES]) :]
             except BlockingIOError:
-                await self._ready(self._loop.add_writer, self._loop.remove_writer)
+                await self._writable()
             except (BrokenPipeError, ConnectionResetError) as error:
                 self._input_closed = True
                 raise Conflict("the input of this session is closed") from error
@@ -116,9 +112,10 @@ class ConmonStream:
         self._closed = True
         self._loop.remove_reader(self._sock)
         self._loop.remove_writer(self._sock)
-        for waiter in self._waiting:
-            if not waiter.done():
-                waiter.set_result(None)
+        self._watched = False
+        for waiter in (self._reader, self._writer):
+            if waiter is not None:
+                _wake(waiter)
         if self._park is not None and not self._ended and not self._input_closed:
             self._park(self._sock)
         else:
@@ -129,10 +126,13 @@ class ConmonStream:
         if self._held is not None:
             held, self._held = self._held, None
             return held
-        stream, parts, size = 0, [], 0
-        while size < READ_BYTES:
+        # Each packet is read so that its first byte, the mark, lies over the last byte of what was read
+        # before, which is then put back: packets join without being copied.
+        stream, end, buffer = 0, 1, self._buffer
+        while end <= READ_BYTES:
+            last = buffer[end - 1]
             try:
-                count = self._sock.recv_into(self._buffer)
+                count = self._sock.recv_into(buffer[end - 1 :], PACKET_BYTES)
             except BlockingIOError:
                 break
             except ConnectionResetError:
@@ -140,33 +140,44 @@ class ConmonStream:
             if count == 0:
                 self._ended = True
                 break
-            if (output := parse_packet(self._buffer[:count])) is None:
-                continue
-            if stream and output[0] != stream:
-                self._held = output
+            mark = _STREAMS.get(buffer[end - 1], 0) if count > 1 else 0
+            buffer[end - 1], packet_end = last, end - 1 + count
+            if stream and mark and mark != stream:
+                self._held = mark, bytes(buffer[end:packet_end])
                 break
-            stream = output[0]
-            parts.append(output[1])
-            size += count
-        return (stream, b"".join(parts)) if parts else None
+            if mark:
+                stream, end = mark, packet_end
+        return (stream, bytes(buffer[1:end])) if stream else None
 
-    async def _ready(
-        self,
-        add: Callable[[socket.socket, Callable[[], None]], None],
-        remove: Callable[[socket.socket], bool],
-    ) -> None:
-        waiter: asyncio.Future[None] = self._loop.create_future()
-
-        def wake() -> None:
-            remove(self._sock)
-            if not waiter.done():
-                waiter.set_result(None)
-
-        add(self._sock, wake)
-        self._waiting.add(waiter)
+    async def _readable(self) -> None:
+        """Wait for output; between two waits the loop keeps watching, which spares it two calls each time."""
+        self._reader = self._loop.create_future()
+        if not self._watched:
+            self._loop.add_reader(self._sock, self._output_is_there)
+            self._watched = True
         try:
-            await waiter
+            await self._reader
         finally:
-            self._waiting.discard(waiter)
+            self._reader = None
+
+    def _output_is_there(self) -> None:
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)
+        elif self._watched:  # nobody takes it now
+            self._loop.remove_reader(self._sock)
+            self._watched = False
+
+    async def _writable(self) -> None:
+        self._writer = self._loop.create_future()
+        self._loop.add_writer(self._sock, _wake, self._writer)
+        try:
+            await self._writer
+        finally:
+            self._writer = None
             if not self._closed:
-                remove(self._sock)
+                self._loop.remove_writer(self._sock)
+
+
+def _wake(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)

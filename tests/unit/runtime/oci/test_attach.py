@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.api.errors import Conflict, Unavailable
-from runtime.oci.attach import READ_BYTES, WRITE_BYTES, ConmonStream, connect, parse_packet
+from runtime.oci.attach import READ_BYTES, WRITE_BYTES, ConmonStream, connect
 
 Pair = tuple[ConmonStream, socket.socket]
 
@@ -35,16 +35,32 @@ async def make_pair() -> AsyncIterator[Callable[..., Pair]]:
         theirs.close()
 
 
-@given(st.sampled_from([2, 3]), st.binary(min_size=1, max_size=300))
-def test_a_packet_is_its_stream_and_its_bytes(kind: int, data: bytes) -> None:
-    assert parse_packet(bytes([kind]) + data) == (kind - 1, data)
+async def test_unknown_and_empty_packets_are_nothing(make_pair: Callable[..., Pair]) -> None:
+    stream, theirs = make_pair()
+    for packet in (b"\x00x", b"\x01x", b"\x04x", b"\xff", b"\x02", b"\x03", b"\x02first", b"\x09?", b"\x02"):
+        theirs.send(packet)
+    theirs.send(b"\x02, second")
+    assert await stream.read() == (1, b"first, second")
 
 
-@given(st.integers(0, 255).filter(lambda kind: kind not in (2, 3)), st.binary(max_size=20))
-def test_unknown_packets_are_nothing(kind: int, data: bytes) -> None:
-    assert parse_packet(bytes([kind]) + data) is None
-    assert parse_packet(b"") is None
-    assert parse_packet(b"\x02") is None
+@given(st.lists(st.tuples(st.sampled_from([2, 3]), st.binary(min_size=1, max_size=300)), max_size=20))
+def test_any_packets_are_their_streams_and_their_bytes(packets: list[tuple[int, bytes]]) -> None:
+    async def read_all() -> list[tuple[int, bytes]]:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        with theirs:
+            for kind, data in packets:
+                theirs.send(bytes([kind]) + data)
+        stream = ConmonStream(ours, tty=False, park=None)
+        found: list[tuple[int, bytes]] = []
+        while (item := await stream.read()) is not None:
+            found.append(item)
+        stream.close()
+        return found
+
+    found = asyncio.run(read_all())
+    flat = [(stream, byte) for stream, data in found for byte in data]
+    assert flat == [(mark - 1, byte) for mark, data in packets for byte in data]
 
 
 async def test_packets_of_one_stream_are_joined_and_order_is_kept(make_pair: Callable[..., Pair]) -> None:
