@@ -76,6 +76,7 @@ class Execs:
         directory.mkdir(mode=0o700, parents=True)
         self._save(session)
         self._sessions[session.id] = session
+        self._conmon(session).expect()
         self._tell(session, "exec_create", _shown(body["Cmd"]))
         return session.id
 
@@ -156,7 +157,7 @@ class Execs:
             id=record.id,
             exec_id=session.id,
             dir=self._rooms.exec_directory(session.id),
-            process=await asyncio.to_thread(process),
+            process=process,
             tty=session.tty,
             stdin=bool(body.get("AttachStdin")),
             attach=attach,

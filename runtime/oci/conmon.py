@@ -131,27 +131,31 @@ class Conmon:
                     await asyncio.sleep(SETTLE_PAUSE_S)
         await self.runtime.start(handle.id, program)
 
+    def expect(self) -> None:
+        """Something will be started soon: let begin what that would wait for."""
+        asyncio.get_running_loop().run_in_executor(None, cgroups.hasten)
+
     async def exec(
         self,
         *,
         id: str,
         exec_id: str,
         dir: Path,
-        process: dict[str, Any],
+        process: Callable[[], dict[str, Any]],
         tty: bool,
         stdin: bool,
         attach: bool = True,
     ) -> tuple[ConmonHandle, ConmonStream | None]:
         """Run one more process in a running container, by a conmon of its own.
 
-        process: an OCI `process`. attach: a stream connected before the process starts, so that no byte is
-        lost; without it output goes nowhere until somebody attaches. dir is made if need be.
+        process: makes an OCI `process`, in a thread while conmon is being loaded. attach: a stream connected
+        before the process starts, so that no byte is lost; without it output goes nowhere until somebody
+        attaches. dir is made if need be.
         Raises: CannotStart and what else `translate` gives.
         """
         os.makedirs(dir, mode=0o700, exist_ok=True)
         once = stdin and not tty
         _prepare(dir, id=id, exec_id=exec_id, tty=tty, stdin=stdin, stdin_once=once)
-        _write_json(dir / "process.json", process)
         words = [
             *self._words(id=id, uuid=exec_id, dir=dir, tty=tty, stdin=stdin, stdin_once=once),
             *("-l", "off", "--exec", "--exec-attach", "--exec-process-spec", str(dir / "process.json")),
@@ -160,7 +164,13 @@ class Conmon:
         try:
             async with _Birth(words, dir) as birth:
                 birth.go()
-                await birth.message("_OCI_ATTACHPIPE")
+                written, _ = await asyncio.gather(
+                    asyncio.to_thread(lambda: _write_json(dir / "process.json", process())),
+                    birth.message("_OCI_ATTACHPIPE"),
+                    return_exceptions=True,
+                )
+                if isinstance(written, BaseException):
+                    raise written
                 if attach:
                     stream = ConmonStream(connect(dir), tty=tty, park=None)
                 birth.go()
@@ -368,7 +378,7 @@ class _Birth:
             os.close(log)
             for fd in theirs:
                 os.close(fd)
-        self._hastened = asyncio.get_running_loop().run_in_executor(None, cgroups.hasten)
+        asyncio.get_running_loop().run_in_executor(None, cgroups.hasten)
         # conmon leaves its first process, which we wait for, after forking the one that stays.
         self._parent = asyncio.ensure_future(reap(child, self.words, CREATE_TIMEOUT_S))
         return self
@@ -379,7 +389,6 @@ class _Birth:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM)
         await self._parent
-        await self._hastened
 
     def go(self) -> None:
         """Let conmon take its next step. It may have died; then its pipes say so."""

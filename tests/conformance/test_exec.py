@@ -123,9 +123,9 @@ async def test_a_slow_reader_gets_everything(client: EngineClient, running: str)
 
 
 async def test_a_terminal_is_raw_and_has_a_size(client: EngineClient, running: str) -> None:
-    session = await client.exec_create(
-        running, {"Cmd": ["sh", "-c", "tty >/dev/null && stty size"], "Tty": True, **ALL}
-    )
+    # A runtime may set the size beside the program it has started; one that looks at once sees none.
+    script = 'tty >/dev/null && while [ "$(stty size)" = "0 0" ]; do sleep 0.01; done; stty size'
+    session = await client.exec_create(running, {"Cmd": ["sh", "-c", script], "Tty": True, **ALL})
     stream = await client.exec_start(session, tty=True, console_size=(33, 101))
     out = await read_until(stream, b"\n")
     newest = await client.api_version()

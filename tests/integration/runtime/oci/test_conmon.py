@@ -259,7 +259,7 @@ async def test_a_program_that_cannot_start_is_told_in_dockers_words(
             id=sleeper.id,
             exec_id="e1",
             dir=bundle / "exec",
-            process=process(*args, tty=tty),
+            process=lambda: process(*args, tty=tty),
             tty=tty,
             stdin=False,
         )
@@ -275,7 +275,7 @@ async def test_an_exec_has_output_input_exit_code_and_outlives_its_starter(yard:
         id=handle.id,
         exec_id="e1",
         dir=directory,
-        process=process("sh", "-c", "echo first; cat; exit 5"),
+        process=lambda: process("sh", "-c", "echo first; cat; exit 5"),
         tty=False,
         stdin=True,
     )
@@ -298,7 +298,7 @@ async def test_a_terminal_exec_can_be_taken_up_again(yard: Yard) -> None:
         id=handle.id,
         exec_id="e1",
         dir=handle.dir / "exec-1",
-        process=process("sh", tty=True),
+        process=lambda: process("sh", tty=True),
         tty=True,
         stdin=True,
     )
@@ -321,7 +321,7 @@ async def test_a_detached_exec_runs_without_anybody(yard: Yard) -> None:
         id=handle.id,
         exec_id="e1",
         dir=handle.dir / "exec-1",
-        process=process("sh", "-c", "seq 100000; exit 4"),
+        process=lambda: process("sh", "-c", "seq 100000; exit 4"),
         tty=False,
         stdin=False,
         attach=False,
@@ -428,7 +428,7 @@ async def test_the_hosts_null_device_stays_the_hosts(yard: Yard) -> None:
         id=sleeper.id,
         exec_id="e",
         dir=bundle / "exec",
-        process={**process("sh", "-c", script), "user": {"uid": 1234, "gid": 1234}},
+        process=lambda: {**process("sh", "-c", script), "user": {"uid": 1234, "gid": 1234}},
         tty=False,
         stdin=False,
     )
@@ -499,7 +499,7 @@ async def test_no_descriptor_is_left_after_a_hundred_sessions(crun_yard: Yard) -
             id=handle.id,
             exec_id=f"e{n}",
             dir=handle.dir / f"exec-{n}",
-            process=process("true"),
+            process=lambda: process("true"),
             tty=False,
             stdin=False,
         )
@@ -512,7 +512,7 @@ async def test_no_descriptor_is_left_after_a_hundred_sessions(crun_yard: Yard) -
                 id=handle.id,
                 exec_id="bad",
                 dir=handle.dir / "bad",
-                process=process("nosuch"),
+                process=lambda: process("nosuch"),
                 tty=False,
                 stdin=False,
             )
