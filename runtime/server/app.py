@@ -117,6 +117,7 @@ class ApiServer:
             for connection in server.connections:
                 if isinstance(connection, Connection):
                     connection.gone.set()  # ends everything that only follows
+                    connection.close()  # at once when it waits between two requests
         for server in self._servers:
             await server.shutdown(STOP_S)
         if self._hang_ups is not None:

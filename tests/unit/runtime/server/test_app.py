@@ -303,6 +303,22 @@ async def test_a_stopping_server_ends_what_only_follows(
         await waiting
 
 
+async def test_a_stopping_server_does_not_wait_for_clients_that_ask_nothing(
+    fake: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app, "STOP_S", 1000.0)
+    streams = [await asyncio.open_unix_connection(fake.socket) for _ in range(2)]
+    reader, writer = streams[0]
+    writer.write(b"GET /_ping HTTP/1.1\r\nHost: engine\r\n\r\n")
+    assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+    async with asyncio.timeout(WAIT_S):
+        await fake.go_away()
+        for reader, _ in streams:
+            await reader.read()
+    for _, writer in streams:
+        writer.close()
+
+
 # Clients that vanish, and slow ones
 
 
