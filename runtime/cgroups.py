@@ -138,6 +138,15 @@ def frozen(path: str, cgroups: Cgroups | None = None) -> bool:
         return False
 
 
+def realtime_us(path: str, cgroups: Cgroups | None = None) -> int:
+    """Of each period, how long a group's members may run with real-time priority; 0 without such a group."""
+    directory = (cgroups or detect()).directory("cpu", path)
+    try:
+        return 0 if directory is None else int((directory / "cpu.rt_runtime_us").read_text())
+    except (OSError, ValueError):
+        return 0
+
+
 def hasten(cgroups: Cgroups | None = None) -> None:
     """Begin early what the next move of a process into a group would wait for; blocks up to some 20 ms.
 

@@ -143,6 +143,9 @@ class Runtime:
 
         Raises: InvalidArgument when the kernel refuses a value, Internal.
         """
+        cpu = resources.get("cpu") or {}
+        if self.name == "crun" and cpu.get("quota", 0) < 0 and shortcuts.lift_quota(self.root / id):
+            resources = {**resources, "cpu": {key: value for key, value in cpu.items() if key != "quota"}}
         with tempfile.NamedTemporaryFile("w", prefix="resources-", suffix=".json") as file:
             json.dump(resources, file)
             file.flush()

@@ -1,4 +1,5 @@
 """Two things crun does in a millisecond of work and three of loading itself, done here: start and delete.
+And one it cannot do: lift the CPU quota of a living container on cgroup v1.
 
 Each looks first whether the container is in the plain state it knows, and says False when it is not or when
 anything is unexpected; the caller then runs crun itself, so nothing depends on this module.
@@ -32,6 +33,19 @@ def start(state: Path) -> bool:
         return False
     finally:
         os.close(fd)
+    return True
+
+
+def lift_quota(state: Path) -> bool:
+    """Take the CPU quota away from a living container; crun 1.8.1 cannot write a negative number."""
+    try:
+        path = json.loads((state / "status").read_bytes())["cgroup-path"]
+        group = cgroups.detect().directory("cpu", path)
+        if not path.strip("/") or group is None or cgroups.detect().version != 1:
+            return False
+        (group / "cpu.cfs_quota_us").write_text("-1")
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
     return True
 
 
