@@ -16,6 +16,8 @@ from runtime.containers.mounts import container_mounts
 from runtime.containers.security import security_options
 
 HOSTNAME_BYTES = 64
+STEP_BYTES = 255  # of a name in a cgroup's path
+PATH_BYTES = 1024  # of such a path
 RUNTIMES = ("", "crun", "runc", "io.containerd.runc.v2")
 
 
@@ -46,6 +48,7 @@ def check(config: dict[str, Any], host_config: dict[str, Any], facts: HostFacts)
     sysctls(host_config, own_ipc=owns(host_config, "IpcMode"), own_network=owns(host_config, "NetworkMode"))
     for rule in host_config.get("DeviceCgroupRules") or ():
         cgroup_rule(rule)
+    check_cgroup_parent(host_config)
     check_annotations(host_config)
     _unsupported(host_config)
     container_mounts(host_config, resolved=(), privileged=False, mapping=None, cgroup_namespace=False)
@@ -96,6 +99,22 @@ def _modes(host_config: dict[str, Any]) -> None:
             continue
         shown = {"IpcMode": "IPC", "PidMode": "PID", "UTSMode": "UTS"}.get(name, name[:-4])
         raise InvalidArgument(f"invalid {shown} mode: {value}")
+
+
+def check_cgroup_parent(host_config: dict[str, Any]) -> None:
+    """Raises: InvalidArgument for what is no path of a group below the root."""
+    parent = host_config.get("CgroupParent") or ""
+    steps = parent.split("/")
+    if (
+        any(step in (".", "..") or len(step.encode()) > STEP_BYTES for step in steps)
+        or len(parent.encode()) > PATH_BYTES
+        or not parent.isprintable()
+        or (parent and not parent.strip("/"))
+    ):
+        raise InvalidArgument(
+            f"invalid CgroupParent: {parent[:100]!r} is no path of a control group (no . or .., names of at "
+            f"most {STEP_BYTES} bytes, {PATH_BYTES} in all)"
+        )
 
 
 def check_annotations(host_config: dict[str, Any]) -> None:

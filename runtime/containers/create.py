@@ -16,6 +16,7 @@ from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from typing import Any
 
+from runtime import cgroups
 from runtime.api.errors import Conflict, EngineError, InvalidArgument, NotFound
 from runtime.containers import admission, bodies, checks, devices, resources, users
 from runtime.containers.core import tell
@@ -25,6 +26,7 @@ from runtime.containers.names import clean_name
 from runtime.containers.record import MountPoint, Record
 from runtime.containers.rooms import Rooms
 from runtime.containers.table import Container, Table
+from runtime.snapshots import userns
 
 log = logging.getLogger("webdock.containers")
 
@@ -59,6 +61,7 @@ class Creator:
         checks.check_config(config)
         checks.check_host_config(config, host)
         self._rooms.conmon(host["Runtime"])
+        self._check_realtime(host)
         if host.get("Init"):
             self._rooms.init_program()
         devices.resolve(host["Devices"] or ())
@@ -81,13 +84,14 @@ class Creator:
             host_config=host,
             endpoints=_endpoints(body),
             mounts=[],
-            mapped=self._mapped(host),
+            mapped=False,  # decided below, when its mounts are known
         )
         if not config["Hostname"] and checks.joined(host["NetworkMode"]) is None:
             config["Hostname"] = socket.gethostname() if host["NetworkMode"] == "host" else record.short_id
             record.default_hostname = True
         wishes = plan(config, host, self._inherited(host["VolumesFrom"] or ()))
         self._check_mounts(wishes)
+        record.mapped = await asyncio.to_thread(self._mapped, host, [wish.point for wish in wishes])
         self._check_network(record)
         return await self._rooms.actions.run(
             self._make(record, plain, wishes, warnings), f"creation of {record.short_id}"
@@ -173,9 +177,21 @@ class Creator:
         except NotFound:
             pass
 
-    def _mapped(self, host: Body) -> bool:
+    def _check_realtime(self, host: Body) -> None:
+        """Raises: InvalidArgument when the group its own will be made in has less real-time than is asked."""
+        asked = int(host["CpuRealtimeRuntime"] or 0)
+        parent = host["CgroupParent"] or self._rooms.config.instance
+        if asked > 0 and cgroups.realtime_us(parent) < asked:
+            raise InvalidArgument(
+                f"cpu real-time runtime of {asked} us cannot be given: its parent cgroup {parent} has "
+                f"{cgroups.realtime_us(parent)} us; write more into its cpu.rt_runtime_us"
+            )
+
+    def _mapped(self, host: Body, points: list[MountPoint]) -> bool:
         """Whether its ids are mapped: as those it shares namespaces with, or by its own needs."""
         mode, why = admission.userns_mode(host, "auto" if self._rooms.mapping is not None else "host")
+        if mode == "auto" and (why := self._unmappable(host, points)):
+            mode = "host"
         mapped: set[bool] = set()
         for field in ("NetworkMode", "IpcMode", "PidMode"):
             if (ref := checks.joined(host[field])) is not None:
@@ -191,6 +207,24 @@ class Creator:
                 "create those with UsernsMode host"
             )
         return mapped.pop()
+
+    def _unmappable(self, host: Body, points: list[MountPoint]) -> str:
+        """What it binds that would show nobody's ids in a mapped container; "" when there is nothing.
+
+        Blocks on the file systems.
+        """
+        mapping = self._rooms.mapping
+        for point in points:
+            if point.type != "bind" or mapping is None or mapping.holds(point.source):
+                continue
+            if self._rooms.conmon(host["Runtime"]).runtime.name == "runc":
+                return f"it binds {point.source}, and runc maps no binds"
+            source, recursive = Path(point.source), point.recursive
+            while not source.exists():  # its start makes what is missing
+                source, recursive = source.parent, False
+            if not userns.mappable(source, mapping, recursive=recursive):
+                return f"it binds {point.source}, whose file system cannot map ids"
+        return ""
 
     def _inherited(self, specifications: Any) -> list[MountPoint]:
         points: list[MountPoint] = []

@@ -95,7 +95,7 @@ class Questions:
         if record.state not in ALIVE:
             raise Conflict(f"Container {record.id} is not running")
         pids = await asyncio.to_thread(cgroups.pids, self._rooms.cgroup(record))
-        found = await top.processes(pids, ps_args)
+        found = await top.processes(pids, ps_args, self._rooms.mapping if record.mapped else None)
         tell(self._rooms, record, "top")
         return found
 

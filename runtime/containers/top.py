@@ -8,12 +8,17 @@ Spec: Docker API 1.47, ContainerTop; ps(1).
 
 from __future__ import annotations
 
+import contextlib
+import grp
 import os
+import pwd
 import re
 import shlex
+from pathlib import Path
 from typing import Any
 
 from runtime.api.errors import Internal, InvalidArgument
+from runtime.idmap import IdMap
 from runtime.oci.process import ToolError, run
 
 DEFAULT_ARGUMENTS = "-ef"
@@ -22,11 +27,24 @@ PS_TIMEOUT_S = 10.0
 
 # Lines as long as they are; ps cuts them at some width when its output is not a pipe.
 _ENVIRONMENT = {"PATH": os.environ.get("PATH", os.defpath), "COLUMNS": "131072", "LC_ALL": "C.UTF-8"}
+# Column: the line of /proc/<pid>/status and the place in it (real, effective, saved, file system).
+_ID_COLUMNS = {
+    **dict.fromkeys(("UID", "EUID", "USER", "EUSER"), ("Uid", 1)),
+    **dict.fromkeys(("RUID", "RUSER"), ("Uid", 0)),
+    **dict.fromkeys(("SUID", "SUSER", "SVUID", "SVUSER"), ("Uid", 2)),
+    **dict.fromkeys(("FUID", "FUSER"), ("Uid", 3)),
+    **dict.fromkeys(("GID", "EGID", "GROUP", "EGROUP"), ("Gid", 1)),
+    **dict.fromkeys(("RGID", "RGROUP"), ("Gid", 0)),
+    **dict.fromkeys(("SGID", "SGROUP", "SVGID", "SVGROUP"), ("Gid", 2)),
+    **dict.fromkeys(("FGID", "FGROUP"), ("Gid", 3)),
+}
 _PID_RENAMED = re.compile(r"\s+([^\s]*)=\s*(PID[^\s]*)")
 
 
-async def processes(pids: list[int], ps_args: str) -> dict[str, Any]:
+async def processes(pids: list[int], ps_args: str, mapping: IdMap | None = None) -> dict[str, Any]:
     """{"Titles": ["UID", "PID", …], "Processes": [["root", "1", …]]}.
+
+    mapping: the container's, whose ids are shown then, by the names the host has for them as without one.
 
     Raises: InvalidArgument for options ps or we refuse, Internal.
     """
@@ -45,7 +63,43 @@ async def processes(pids: list[int], ps_args: str) -> dict[str, Any]:
         if error.code == 127:
             raise Internal("ps is not installed on this machine (package procps)") from error
         raise InvalidArgument(f"ps: {error.stderr or 'failed'}") from error
-    return parse(stdout, set(pids))
+    found = parse(stdout, set(pids))
+    if mapping is not None:
+        _show_all_ids(found, mapping)
+    return found
+
+
+def _show_all_ids(found: dict[str, Any], mapping: IdMap) -> None:
+    column, status = found["Titles"].index("PID"), ""
+    for row in found["Processes"]:
+        with contextlib.suppress(OSError, KeyError, ValueError):  # it has ended
+            if row[column] != "-":  # threads are of the process above them
+                status = Path(f"/proc/{int(row[column])}/status").read_text()
+            show_ids(found["Titles"], row, status, mapping)
+
+
+def show_ids(titles: list[str], row: list[str], status: str, mapping: IdMap) -> None:
+    """Put the container's users and groups in the place of the host's ids that ps has written.
+
+    status: the text of the process's /proc/<pid>/status. Spec: proc(5); ps(1), Standard format specifiers.
+    """
+    lines = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
+    ids = {kind: [int(word) for word in lines[kind].split()] for kind in ("Uid", "Gid")}
+    for column, title in enumerate(titles[: len(row)]):
+        if title not in _ID_COLUMNS:
+            continue
+        kind, which = _ID_COLUMNS[title]
+        id = mapping.to_container(ids[kind][which])
+        # A number that was too long for a column of names is cut and ends in "+".
+        number = title.endswith("ID") and row[column].isdecimal()
+        row[column] = str(id) if number else _name(kind, id)
+
+
+def _name(kind: str, id: int) -> str:
+    try:
+        return pwd.getpwuid(id).pw_name if kind == "Uid" else grp.getgrgid(id).gr_name
+    except KeyError:
+        return str(id)
 
 
 def parse(text: str, pids: set[int]) -> dict[str, Any]:

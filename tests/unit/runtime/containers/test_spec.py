@@ -498,3 +498,16 @@ def test_our_annotation_cannot_be_given_from_outside() -> None:
     with pytest.raises(EngineError):
         spec({"Annotations": {"run.oci.seccomp_bpf_data": "AAAA"}})
     assert spec({"Annotations": {"a": "b"}})["annotations"]["a"] == "b"
+
+
+@pytest.mark.parametrize("parent", ["", "a", "/a/b", "a.slice", "x" * 255, "/docker/é"])
+def test_a_cgroup_parent_is_a_path_below_the_root(parent: str) -> None:
+    admission.check_cgroup_parent({"CgroupParent": parent})
+
+
+@pytest.mark.parametrize(
+    "parent", ["..", "../../x", "/a/../b", "a/./b", "x" * 256, "a\nb", "a\0b", "ab/" * 400, "/"]
+)
+def test_no_other_cgroup_parent_is_taken(parent: str) -> None:
+    with pytest.raises(InvalidArgument, match="invalid CgroupParent"):
+        admission.check_cgroup_parent({"CgroupParent": parent})

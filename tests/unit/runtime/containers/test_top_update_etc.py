@@ -11,8 +11,9 @@ from runtime.api.errors import InvalidArgument
 from runtime.containers import etc
 from runtime.containers.bodies import host_config
 from runtime.containers.facts import FEATURES, HostFacts
-from runtime.containers.top import parse
+from runtime.containers.top import parse, show_ids
 from runtime.containers.update import merge, touches_resources
+from runtime.idmap import IdMap
 from runtime.network.endpoints import NetworkSetup
 
 FACTS = HostFacts(
@@ -36,6 +37,15 @@ def test_rows_of_the_containers_processes_are_kept() -> None:
         parse("COMMAND\nx\n", {1})
     with pytest.raises(InvalidArgument, match="Unexpected pid"):
         parse("PID\nx\n", {1})
+
+
+def test_users_are_shown_with_the_containers_ids() -> None:
+    mapping = IdMap(2_000_000, Path("u"), Path("h"), Path("v"))
+    status = "Name:\tx: y\nUid:\t2000000\t2054321\t0\t2000000\nGid:\t2000000\t2000000\t2054322\t2000000\n"
+    titles = ["RUSER", "USER", "UID", "EUID", "SUID", "FUSER", "GROUP", "SGID", "PID", "CMD"]
+    row = ["2000000", "2054321", "20543+", "2054321", "0", "2000000", "2000+", "2054322", "5", "2000000 +"]
+    show_ids(titles, row, status, mapping)
+    assert row == ["root", "54321", "54321", "54321", "65534", "root", "root", "54322", "5", "2000000 +"]
 
 
 def host(**changes: Any) -> dict[str, Any]:
