@@ -18,6 +18,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from runtime import generation
 from runtime.api.errors import EngineError, Unavailable
 from runtime.config import ConfigError, EngineConfig, load_config
 
@@ -42,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         config = load_config(environ, Path(options.config) if options.config else None)
         locks = [_lock(config.home, 0o700), _lock(config.run, 0o755)]
+        generation.bring_forward(config.home)  # before any room reads, and with nobody else there
     except (ConfigError, EngineError, OSError) as error:
         print(f"webdock engine: {error}", file=sys.stderr)
         return 1
