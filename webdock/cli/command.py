@@ -83,6 +83,11 @@ VERBS: dict[str, tuple[str, str, str]] = {
     "down": ("down", "down", "Stop engine and web; containers keep running"),
     "status": ("serve", "status", "Show whether engine and web run"),
     "check": ("serve", "check", "Say what this machine lacks to run containers"),
+    "user list": ("accounts", "user_list", "List the accounts of the pages"),
+    "user add": ("accounts", "user_add", "Add an account; its password is asked for, or read from a pipe"),
+    "user password": ("accounts", "user_password", "Give an account a new password; its sessions end"),
+    "user disable": ("accounts", "user_disable", "Keep an account from logging in; its sessions end"),
+    "user enable": ("accounts", "user_enable", "Let a disabled account log in again"),
     "engine": ("serve", "engine", "Run the engine in the foreground (root)"),
     "web": ("serve", "web", "Run the web dashboard in the foreground"),
 }
@@ -91,6 +96,7 @@ VERBS: dict[str, tuple[str, str, str]] = {
 ALIASES = {
     "network list": "network ls",
     "network remove": "network rm",
+    "user ls": "user list",
     "volume list": "volume ls",
     "volume remove": "volume rm",
     "container ls": "ps",
@@ -112,7 +118,7 @@ for _noun, _verbs in {
 }.items():
     ALIASES.update({f"{_noun} {_verb}": _verb for _verb in _verbs.split()})
 
-NOUNS = ("network", "volume", "container", "image", "system")
+NOUNS = ("network", "volume", "container", "image", "system", "user")
 
 SECTIONS = (
     (
@@ -123,7 +129,7 @@ SECTIONS = (
     ("Images", "images pull push tag rmi history save load import login logout"),
     ("Resources", "network volume prune df"),
     ("Engine", "inspect version info completion"),
-    ("This machine", "up down status check engine web"),
+    ("This machine", "up down status check user engine web"),
 )
 
 
@@ -257,7 +263,7 @@ def overview() -> str:
         "Runs containers, and shows them in a browser.",
         "",
     ]
-    nouns = {"network": "Manage networks", "volume": "Manage volumes"}
+    nouns = {"network": "Manage networks", "volume": "Manage volumes", "user": "Manage accounts of the pages"}
     for title, names in SECTIONS:
         lines.append(f"{title}:")
         lines += [f"  {name:<10} {nouns.get(name) or VERBS[name][2]}" for name in names.split()]

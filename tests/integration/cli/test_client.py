@@ -283,3 +283,19 @@ def test_system_verbs(installation: Installation) -> None:
     assert "Total reclaimed space" in installation.webdock("container", "prune", "-f").stdout
     assert installation.client.get("/containers/json", {"all": True}) == []
     assert installation.webdock("status").stdout.startswith("engine: runs")
+
+
+def test_accounts_are_made_listed_and_disabled_from_the_command_line(installation: Installation) -> None:
+    password = "correct horse battery"  # typed by nobody
+    added = installation.webdock("user", "add", "anna", "--role", "operator", input=f"{password}\n")
+    assert "anna can log in, as operator" in added.stdout
+    assert password not in added.stdout + added.stderr
+    again = installation.webdock("user", "add", "anna", input=f"{password}\n", check=False)
+    assert again.returncode == 1
+    assert "cannot be added" in again.stderr
+    installation.webdock("user", "disable", "anna")
+    rows = [
+        json.loads(line)
+        for line in installation.webdock("user", "list", "--format", "json").stdout.splitlines()
+    ]
+    assert [row["State"] for row in rows if row["Name"] == "anna"] == ["disabled"]
