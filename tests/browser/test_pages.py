@@ -19,6 +19,7 @@ PAGES = (
     "/images/",
     "/networks/",
     "/volumes/",
+    "/terminals/",
     "/events/",
     "/engines/",
     "/audit/",
