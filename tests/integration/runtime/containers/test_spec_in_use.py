@@ -108,7 +108,8 @@ async def test_ping_and_low_ports_need_no_rights(lab: Lab) -> None:
     assert await lab.sh("ping -c 1 127.0.0.1 | grep -c '1 packets received'") == "1\n"
     said = await lab.sh(
         "cd /proc/sys/net/ipv4; cat ip_unprivileged_port_start ping_group_range;"
-        "nc -l -p 80 -e cat </dev/null & until echo hi | nc 127.0.0.1 80 2>/dev/null; do sleep 0.05; done; wait",
+        "nc -l -p 80 -e cat </dev/null &"
+        " until echo hi | nc 127.0.0.1 80 2>/dev/null; do sleep 0.05; done; wait",
         user=User(33, 33, (33,)),
     )
     assert said.split() == ["0", "0", str(lab.mapping.size - 1 if lab.mapping else 2**31 - 1), "hi"]
