@@ -83,6 +83,8 @@ VERBS: dict[str, tuple[str, str, str]] = {
     "down": ("down", "down", "Stop engine and web; containers keep running"),
     "status": ("serve", "status", "Show whether engine and web run"),
     "check": ("serve", "check", "Say what this machine lacks to run containers"),
+    "backup": ("backup", "backup", "Write accounts, configuration and volumes as one archive"),
+    "restore": ("backup", "restore", "Fill an empty home from such an archive"),
     "user list": ("accounts", "user_list", "List the accounts of the pages"),
     "user add": ("accounts", "user_add", "Add an account; its password is asked for, or read from a pipe"),
     "user password": ("accounts", "user_password", "Give an account a new password; its sessions end"),
@@ -129,7 +131,7 @@ SECTIONS = (
     ("Images", "images pull push tag rmi history save load import login logout"),
     ("Resources", "network volume prune df"),
     ("Engine", "inspect version info completion"),
-    ("This machine", "up down status check user engine web"),
+    ("This machine", "up down status check user backup restore engine web"),
 )
 
 
