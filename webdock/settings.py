@@ -172,7 +172,7 @@ SECURE_CONTENT_TYPE_NOSNIFF = True
 X_FRAME_OPTIONS = "DENY"
 
 # Static files: hashed names after collectstatic, straight from the tree before it.
-STATIC_URL = "static/"
+STATIC_URL = f"{FORCE_SCRIPT_NAME or ''}/static/"  # said whole: whoever asks first may know no prefix
 STATIC_ROOT = Path(os.environ.get("WEBDOCK_STATIC_ROOT", BASE_DIR / "staticfiles"))
 STATICFILES_DIRS = [BASE_DIR / "static"]
 STORAGES = {

@@ -8,6 +8,7 @@ from django.urls import path
 
 from webdock.engines.consumers import SocketConsumer
 from webdock.engines.host import Sample, engine_is_here, host
+from webdock.engines.selftest import SelftestConsumer
 from webdock.engines.timeline import TimelineConsumer
 
 
@@ -37,5 +38,6 @@ class HostConsumer(SocketConsumer):
 
 websocket_urlpatterns = [
     path("ws/host/", HostConsumer.as_asgi()),
+    path("ws/selftest/", SelftestConsumer.as_asgi()),
     path("ws/events/", TimelineConsumer.as_asgi()),
 ]

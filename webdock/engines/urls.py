@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from webdock.engines import resources, timeline, views
+from webdock.engines import resources, selftest, timeline, views
 
 urlpatterns = [
     path("networks/", views.network_list, name="network-list"),
@@ -14,6 +14,8 @@ urlpatterns = [
     path("volumes/<str:name>/remove/", resources.volume_remove, name="volume-remove"),
     path("volumes/", views.volume_list, name="volume-list"),
     path("events/", timeline.event_list, name="event-list"),
+    path("selftest/", selftest.selftest, name="selftest"),
+    path("selftest/post/", selftest.selftest_post, name="selftest-post"),
     path("engines/", views.engine_list, name="engine-list"),
     path("audit/", views.audit_list, name="audit-list"),
     path("healthz", views.healthz, name="healthz"),
