@@ -21,7 +21,7 @@ from runtime.api.client import EngineClient
 from webdock.engines.clients import client as client_of
 from webdock.engines.consumers import CLOSE_GONE, CLOSE_STATE, Closed, SocketConsumer, whole
 from webdock.engines.models import current_engine, last_revision
-from webdock.engines.rows import RowsConsumer, Snapshot
+from webdock.engines.rows import ROWLESS, RowsConsumer, Snapshot
 from webdock.engines.threads import in_thread
 
 TAIL_DEFAULT, TAIL_MAX = 500, 10_000
@@ -37,7 +37,7 @@ class ContainerRowsConsumer(RowsConsumer):
     """/ws/rows/containers/: a list's rows, or with "id=<id>" one container's row and header."""
 
     row_kind = KIND
-    hint_kinds = ("container", "engine")
+    hint_kinds = ("container", "engine", *ROWLESS)
 
     def read(
         self, query: QueryDict, cursor: int, shown: list[str] | None, rights: frozenset[str]

@@ -37,6 +37,7 @@ const link = new Link(`ws/rows/${kind}/`, {
   text(message) {
     if (message.type === "rows") apply(message);
     else if (message.type === "engine") showEngine(message);
+    else if (message.type === "stale") staleKinds(message.kinds);
   },
   state(state) {
     if (state === "waiting") cursor = 0;
@@ -334,6 +335,11 @@ document.addEventListener("webdock:stale", async () => {
   await load(location.href, "stay", true);
   for (const id of before) heard(id);
 });
+// A network or volume was made, removed or joined somewhere: only pages about that kind fetch again.
+function staleKinds(kinds) {
+  if (kinds.includes(refetched()?.dataset.refetch)) refetch();
+}
+
 if (refetched()) {
   document.addEventListener("visibilitychange", refetch);
   setInterval(refetch, REFETCH_MS);

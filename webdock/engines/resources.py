@@ -30,10 +30,12 @@ TRUE_WORDS = ("1", "true", "on", "yes")
 Ask = Callable[[EngineClient], Awaitable[str]]  # asks; answers with the sentence for the person
 
 
-async def _perform(actor: Actor, action: str, kind: str, name: str, ask: Ask) -> Outcome:
+async def _perform(actor: Actor, action: str, kind: str, name: str, ask: Ask, detail: str) -> Outcome:
     engine = await sync_to_async(current_engine)()
     try:
-        async with audited(actor, action, engine=engine.alias, kind=kind, id=name, name=name) as entry:
+        async with audited(
+            actor, action, engine=engine.alias, kind=kind, id=name, name=name, detail=detail
+        ) as entry:
             message = await ask(client_of(engine.alias))
             entry.detail = message if action.endswith("prune") else entry.detail
     except EngineError as error:
@@ -41,9 +43,12 @@ async def _perform(actor: Actor, action: str, kind: str, name: str, ask: Ask) ->
     return Outcome(True, message)
 
 
-async def _asked(request: HttpRequest, action: str, kind: str, name: str, ask: Ask) -> HttpResponse:
+async def perform_on(
+    request: HttpRequest, action: str, kind: str, name: str, ask: Ask, *, detail: str = ""
+) -> HttpResponse:
+    """Ask, with an audit row, and answer; a closed request does not cancel it."""
     actor = await actor_of(request)
-    outcome = await carried_out(_perform(actor, action, kind, name, ask), name=action)
+    outcome = await carried_out(_perform(actor, action, kind, name, ask, detail), name=action)
     return await answer(request, outcome.ok, outcome.message, f"{kind}-list", status=outcome.status)
 
 
@@ -60,7 +65,7 @@ async def network_create(request: HttpRequest) -> HttpResponse:
         await client.network_create(body)
         return _("The network %(name)s was made.") % {"name": body["Name"]}
 
-    return await _asked(request, "network.create", "network", body["Name"], ask)
+    return await perform_on(request, "network.create", "network", body["Name"], ask)
 
 
 def network_body(data: Any) -> dict[str, Any]:
@@ -74,8 +79,23 @@ def network_body(data: Any) -> dict[str, Any]:
     driver = data.get("driver", "").strip() or "bridge"
     if driver not in DRIVERS:
         raise InvalidArgument(_("driver: this page makes bridge networks"))
+    body: dict[str, Any] = {
+        "Name": name,
+        "Driver": driver,
+        "Internal": data.get("internal", "") in TRUE_WORDS,
+        "EnableIPv6": data.get("ipv6", "") in TRUE_WORDS,
+        "Labels": labels_of(data.get("labels", "")),
+    }
+    if config := _pool(data):
+        body["IPAM"] = {"Config": [config]}
+    return body
+
+
+def _pool(data: Any) -> dict[str, str]:
+    """Subnet, gateway and the range addresses are given from. Raises: InvalidArgument naming the field."""
     config: dict[str, str] = {}
     subnet, gateway = data.get("subnet", "").strip(), data.get("gateway", "").strip()
+    range_ = data.get("range", "").strip()
     try:
         if subnet:
             config["Subnet"] = str(ipaddress.ip_network(subnet))
@@ -86,16 +106,28 @@ def network_body(data: Any) -> dict[str, Any]:
             config["Gateway"] = str(ipaddress.ip_address(gateway))
     except ValueError:
         raise InvalidArgument(_("gateway: expected an address")) from None
+    try:
+        if range_:
+            config["IPRange"] = str(ipaddress.ip_network(range_))
+    except ValueError:
+        raise InvalidArgument(_("range: expected something like 172.30.0.128/25")) from None
     if gateway and not subnet:
         raise InvalidArgument(_("gateway: it needs a subnet"))
-    body: dict[str, Any] = {
-        "Name": name,
-        "Driver": driver,
-        "Internal": data.get("internal", "") in TRUE_WORDS,
-    }
-    if config:
-        body["IPAM"] = {"Config": [config]}
-    return body
+    if range_ and not subnet:
+        raise InvalidArgument(_("range: it needs a subnet"))
+    return config
+
+
+def labels_of(text: str, field: str = "labels") -> dict[str, str]:
+    """{"team": "shop"} of lines such as ``team=shop``. Raises: InvalidArgument naming the field."""
+    found: dict[str, str] = {}
+    for line in text.splitlines():
+        key, _equals, value = line.strip().partition("=")
+        if key:
+            found[key] = value
+        elif value:
+            raise InvalidArgument(_("%(field)s: expected one key=value a line") % {"field": field})
+    return found
 
 
 @requires("operate")
@@ -105,7 +137,7 @@ async def network_remove(request: HttpRequest, name: str) -> HttpResponse:
         await client.network_remove(name)
         return _("The network %(name)s was removed.") % {"name": name}
 
-    return await _asked(request, "network.remove", "network", name, ask)
+    return await perform_on(request, "network.remove", "network", name, ask)
 
 
 @requires("operate")
@@ -115,7 +147,7 @@ async def network_prune(request: HttpRequest) -> HttpResponse:
         found = (await client.network_prune()).get("NetworksDeleted") or []
         return _("Removed: %(names)s.") % {"names": ", ".join(found) or _("nothing")}
 
-    return await _asked(request, "network.prune", "network", "", ask)
+    return await perform_on(request, "network.prune", "network", "", ask)
 
 
 @requires("operate")
@@ -125,12 +157,20 @@ async def volume_create(request: HttpRequest) -> HttpResponse:
     if NAME.fullmatch(name) is None:
         message = _("name: letters, digits, _ . and -, the first one a letter or digit")
         return await answer(request, False, message, "volume-list", status=400)
+    try:
+        body = {
+            "Name": name,
+            "DriverOpts": labels_of(request.POST.get("options", ""), "options"),
+            "Labels": labels_of(request.POST.get("labels", "")),
+        }
+    except InvalidArgument as error:
+        return await answer(request, False, error.message, "volume-list", status=400)
 
     async def ask(client: EngineClient) -> str:
-        await client.volume_create({"Name": name})
+        await client.volume_create(body)
         return _("The volume %(name)s was made.") % {"name": name}
 
-    return await _asked(request, "volume.create", "volume", name, ask)
+    return await perform_on(request, "volume.create", "volume", name, ask)
 
 
 @requires("operate")
@@ -140,7 +180,7 @@ async def volume_remove(request: HttpRequest, name: str) -> HttpResponse:
         await client.volume_remove(name)
         return _("The volume %(name)s was removed.") % {"name": name}
 
-    return await _asked(request, "volume.remove", "volume", name, ask)
+    return await perform_on(request, "volume.remove", "volume", name, ask)
 
 
 @requires("operate")
@@ -153,4 +193,4 @@ async def volume_prune(request: HttpRequest) -> HttpResponse:
         found = (await client.volume_prune(filters=filters)).get("VolumesDeleted") or []
         return _("Removed: %(names)s.") % {"names": ", ".join(found) or _("nothing")}
 
-    return await _asked(request, "volume.prune", "volume", "", ask)
+    return await perform_on(request, "volume.prune", "volume", "", ask)

@@ -23,6 +23,7 @@ TICK_S = 5.0  # a lost hint costs this long
 GAP_S = 0.1  # between two messages: a storm of events is one update
 REFRESH_S = 60.0  # every row again, as "3 minutes ago" grows old
 QUERY_MAX_CHARS = 2000
+ROWLESS = ("network", "volume")  # kinds whose pages ask the engine: told that they are stale
 
 
 @dataclass
@@ -51,6 +52,7 @@ class RowsConsumer(HintedConsumer):
         self._counts: dict[str, int] | None = None
         self._engine: dict[str, Any] | None = None
         self._engine_news = True
+        self._stale: set[str] = set()  # kinds without rows that changed
         self._wake.set()  # the engine's state is told at once
 
     async def run(self) -> None:
@@ -77,6 +79,8 @@ class RowsConsumer(HintedConsumer):
     def _hinted(self, kind: str) -> None:
         if kind == "engine":
             self._engine_news = True
+        if kind in ROWLESS:
+            self._stale.add(kind)
         self._wake.set()
 
     async def _pump(self) -> None:
@@ -92,6 +96,9 @@ class RowsConsumer(HintedConsumer):
             if self._engine_news:
                 self._engine_news = False
                 await self._tell_engine()
+            if self._stale:
+                kinds, self._stale = sorted(self._stale), set()
+                await self.send_json({"type": "stale", "kinds": kinds})
             if self._following is not None:
                 if loop.time() >= refresh_at:
                     self._cursor, refresh_at = 0, loop.time() + REFRESH_S

@@ -15,7 +15,7 @@ ALL = "*"  # any event means: count again
 class NetworkTally:
     kind = "network"
     types = frozenset({"network"})
-    actions = frozenset({"create", "destroy", "remove"})
+    actions = frozenset({"create", "destroy", "remove", "connect", "disconnect"})
 
     def ids_in(self, event: dict[str, Any]) -> Iterable[str]:
         return [ALL] if event.get("Type") == "network" and event.get("Action") in self.actions else []
@@ -24,7 +24,8 @@ class NetworkTally:
         return await _counted(engine, "network_count", len(await client.network_list()))
 
     async def look(self, engine: Engine, client: EngineClient, ids: list[str]) -> bool:
-        return await self.relist(engine, client, full=False)
+        await self.relist(engine, client, full=False)
+        return True  # also with as many as before: somebody joined, or one came as another went
 
 
 class VolumeTally:
@@ -40,7 +41,8 @@ class VolumeTally:
         return await _counted(engine, "volume_count", len(listed.get("Volumes") or ()))
 
     async def look(self, engine: Engine, client: EngineClient, ids: list[str]) -> bool:
-        return await self.relist(engine, client, full=False)
+        await self.relist(engine, client, full=False)
+        return True
 
 
 @in_thread

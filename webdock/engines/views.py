@@ -18,6 +18,7 @@ from runtime.api.errors import EngineError, EngineUnreachable
 from webdock import __version__
 from webdock.engines.clients import client as client_of
 from webdock.engines.documents import storable_text
+from webdock.engines.drawing import draw
 from webdock.engines.models import AuditEntry, Engine, current_engine
 from webdock.engines.moments import moment
 from webdock.engines.pages import page
@@ -50,7 +51,8 @@ async def network_list(request: HttpRequest) -> HttpResponse:
     answer, error = await _asked(lambda client: client.network_list())
     used = await sync_to_async(_containers_by_network)()
     rows = sorted((_network(one, used) for one in answer or ()), key=lambda row: str(row["name"]))
-    return await page(request, "networks/list.html", {"rows": rows, "error": error})
+    context = {"rows": rows, "error": error, "drawing": draw(rows)}
+    return await page(request, "networks/list.html", context)
 
 
 def _network(body: dict[str, Any], used: dict[str, list[dict[str, str]]]) -> dict[str, Any]:
