@@ -377,7 +377,7 @@ async def test_an_exec_is_confined_as_its_container(lab: Lab) -> None:
         host_facts(),
     )
     _, stream = await lab.conmon.exec(
-        id=handle.id, exec_id="e", dir=handle.dir / "exec", process=process, tty=False, stdin=False
+        id=handle.id, exec_id="e", dir=handle.dir / "exec", process=lambda: process, tty=False, stdin=False
     )
     assert stream is not None
     said = b""
