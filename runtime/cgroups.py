@@ -1,15 +1,18 @@
 """The machine's control groups: which version, where mounted, a group's directories.
 
-Reads and removes groups; limits are set by the OCI runtime. `/sys/fs/cgroup` may be cgroup v2, v1, or hybrid
-(v1 with an additional, mostly empty v2 tree, which counts as v1).
+Reads, ends and removes groups; limits are set by the OCI runtime. `/sys/fs/cgroup` may be cgroup v2, v1, or
+hybrid (v1 with an additional, mostly empty v2 tree, which counts as v1).
 
 Spec: cgroups(7); kernel Documentation/admin-guide/cgroup-v1 and cgroup-v2.rst.
 """
 
 from __future__ import annotations
 
+import errno
 import os
+import signal
 import time
+from collections.abc import Container
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -17,6 +20,7 @@ from pathlib import Path
 LIST_MAX = 1 << 16  # of a CPU or node number
 REMOVE_TRIES = 50  # a group is busy until its last process is reaped
 REMOVE_PAUSE_S = 0.01
+KILL_TIMEOUT_S = 20.0  # until the processes of a killed group are gone; one may be stuck in the kernel
 
 _V1_CONTROLLERS = frozenset(
     (
@@ -123,6 +127,62 @@ def pids(path: str, cgroups: Cgroups | None = None) -> list[int]:
             with open(os.path.join(directory, "cgroup.procs")) as file:
                 found.update(int(line) for line in file if line.strip() != "0")
     return sorted(found)
+
+
+def named(names: Container[str], cgroups: Cgroups | None = None) -> list[str]:
+    """Every group whose last part is one of these names, wherever it is ("/jobs/<id>")."""
+    cgroups = cgroups or detect()
+    mount = cgroups.mounts.get("memory") or cgroups.mounts.get("cgroup") or cgroups.mounts.get("pids")
+    if mount is None:
+        return []
+    return sorted(
+        f"/{(Path(directory) / name).relative_to(mount)}"
+        for directory, below, _ in os.walk(mount)
+        for name in below
+        if name in names
+    )
+
+
+def kill(path: str, cgroups: Cgroups | None = None) -> int:
+    """End every process in a group and below, frozen ones too; how many there were. Blocks.
+
+    Raises: OSError when we are in the group ourselves, or when processes stay.
+    """
+    cgroups = cgroups or detect()
+    ended: set[int] = set()
+    deadline = time.monotonic() + KILL_TIMEOUT_S
+    while left := pids(path, cgroups):
+        if os.getpid() in left:
+            raise OSError(
+                errno.EDEADLK, f"this very process is in control group {path}, which is to be killed"
+            )
+        if time.monotonic() > deadline:
+            raise OSError(errno.ETIMEDOUT, f"processes {left} in control group {path} do not end")
+        ended.update(left)
+        _freeze(path, True, cgroups)  # so that none forks meanwhile
+        for pid in pids(path, cgroups):
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        _freeze(path, False, cgroups)  # Kernel: a v1 freezer lets nobody die
+        time.sleep(REMOVE_PAUSE_S)
+    return len(ended)
+
+
+def _freeze(path: str, yes: bool, cgroups: Cgroups) -> None:
+    """Freeze a group, or thaw it with all below; a group that is not there or cannot is passed over."""
+    version1 = cgroups.version == 1
+    top = cgroups.directory("freezer" if version1 else "cgroup", path)
+    name = "freezer.state" if version1 else "cgroup.freeze"
+    word = ("FROZEN" if yes else "THAWED") if version1 else str(int(yes))
+    for directory, below, _ in os.walk(top) if top is not None else ():
+        if yes:
+            below.clear()  # what is below follows
+        try:
+            Path(directory, name).write_text(word)
+        except OSError:
+            continue
 
 
 def frozen(path: str, cgroups: Cgroups | None = None) -> bool:

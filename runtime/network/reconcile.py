@@ -161,19 +161,23 @@ def bridge_of(net: Net, mtu: int) -> Bridge:
     return Bridge(net.record.bridge, net.gateways, net.options.mtu or mtu)
 
 
-def purge(config: EngineConfig) -> None:
+def purge(config: EngineConfig) -> list[str]:
     """Remove everything an instance has in the kernel: for `scripts/down --purge`, with its engine stopped.
 
     Containers that still run lose their networks. The records on disk stay.
+    Returns the names of what was there: the table, bridges and containers' ends.
 
     Raises: OSError.
     """
+    removed: list[str] = []
     namespaces = Namespaces(config.run / "netns", 0)
     kernel = Bridges(config.instance, config.short, namespaces)
     foreign = ForeignFilters(config.instance, config.short, [kernel.table])
     try:
         foreign.remove()
-        kernel.unload()
+        if kernel.loaded():
+            kernel.unload()
+            removed.append(f"table inet {kernel.table}")
         records = Records(config.home / "networks", durable=True)
         named = {record.bridge for record in load_networks(records).values()}
         for link in kernel.links():
@@ -183,6 +187,7 @@ def purge(config: EngineConfig) -> None:
                 or (link.name in named and link.kind == "bridge")
             ):
                 kernel.remove(link.name)
+                removed.append(link.name)
         namespaces.purge()
         sandboxes = Records(config.run / "sandboxes", durable=False)
         for id in sandboxes.load():
@@ -191,3 +196,4 @@ def purge(config: EngineConfig) -> None:
         foreign.close()
         kernel.close()
         namespaces.close()
+    return removed

@@ -24,7 +24,7 @@ import shutil
 import signal
 import socket
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ from runtime.oci.process import alive, gone, parent, reap, spawn, state
 from runtime.oci.runtime import Runtime
 from runtime.oci.words import translate
 
-__all__ = ["STDERR", "STDOUT", "Conmon", "ConmonHandle", "ConmonStream", "ExitInfo"]
+__all__ = ["STDERR", "STDOUT", "Conmon", "ConmonHandle", "ConmonStream", "ExitInfo", "end_below"]
 
 CREATE_TIMEOUT_S = 120.0  # until the runtime has made or refused the container
 END_TIMEOUT_S = 10.0  # until a conmon whose container failed has left
@@ -341,6 +341,33 @@ class Conmon:
             finished_at = os.stat(handle.dir).st_mtime
             return ExitInfo(LOST_EXIT_CODE, (handle.dir / "oom").exists(), finished_at, lost=True)
         return ExitInfo(LOST_EXIT_CODE, False, 0.0, lost=True)
+
+
+async def end_below(*tops: Path) -> int:
+    """End every conmon that serves a directory below these, whoever started it; how many there were.
+
+    For an instance whose records nobody can read. Its programs are dead by now: a conmon that has seen that
+    leaves by itself. Raises: TimeoutError when one stays.
+    """
+    found = [int(name) for name in os.listdir("/proc") if name.isdigit() and _serves_below(int(name), tops)]
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        for pid in found:
+            if _serves_below(pid, tops):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, number)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(END_TIMEOUT_S):
+                await asyncio.gather(*(gone(pid) for pid in found))
+            return len(found)
+    raise TimeoutError(f"conmons {[pid for pid in found if alive(pid)]} do not end")
+
+
+def _serves_below(pid: int, tops: Sequence[Path]) -> bool:
+    words = _command(pid)
+    if os.path.basename(words[0]) != b"conmon" or b"-b" not in words[:-1]:
+        return False
+    served = Path(os.fsdecode(words[words.index(b"-b") + 1]))
+    return any(top in served.parents for top in tops)
 
 
 class _Birth:

@@ -74,12 +74,15 @@ def stop_supervisor(instance: Instance) -> bool:
 
 
 def purge(instance: Instance) -> None:
-    """Remove containers, networks and volumes through the engine, then everything under home and run."""
+    """Remove containers, networks and volumes through the engine, then everything under home and run.
 
+    An engine that cannot start any more, or cannot remove something, is done without.
+    """
     stop_supervisor(instance)
     locks = take_locks(instance)
     if locks is None:
         raise Failure("another `webdock up` has just started this instance")
+    without = False
     with released(locks):
         if instance.engine_home.is_dir():
             repair_machine()
@@ -94,12 +97,19 @@ def purge(instance: Instance) -> None:
                 supervisor.wait_until_ready(READY_TIMEOUT_S)
                 purge_engine(Client(f"unix://{instance.engine_socket}"))
             except StartFailed as failed:
-                raise Failure(f"nothing was removed, because {failed}\n{failed.tail}") from None
+                without = True
+                print(f"{failed}\n{failed.tail}\neverything is removed without it", file=sys.stderr)
+            except Failure as failed:
+                without = True
+                print(f"the engine cannot remove everything: {failed}; it is done without", file=sys.stderr)
             finally:
                 supervisor.close()
         environ = instance.environ(os.environ)
         done = subprocess.run(
-            [sys.executable, "-I", "-m", "runtime.purge"], env=environ, cwd="/", check=False
+            [sys.executable, "-I", "-m", "runtime.purge", *(["--tell"] if without else [])],
+            env=environ,
+            cwd="/",
+            check=False,
         )
         if done.returncode != 0:
             raise Failure("something could not be removed; the line above says what")
