@@ -1,24 +1,29 @@
-"""Pages about terminals: which sessions are open, and what can be done with one from outside of it.
+"""Pages about terminals: a container's tab, opening one, which are open, and what can be done from outside.
 
 People see their own; administrators see everybody's and may end them, but take up or rename only their own.
 """
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 from uuid import UUID
 
 from asgiref.sync import sync_to_async
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
+from containers_app.detail import find, tab_context
 from containers_app.models import Container, TerminalSession
-from containers_app.terminal import TerminalConsumer, hang_up, note_end
+from containers_app.runspec import parse_words
+from containers_app.shells import NoShell, find_shell
+from containers_app.terminal import SIZE_MAX, TerminalConsumer, hang_up, note_end
 from runtime.api.errors import Conflict, EngineError, NotFound, NotSupported
-from webdock.engines.audit import Actor, actor_of, audited
+from webdock.engines.audit import Actor, actor_of, audited, request_address
 from webdock.engines.clients import client as client_of
+from webdock.engines.consumers import whole
 from webdock.engines.documents import storable_text
 from webdock.engines.pages import answer, page
 from webdock.engines.threads import carried_out
@@ -27,6 +32,7 @@ from webdock.people.rights import requires, rights_of
 
 ROWS_MAX = 500
 TITLE_MAX_CHARS = 120
+COMMAND_MAX_CHARS = 4096
 
 
 @requires("shell")
@@ -130,3 +136,99 @@ def _about(session: TerminalSession) -> dict[str, str]:
         "id": session.container_id,
         "name": session.title,
     }
+
+
+@requires("shell")
+@require_GET
+async def container_terminal(request: HttpRequest, container_id: str) -> HttpResponse:
+    """The terminal tab, with the person's sessions that can be taken up again."""
+    container = await find(container_id)
+    user = await request.auser()
+    sessions = TerminalSession.objects.filter(container_id=container_id, user_id=user.pk, ended_at=None)
+    context = await tab_context(container, "terminal")
+    context["sessions"] = [session async for session in sessions]
+    asked = request.GET.get("session")
+    context["taken_up"] = next((one for one in context["sessions"] if str(one.pk) == asked), None)
+    return await page(request, "containers/terminal.html", context)
+
+
+@requires("shell")
+@require_POST
+async def terminal_open(request: HttpRequest, container_id: str) -> JsonResponse:
+    """Prepare a terminal: a shell found in the container, a command, or the main process (kind=attach)."""
+    container = await find(container_id)
+    kind = request.POST.get("kind", TerminalSession.Kind.SHELL)
+    if kind not in TerminalSession.Kind.values:
+        return JsonResponse({"ok": False, "message": _("kind: expected shell or attach")}, status=400)
+    try:
+        command = parse_words(request.POST.get("command", "")[:COMMAND_MAX_CHARS])
+    except ValueError as error:
+        return JsonResponse({"ok": False, "message": _("command: %(why)s") % {"why": error}}, status=400)
+    session = TerminalSession(
+        engine=container.engine,
+        container_id=container_id,
+        user=await request.auser(),
+        kind=kind,
+        columns=whole(request.POST.get("cols"), 1, SIZE_MAX, 80),
+        rows=whole(request.POST.get("rows"), 1, SIZE_MAX, 24),
+        address=request_address(request),
+    )
+    try:
+        await carried_out(_open(await actor_of(request), container, session, command), name="terminal")
+    except NoShell as error:
+        return JsonResponse(
+            {"ok": False, "message": error.message, "programs": list(error.programs)}, status=409
+        )
+    except EngineError as error:
+        return JsonResponse({"ok": False, "message": explain(error)}, status=max(error.status, 400))
+    return JsonResponse(
+        {
+            "ok": True,
+            "session": str(session.pk),
+            "websocket": f"/ws/terminal/{session.pk}/",
+            "title": session.title,
+        }
+    )
+
+
+async def _open(actor: Actor, container: Container, session: TerminalSession, command: list[str]) -> None:
+    """Make the exec, or check that there is something to attach to, and save the session.
+
+    Raises: NoShell, EngineError.
+    """
+    client = client_of(container.engine.alias)
+    attach = session.kind == TerminalSession.Kind.ATTACH
+    async with audited(
+        actor,
+        "container.attach" if attach else "container.shell",
+        engine=container.engine.alias,
+        kind="container",
+        id=container.container_id,
+        name=container.name,
+        detail=shlex.join(command),
+    ):
+        inspect = await client.container_inspect(container.container_id)
+        state = inspect.get("State") or {}
+        if not state.get("Running"):
+            raise Conflict(_("%(name)s is not running: start it first") % {"name": container.name})
+        if state.get("Paused"):
+            raise Conflict(_("%(name)s is paused: continue it first") % {"name": container.name})
+        if attach:
+            session.title = str(inspect.get("Path") or container.name)[:255]
+            session.tty = bool((inspect.get("Config") or {}).get("Tty"))
+        else:
+            words = command or await find_shell(client, inspect)
+            session.title = (command or [words[-1].rsplit("/", 1)[-1]])[0][:255]
+            session.exec_id = await client.exec_create(
+                container.container_id,
+                {
+                    "Cmd": words,
+                    "Tty": True,
+                    "AttachStdin": True,
+                    "AttachStdout": True,
+                    "AttachStderr": True,
+                    "ConsoleSize": [session.rows, session.columns],
+                    "Env": ["TERM=xterm-256color"],
+                },
+            )
+        await session.asave()

@@ -1,0 +1,126 @@
+"""The Files tab: a directory and what differs from the image, one file downloaded, one brought in."""
+
+from __future__ import annotations
+
+from posixpath import basename, dirname
+from urllib.parse import urlencode
+
+from asgiref.sync import sync_to_async
+from django.core.files.uploadedfile import UploadedFile
+from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.utils.http import content_disposition_header
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy as _lazy
+from django.views.decorators.http import require_GET, require_POST
+
+from containers_app.detail import find, tab_context
+from containers_app.files import bring_in, clean_path, directory_context, open_file
+from containers_app.models import Container
+from runtime.api.errors import EngineError, InvalidArgument, NotFound
+from webdock.engines.audit import Actor, actor_of, audited
+from webdock.engines.clients import client as client_of
+from webdock.engines.pages import answer, page
+from webdock.engines.threads import carried_out
+from webdock.engines.wording import explain
+from webdock.people.rights import requires, rights_of
+
+CHANGES_MAX = 5000
+CHANGE_WORDS = {0: _lazy("changed"), 1: _lazy("added"), 2: _lazy("deleted")}
+
+
+@requires("view")
+@require_GET
+async def container_files(request: HttpRequest, container_id: str) -> HttpResponse:
+    """A directory of a running container, for people who operate it, and what differs from the image."""
+    container = await find(container_id)
+    context = await tab_context(container, "files")
+    if container.state == "running" and "operate" in await sync_to_async(rights_of)(await request.auser()):
+        try:
+            path = clean_path(request.GET.get("path", "/"))
+        except InvalidArgument:
+            raise Http404 from None
+        shown = await directory_context(client_of(container.engine.alias), container_id, path)
+        if isinstance(shown["files_error"], NotFound) and path != "/":
+            read = reverse("container-file-read", args=[container_id])
+            return redirect(f"{read}?{urlencode({'path': path})}")  # a link to a file, or nothing: it says so
+        if shown["files_error"] is not None:
+            shown["files_error"] = explain(shown["files_error"])
+        context |= shown
+    try:
+        changes = await client_of(container.engine.alias).container_changes(container_id)
+    except EngineError as error:
+        context["error"] = explain(error)
+    else:
+        context["changes"] = [
+            {"kind": CHANGE_WORDS.get(one.get("Kind"), ""), "path": one.get("Path", "")}
+            for one in changes[:CHANGES_MAX]
+        ]
+    return await page(request, "containers/files.html", context)
+
+
+@requires("operate")
+@require_GET
+async def container_file_read(request: HttpRequest, container_id: str) -> HttpResponseBase:
+    """Download one file; leaves an audit row."""
+    container = await find(container_id)
+    path = ""
+    try:
+        path = clean_path(request.GET.get("path", ""))
+        async with audited(
+            await actor_of(request),
+            "container.file.read",
+            engine=container.engine.alias,
+            kind="container",
+            id=container_id,
+            name=container.name,
+            detail=path,
+        ):
+            size, content = await open_file(client_of(container.engine.alias), container_id, path)
+    except EngineError as error:
+        to = f"{reverse('container-files', args=[container_id])}?{urlencode({'path': dirname(path) or '/'})}"
+        return await answer(request, False, explain(error), to, status=error.status)
+    return StreamingHttpResponse(
+        content,
+        headers={
+            "Content-Type": "application/octet-stream",  # never shown as a page of ours
+            "Content-Length": str(size),
+            "Content-Disposition": content_disposition_header(True, basename(path)),
+        },
+    )
+
+
+@requires("operate")
+@require_POST
+async def container_file_write(request: HttpRequest, container_id: str) -> HttpResponse:
+    """Bring a file into a directory; leaves an audit row."""
+    container = await find(container_id)
+    upload = request.FILES.get("file")
+    back = reverse("container-files", args=[container_id])
+    try:
+        directory = clean_path(request.POST.get("path", "/"))
+        back += f"?{urlencode({'path': directory})}"
+        if upload is None:
+            raise InvalidArgument(_("file: choose one"))
+        path = await carried_out(
+            _bring_in(await actor_of(request), container, directory, upload), name="upload"
+        )
+    except EngineError as error:
+        return await answer(request, False, explain(error), back, status=error.status)
+    return await answer(request, True, _("%(path)s was brought in.") % {"path": path}, back)
+
+
+async def _bring_in(actor: Actor, container: Container, directory: str, upload: UploadedFile) -> str:
+    async with audited(
+        actor,
+        "container.file.write",
+        engine=container.engine.alias,
+        kind="container",
+        id=container.container_id,
+        name=container.name,
+        detail=f"{directory} {upload.name} {upload.size} bytes",
+    ):
+        client = client_of(container.engine.alias)
+        return await bring_in(client, container.container_id, directory, upload)
