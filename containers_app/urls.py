@@ -2,7 +2,7 @@
 
 from django.urls import path, re_path
 
-from containers_app import detail, file_views, overview, run_views, terminals, views
+from containers_app import detail, file_views, log_views, overview, run_views, terminals, views
 from containers_app.verbs import VERBS
 
 ID = r"(?P<container_id>[0-9a-f]{64})"
@@ -18,6 +18,9 @@ urlpatterns = [
     path("containers/bulk/", views.container_bulk, name="container-bulk"),
     re_path(rf"^containers/{ID}/$", detail.container_detail, name="container-detail"),
     re_path(rf"^containers/{ID}/logs/$", detail.container_logs, name="container-logs"),
+    re_path(
+        rf"^containers/{ID}/logs/download/$", log_views.container_log_download, name="container-log-download"
+    ),
     re_path(rf"^containers/{ID}/terminal/$", terminals.container_terminal, name="container-terminal"),
     re_path(rf"^containers/{ID}/terminal/open/$", terminals.terminal_open, name="terminal-open"),
     re_path(rf"^containers/{ID}/stats/$", detail.container_stats, name="container-stats"),

@@ -310,6 +310,8 @@ findInput.addEventListener("keydown", (event) => {
 function setToggle(name, on) {
   toggle(name).setAttribute("aria-pressed", String(on));
   view.classList.toggle(name, on);
+  const whole = root.querySelector("[data-whole]"); // not there once the container is removed
+  if (name === "times" && whole) whole.search = on ? "?timestamps=1" : "";
   if (name !== "only") remember(`logs-${name}`, on ? "1" : null);
   if (following) view.scrollTop = view.scrollHeight;
 }
