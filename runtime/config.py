@@ -55,6 +55,7 @@ class RegistryConfig:
     host: str  # "registry.example:5000", as it stands in references
     insecure: bool = False  # plain HTTP and unverifiable certificates are accepted
     ca: Path | None = None  # PEM bundle trusted for this host besides the system's
+    ca_text: str = ""  # the same as text, for hosts that were set at run time
     local: bool = False  # may resolve to loopback or link-local addresses
     token_hosts: tuple[str, ...] = ()  # foreign token services that may get its credentials
 

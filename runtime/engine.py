@@ -143,6 +143,7 @@ class Engine:
             self._known(),
             counts=self.containers.counts(),
             images=len(self.images.list(all=False)),
+            registries=self.images.registries.rows(),
             listeners=self.events.followers,
             now_ns=time.time_ns(),
             mapped=self._rooms is not None and self._rooms.mapping is not None,

@@ -10,11 +10,13 @@ from __future__ import annotations
 import os
 import platform
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from runtime import VERSION
+from runtime.api.types import RegistryRow
 from runtime.config import EngineConfig
 from runtime.containers.facts import HostFacts
 from runtime.containers.times import rfc3339
@@ -82,9 +84,16 @@ def version(machine: Machine) -> Body:
 
 
 def info(
-    machine: Machine, *, counts: dict[str, int], images: int, listeners: int, now_ns: int, mapped: bool
+    machine: Machine,
+    *,
+    counts: dict[str, int],
+    images: int,
+    registries: Sequence[RegistryRow],
+    listeners: int,
+    now_ns: int,
+    mapped: bool,
 ) -> Body:
-    """counts: the four numbers of containers."""
+    """counts: the four numbers of containers; registries: docker.io first."""
     facts, config = machine.facts, machine.config
     name, os_version = _distribution()
     return {
@@ -129,7 +138,7 @@ def info(
         "OSType": "linux",
         "Architecture": facts.arch,
         "IndexServerAddress": "https://index.docker.io/v1/",
-        "RegistryConfig": _registries(config),
+        "RegistryConfig": _registries(registries),
         "NCPU": facts.cpus,
         "MemTotal": facts.memory_bytes,
         "GenericResources": None,
@@ -169,23 +178,23 @@ def info(
     }
 
 
-def _registries(config: EngineConfig) -> Body:
-    hub: Body = {"Name": "docker.io", "Mirrors": list(config.mirrors.get("docker.io", ())), "Secure": True}
-    indexes = {"docker.io": {**hub, "Official": True}}
-    for host, registry in config.registries.items():
-        if host != "docker.io":
-            indexes[host] = {
-                "Name": host,
-                "Mirrors": list(config.mirrors.get(host, ())),
-                "Secure": not registry.insecure,
-                "Official": False,
-            }
+def _registries(rows: Sequence[RegistryRow]) -> Body:
+    """As Docker shows them; ``rows`` begin with docker.io."""
+    indexes = {
+        row["Host"]: {
+            "Name": row["Host"],
+            "Mirrors": row["Mirrors"],
+            "Secure": not row["Insecure"],
+            "Official": row["Host"] == "docker.io",
+        }
+        for row in rows
+    }
     return {
         "AllowNondistributableArtifactsCIDRs": None,
         "AllowNondistributableArtifactsHostnames": None,
         "InsecureRegistryCIDRs": [],
         "IndexConfigs": indexes,
-        "Mirrors": list(config.mirrors.get("docker.io", ())),
+        "Mirrors": rows[0]["Mirrors"],
     }
 
 

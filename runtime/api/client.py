@@ -24,7 +24,15 @@ import aiohttp
 
 from runtime.api.errors import EngineError, EngineUnreachable, PeerProtocolError, from_status
 from runtime.api.streams import ByteStream, ClientStream, JsonStream, LogStream
-from runtime.api.types import Change, ContainerCreated, PathStat, WaitResult
+from runtime.api.types import (
+    Change,
+    ContainerCreated,
+    PathStat,
+    RegistryBody,
+    RegistryRow,
+    RegistryTest,
+    WaitResult,
+)
 
 API_VERSION = (1, 47)  # the newest this client speaks
 CALL_TIMEOUT_S = 60.0  # a short call, head and body
@@ -449,6 +457,26 @@ class EngineClient:
     async def distribution_inspect(self, ref: str, *, auth: Body | None = None) -> dict[str, Any]:
         """What the registry says about an image, without fetching it."""
         return await self._object("GET", f"/distribution/{_ref(ref)}/json", headers=_auth_header(auth))
+
+    # Registries; only this engine has these, others answer NotFound
+
+    async def registry_list(self) -> list[RegistryRow]:
+        return cast(list[RegistryRow], await self._list("GET", "/registries"))
+
+    async def registry_set(self, host: str, settings: RegistryBody) -> RegistryRow:
+        """Speak to a registry like this from now on, in place of what was set before."""
+        return cast(RegistryRow, await self._object("PUT", f"/registries/{_seg(host)}", body=settings))
+
+    async def registry_forget(self, host: str) -> None:
+        await self._nothing("DELETE", f"/registries/{_seg(host)}")
+
+    async def registry_test(
+        self, host: str, settings: RegistryBody | None = None, *, auth: Body | None = None
+    ) -> RegistryTest:
+        """Try a registry and its mirrors; ``settings`` count instead of what is set."""
+        body = {**(settings or {}), "Host": host}
+        answer = await self._object("POST", "/registries/test", body=body, headers=_auth_header(auth))
+        return cast(RegistryTest, answer)
 
     # Networks
 

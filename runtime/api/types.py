@@ -347,7 +347,60 @@ class AuthBody(TypedDict, total=False):
     registrytoken: str
 
 
+class RegistryBody(TypedDict, total=False):
+    """How a registry is spoken to; webdock's own."""
+
+    Mirrors: list[str]  # URLs, tried in order before the registry
+    Insecure: bool  # plain HTTP, or a certificate nobody knows
+    CA: str  # PEM, trusted for this host besides the system's
+    Local: bool  # may live on a loopback or link-local address
+    TokenHosts: list[str]  # token services on other hosts that may get its credentials
+
+
+class RegistryTestBody(TypedDict, total=False):
+    """A registry to try; the fields of RegistryBody that are there are tried instead of what is set."""
+
+    Host: str
+    Mirrors: list[str]
+    Insecure: bool
+    CA: str
+    Local: bool
+    TokenHosts: list[str]
+
+
 # Answers
+
+
+class RegistryRow(TypedDict):
+    """How a registry is spoken to; webdock's own."""
+
+    Host: str
+    Source: str  # config: engine.toml, fixed; set: at run time; default: not configured
+    Mirrors: list[str]
+    Insecure: bool
+    CA: str
+    CAFile: str  # engine.toml's, on the engine's machine
+    Local: bool
+    TokenHosts: list[str]
+
+
+class RegistryTried(TypedDict):
+    """What became of one address of a registry."""
+
+    Url: str
+    Mirror: bool
+    Ok: bool
+    Auth: str  # what it asks for: none, basic or bearer; "" when it did not answer
+    # "" or what failed: name, address, connection, certificate, plain-http, timeout, protocol, no-registry,
+    # credentials, token-service, refused, registry
+    Failed: str
+    Message: str
+
+
+class RegistryTest(TypedDict):
+    Host: str
+    Ok: bool  # of the registry itself and every mirror
+    Tried: list[RegistryTried]
 
 
 class ContainerCreated(TypedDict):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime.api.errors import InvalidArgument, NotFound
+from runtime.api.types import RegistryBody, RegistryTest
 from runtime.config import RegistryConfig
 from runtime.events import EventHub
 from runtime.images import ask
@@ -34,6 +35,7 @@ from runtime.images.progress import Message, Progress, status, streamed
 from runtime.images.pull import Puller
 from runtime.images.push import Pusher
 from runtime.images.reference import Reference
+from runtime.images.registries import Registries, host_of
 from runtime.images.remove import InUse
 from runtime.images.remover import Remover
 from runtime.images.save import archive
@@ -42,6 +44,7 @@ from runtime.images.settle import Settler
 from runtime.images.store import Change, ImageRecord, ImageStore, boot_id
 from runtime.images.threads import to_the_end
 from runtime.images.transport import Patience, Transport
+from runtime.images.trial import try_registry
 from runtime.images.verify import Verifier, lost
 from runtime.images.workers import Workers
 from runtime.snapshots.base import Snapshotter
@@ -66,13 +69,18 @@ class Images:
         *,
         patience: Patience | None = None,
     ) -> None:
-        """``root`` becomes an OCI image layout; ``in_use`` names the containers of an image."""
+        """``root`` becomes an OCI image layout; ``in_use`` names the containers of an image.
+
+        ``registries`` and ``mirrors`` are engine.toml's; what is set at run time lies beside ``root``.
+        """
         self._events = events
         self._content = ContentStore(root)
         self._store = ImageStore(root, self._content)
         self._leases = Leases(root)
         self._collector = Collector(self._content, snapshots, self._store, self._leases)
-        self._transport = Transport(registries, patience or Patience())
+        self.registries = Registries(root.with_name("registries.json"), registries, mirrors)
+        self._transport = Transport(self.registries.configs, patience or Patience())
+        self.registries.on_change = self._transport.forget
         self._fetches = Fetches(self._content)
         self._workers = Workers(snapshots.opaque_xattr)
         self._layers = Layers(self._fetches, self._workers, snapshots)
@@ -92,7 +100,7 @@ class Images:
             layers=self._layers,
             snapshots=snapshots,
             transport=self._transport,
-            mirrors=mirrors,
+            mirrors=self.registries.mirrors,
             events=events,
         )
 
@@ -130,7 +138,7 @@ class Images:
 
         def load() -> None:
             self._content.prepare()
-            for complaint in self._store.load():
+            for complaint in (*self.registries.load(), *self._store.load()):
                 log.error("%s", complaint)
             self._leases.load()
             self._collector.clean()
@@ -266,6 +274,16 @@ class Images:
     async def authenticate(self, auth: Mapping[str, Any]) -> dict[str, str]:
         """Whether a registry takes these credentials. Raises: Unauthorized, Internal."""
         return await ask.authenticate(self._transport, auth)
+
+    async def try_registry(
+        self, host: str, body: RegistryBody, auth: Mapping[str, Any] | None = None
+    ) -> RegistryTest:
+        """Whether a registry and its mirrors answer and take these credentials, and if not, why.
+
+        What ``body`` says counts instead of what is set. Raises: InvalidArgument.
+        """
+        configs, mirrors = self.registries.with_changes(host, body)
+        return await try_registry(host_of(host), credentials(auth), configs, mirrors)
 
     # -- archives
 

@@ -24,7 +24,7 @@ NAME_MAX_CHARS = 255
 _ALNUM = "[a-z0-9]+"
 _COMPONENT = rf"{_ALNUM}(?:(?:[._]|__|-+){_ALNUM})*"
 _LABEL = "(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
-_DOMAIN = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?")
+DOMAIN = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?")
 _PATH = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _DIGEST_LENGTHS = {"sha256": 64, "sha512": 128}
@@ -104,7 +104,7 @@ def parse(text: str) -> Reference:
     path, colon, tag = path.partition(":")
     if colon and not _TAG.fullmatch(tag):
         raise InvalidArgument(f"invalid reference format: {_quoted(text)}")
-    if not _DOMAIN.fullmatch(domain):
+    if not DOMAIN.fullmatch(domain):
         raise InvalidArgument(f"invalid reference format: {_quoted(text)}")
     if not _PATH.fullmatch(path):
         if _PATH.fullmatch(path.lower()):

@@ -3,8 +3,8 @@
 Owns the aiohttp session. Knows hosts and URLs, no images and no credentials: a header given as
 ``authorization`` is sent to the asked origin only, never after a redirect to another one.
 
-Differs: loopback and link-local addresses are reached only for registries that engine.toml names; Docker
-trusts 127.0.0.0/8 without being told.
+Differs: loopback, link-local and cloud metadata addresses are reached only for registries that engine.toml
+or root allows to be there; Docker trusts 127.0.0.0/8 without being told.
 """
 
 from __future__ import annotations
@@ -31,6 +31,11 @@ READ_BUFFER_BYTES = 1 << 20
 CONNECTIONS_PER_HOST = 12
 USER_AGENT = "webdock"
 _REDIRECTS = (301, 302, 303, 307, 308)
+# Where clouds tell a machine its secrets, besides link-local addresses.
+_METADATA = frozenset(
+    ipaddress.ip_address(text) for text in ("100.100.100.200", "192.0.0.192", "fd00:ec2::254", "fd20:ce::254")
+)
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _ALIASES = {"registry-1.docker.io": "docker.io", "index.docker.io": "docker.io"}  # host -> as configured
 
 
@@ -51,9 +56,22 @@ class Unreachable(Internal):
 
     passing = True  # whether the same endpoint is worth another try
 
+    def __init__(self, text: str, kind: str = "connection") -> None:
+        """``kind`` is one of name, connection, certificate, plain-http, timeout, protocol."""
+        super().__init__(text)
+        self.kind = kind
+
 
 class Refused(Internal):
     """This engine will not ask that; trying again changes nothing."""
+
+    kind = "refused"
+
+
+class InnerAddress(Refused):
+    """The name leads to an address that only the configuration can allow."""
+
+    kind = "address"
 
 
 class Transport:
@@ -69,6 +87,12 @@ class Transport:
     def config(self, host: str) -> RegistryConfig:
         """The configuration of a host as references spell it; the plain one when it is not configured."""
         return self._registries.get(host) or RegistryConfig(host)
+
+    def forget(self) -> None:
+        """The configuration has changed: nothing learnt under the old one counts."""
+        self._contexts.clear()
+        if self._session is not None and isinstance(self._session.connector, aiohttp.TCPConnector):
+            self._session.connector.clear_dns_cache()
 
     async def close(self) -> None:
         if self._session is not None:
@@ -168,7 +192,7 @@ class Transport:
 
     def _context(self, url: URL) -> ssl.SSLContext | bool:
         config = self._config_of(url)
-        if url.scheme != "https" or (config.ca is None and not config.insecure):
+        if url.scheme != "https" or not (config.ca or config.ca_text or config.insecure):
             return True
         if config.host not in self._contexts:
             context = ssl.create_default_context()
@@ -179,6 +203,8 @@ class Transport:
                     raise Refused(
                         f"the certificates of registry {config.host} cannot be read: {error}"
                     ) from None
+            if config.ca_text:
+                context.load_verify_locations(cadata=config.ca_text)  # was read when it was set
             if config.insecure:
                 context.check_hostname = False
                 context.verify_mode = ssl.CERT_NONE
@@ -204,10 +230,9 @@ class Transport:
             config = self._registries.get(name.replace("[", "").replace("]", "")) or self._registries.get(
                 name
             )
-            literal = host == "localhost" or _address(host) is not None
-            if config is not None and (config.local or literal):
+            if config is not None and config.local:
                 return
-        raise Refused(
+        raise InnerAddress(
             f'Get "https://{host}:{port}/v2/": dial tcp {address}:{port}: an address of this machine or link '
             f"is only reached for a registry named in engine.toml "
             f'([registries."{host}:{port}"], local = true)'
@@ -242,12 +267,19 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 
 def _is_inner(host: str) -> bool:
-    """Whether an address is this machine's own or its link's."""
+    """Whether an address is this machine's own, its link's, or that of a cloud's secrets."""
     address = _address(host)
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
-        address = address.ipv4_mapped
+    if isinstance(address, ipaddress.IPv6Address):
+        inside = address.ipv4_mapped or address.sixtofour
+        if address in _NAT64:
+            inside = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+        address = inside or address
     return address is not None and (
-        address.is_loopback or address.is_link_local or address.is_unspecified or address.is_multicast
+        address.is_loopback
+        or address.is_link_local
+        or address.is_unspecified
+        or address.is_multicast
+        or address in _METADATA
     )
 
 
@@ -267,7 +299,7 @@ def _unreachable(method: str, url: URL, error: BaseException) -> EngineError:
     start = f'{method.title()} "{url}": '
     place = f"{url.host}:{url.port}"
     if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return Unreachable(f"{start}dial tcp: lookup {url.host}: no such host")
+        return Unreachable(f"{start}dial tcp: lookup {url.host}: no such host", "name")
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         reason = getattr(error.certificate_error, "verify_message", "") or str(error.certificate_error)
         known = {
@@ -275,17 +307,20 @@ def _unreachable(method: str, url: URL, error: BaseException) -> EngineError:
             "unable to get local issuer certificate": "certificate signed by unknown authority",
             "certificate has expired": "certificate has expired or is not yet valid",
         }
-        return Unreachable(f"{start}tls: failed to verify certificate: x509: {known.get(reason, reason)}")
+        return Unreachable(
+            f"{start}tls: failed to verify certificate: x509: {known.get(reason, reason)}", "certificate"
+        )
     if isinstance(error, (aiohttp.ClientConnectorSSLError, ssl.SSLError)):
         reason = str(getattr(getattr(error, "os_error", error), "reason", error)).lower().replace("_", " ")
         if "wrong version number" in reason or "http request" in reason or "record layer failure" in reason:
-            return NotTls(f"{start}http: server gave HTTP response to HTTPS client")
-        return Unreachable(f"{start}tls: {reason}")
+            return NotTls(f"{start}http: server gave HTTP response to HTTPS client", "plain-http")
+        return Unreachable(f"{start}tls: {reason}", "certificate")
     if isinstance(error, (aiohttp.ServerTimeoutError, TimeoutError)):
         if "onnect" in str(error):
-            return Unreachable(f"{start}dial tcp {place}: i/o timeout")
+            return Unreachable(f"{start}dial tcp {place}: i/o timeout", "timeout")
         return Unreachable(
-            f"{start}net/http: request canceled (Client.Timeout exceeded while awaiting headers)"
+            f"{start}net/http: request canceled (Client.Timeout exceeded while awaiting headers)",
+            "timeout",
         )
     if isinstance(error, aiohttp.ClientConnectorError):
         number = error.os_error.errno
@@ -294,10 +329,10 @@ def _unreachable(method: str, url: URL, error: BaseException) -> EngineError:
     if isinstance(
         error, (aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError, asyncio.IncompleteReadError)
     ):
-        return Unreachable(f"{start}unexpected EOF")
+        return Unreachable(f"{start}unexpected EOF", "protocol")
     if isinstance(error, OSError) and error.errno:
         return Unreachable(f"{start}{os.strerror(error.errno).lower()}")
-    return Unreachable(f"{start}malformed HTTP response: {str(error)[:200]}")
+    return Unreachable(f"{start}malformed HTTP response: {str(error)[:200]}", "protocol")
 
 
 class NotTls(Unreachable):

@@ -25,6 +25,8 @@ from typing import Any
 from runtime.api.errors import Forbidden, InvalidArgument
 from runtime.config import PolicyConfig
 from runtime.images import reference
+from runtime.images.registries import mirror_host
+from runtime.images.session import HUB_NAMES
 from runtime.server import confinement
 from runtime.server.decode import Query
 
@@ -162,6 +164,24 @@ class Policy:
         address = str(asked.body.get("serveraddress") or REGISTRY_OF_AUTH)
         host = address.partition("://")[2] or address
         yield from self._host("docker.io" if "docker.io" in host.split("/")[0] else host.split("/")[0])
+
+    def _registry_set(self, asked: Asked, facts: Facts) -> Reasons:
+        # Who decides where a name's image comes from decides what the name means.
+        yield from self._makes_image("setting a registry")
+        yield from self._spoken_to(asked.params.get("ref", ""), asked.body)
+
+    def _registry_forget(self, asked: Asked, facts: Facts) -> Reasons:
+        yield from self._makes_image("setting a registry")
+        yield from self._host(asked.params.get("ref", ""))
+
+    def _registry_test(self, asked: Asked, facts: Facts) -> Reasons:
+        yield from self._spoken_to(str(asked.body.get("Host", "")), asked.body)
+
+    def _spoken_to(self, host: str, body: Body) -> Reasons:
+        if body.get("Local"):
+            yield f"registry {host[:100]} on an address of this machine: name it in engine.toml"
+        for name in (host, *map(mirror_host, body.get("Mirrors", ())), *body.get("TokenHosts", ())):
+            yield from self._host("docker.io" if name in HUB_NAMES else name)
 
     def _network_create(self, asked: Asked, facts: Facts) -> Reasons:
         body = asked.body
@@ -318,6 +338,10 @@ _RULES: dict[str, _Rule] = {
     "image_tag": _rule("repo tag", Policy._image_tag),
     "image_remove": _rule("force noprune platforms"),
     "distribution_inspect": _rule("", Policy._reaches_registry),
+    "registry_list": _rule(),
+    "registry_set": _rule("", Policy._registry_set),
+    "registry_forget": _rule("", Policy._registry_forget),
+    "registry_test": _rule("", Policy._registry_test),
     "network_list": _rule("filters"),
     "network_create": _rule("", Policy._network_create),
     "network_prune": _rule("filters"),

@@ -15,7 +15,17 @@ from aiohttp import web
 
 from runtime.api import types
 from runtime.server.call import Call
-from runtime.server.handlers import attach, containers, exec, files, images, networks, system, volumes
+from runtime.server.handlers import (
+    attach,
+    containers,
+    exec,
+    files,
+    images,
+    networks,
+    registries,
+    system,
+    volumes,
+)
 
 Handler = Callable[[Call], Awaitable[web.StreamResponse]]
 
@@ -88,6 +98,10 @@ ROUTES = (
     Route("POST", "/images/{ref*}/tag", images.image_tag),
     Route("DELETE", "/images/{ref*}", images.image_remove),
     Route("GET", "/distribution/{ref*}/json", images.distribution_inspect),
+    Route("GET", "/registries", registries.registry_list),
+    Route("POST", "/registries/test", registries.registry_test, types.RegistryTestBody),
+    Route("PUT", "/registries/{ref}", registries.registry_set, types.RegistryBody),
+    Route("DELETE", "/registries/{ref}", registries.registry_forget),
     Route("GET", "/networks", networks.network_list),
     Route("GET", "/networks/", networks.network_list),
     Route("POST", "/networks/create", networks.network_create, types.NetworkCreateBody),

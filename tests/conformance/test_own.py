@@ -1,4 +1,4 @@
-"""Promises of this engine alone: coming back to an exec session, and ending one."""
+"""Promises of this engine alone: coming back to an exec session, ending one, registries set at run time."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import pytest
 
 from runtime.api.client import EngineClient
 from runtime.api.errors import Conflict, NotFound
+from runtime.api.types import RegistryRow, RegistryTest
 from tests.conformance.api import Api, frames
 from tests.conformance.conftest import MakeContainer, UnderTest, read_all, read_until, until
 
@@ -50,6 +51,38 @@ async def test_an_exec_session_can_be_ended(client: EngineClient, running: str, 
     await until(lambda: client.exec_inspect(session), lambda seen: not seen["Running"])
     with pytest.raises(Conflict):
         await client.exec_attach(session, tty=True)
+
+
+async def test_registries_are_set_tried_and_forgotten(
+    api: Api, client: EngineClient, engine: UnderTest
+) -> None:
+    host, mirror = "registry.invalid:5000", "https://mirror.invalid/hub"
+    if not engine.ours:
+        with pytest.raises(NotFound):
+            await client.registry_list()
+        return
+    set_ = await client.registry_set(host, {"Mirrors": [f"{mirror}/"], "Insecure": True})
+    try:
+        assert set_["Source"] == "set"
+        assert set_["Mirrors"] == [mirror]
+        rows = await client.registry_list()
+        assert rows[0]["Host"] == "docker.io"
+        assert set_ in rows
+        assert all(row.keys() == RegistryRow.__annotations__.keys() for row in rows)
+        tried = await client.registry_test(host, auth={"username": "ann", "password": "wrong"})
+        assert tried.keys() == RegistryTest.__annotations__.keys()
+        assert [row["Mirror"] for row in tried["Tried"]] == [True, False]
+        assert not tried["Ok"]
+        assert tried["Tried"][-1]["Message"]
+        for body in ({"Mirrors": ["ftp://x.example"]}, {"CA": "no certificate"}, {"Mirrors": "x"}):
+            assert (await api("PUT", f"/registries/{host}", json=body)).status == 400
+        assert (await api("PUT", "/registries/name", json={})).status == 400
+        assert (await api("POST", "/registries/test", json={})).status == 400
+    finally:
+        await client.registry_forget(host)
+    assert host not in [row["Host"] for row in await client.registry_list()]
+    with pytest.raises(NotFound):
+        await client.registry_forget(host)
 
 
 async def test_what_is_not_planned_says_why(api: Api, engine: UnderTest) -> None:

@@ -38,7 +38,7 @@ class _Rooms:
     def __init__(self, config: EngineConfig) -> None:
         self.config = config
         self.events = EventHub()
-        self.images = FakeImages(self.events)
+        self.images = FakeImages(self.events, config.home)
         self.networks = FakeNetworks(self.events)
         self.volumes = FakeVolumes(self.events)
         self.containers = FakeContainers(self.events, self.images, self.networks, self.volumes)

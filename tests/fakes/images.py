@@ -10,11 +10,13 @@ import tarfile
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from runtime.api.errors import Conflict, InvalidArgument, NotFound, Unauthorized
 from runtime.events import EventHub
 from runtime.images import reference
+from runtime.images.registries import Registries, host_of
 from tests.fakes.rooms import Body, check_filters, find, labels_match, now
 
 HELLO = "webdock/hello:latest"
@@ -46,9 +48,11 @@ class Pullable:
 
 
 class FakeImages:
-    def __init__(self, events: EventHub) -> None:
+    def __init__(self, events: EventHub, state: Path) -> None:
         self._all: dict[str, Image] = {}
         self._events = events
+        state.mkdir(exist_ok=True)
+        self.registries = Registries(state / "registries.json", {}, {})
         self.in_use: Callable[[str], list[tuple[str, bool]]] = lambda image_id: []
         self.registry: dict[str, Pullable] = {}
         self.add("webdock/hello", "latest", config={"Cmd": ["/bin/echo", "Hello from webdock!"]})
@@ -343,3 +347,21 @@ class FakeImages:
         if auth.get("password") == "wrong":
             raise Unauthorized("unauthorized: incorrect username or password")
         return {"Status": "Login Succeeded", "IdentityToken": ""}
+
+    async def try_registry(self, host: str, body: Body, auth: Body | None) -> Body:
+        _, mirrors = self.registries.with_changes(host, body)  # type: ignore[arg-type]
+        wrong = (auth or {}).get("password") == "wrong"
+        rows = [_tried(url, mirror=True, wrong=False) for url in mirrors.get(host_of(host), ())]
+        rows.append(_tried(f"https://{host_of(host)}", mirror=False, wrong=wrong))
+        return {"Host": host_of(host), "Ok": not wrong, "Tried": rows}
+
+
+def _tried(url: str, *, mirror: bool, wrong: bool) -> Body:
+    return {
+        "Url": url,
+        "Mirror": mirror,
+        "Ok": not wrong,
+        "Auth": "basic",
+        "Failed": "credentials" if wrong else "",
+        "Message": "unauthorized: incorrect username or password" if wrong else "",
+    }

@@ -549,6 +549,32 @@ def test_images_and_registries_can_be_pinned() -> None:
         ask("image_create", query={"fromSrc": "-"}, config=config)
 
 
+def test_registries_are_set_within_what_may_be_named() -> None:
+    named = PolicyConfig(allowed_registries=("docker.io", "m.example"))
+    for operation, body in (("registry_set", {}), ("registry_test", {"Host": "docker.io"})):
+        path = {"params": {"ref": "docker.io"}} if operation == "registry_set" else {}
+        ask(operation, body={**body, "Mirrors": ["https://m.example/hub"]}, config=named, **path)
+        with pytest.raises(Forbidden, match=r"registry evil\.example"):
+            ask(operation, body={**body, "Mirrors": ["https://evil.example"]}, config=named, **path)
+        with pytest.raises(Forbidden, match=r"registry evil\.example"):
+            ask(operation, body={**body, "TokenHosts": ["evil.example"]}, config=named, **path)
+        with pytest.raises(Forbidden, match=r"engine\.toml"):
+            ask(operation, body={**body, "Local": True}, **path)
+    with pytest.raises(Forbidden, match=r"registry evil\.example"):
+        ask("registry_test", body={"Host": "evil.example"}, config=named)
+    with pytest.raises(Forbidden, match=r"registry evil\.example"):
+        ask("registry_forget", params={"ref": "evil.example"}, config=named)
+
+
+def test_who_may_not_make_images_does_not_say_where_they_come_from() -> None:
+    config = PolicyConfig(allowed_images=("webdock/*",))
+    for operation in ("registry_set", "registry_forget"):
+        with pytest.raises(Forbidden, match="look like an allowed one"):
+            ask(operation, params={"ref": "docker.io"}, config=config)
+    ask("registry_list", config=config)
+    ask("registry_test", body={"Host": "docker.io"}, config=config)
+
+
 @pytest.mark.parametrize(
     ("host", "passes"),
     [
