@@ -78,7 +78,7 @@ class LogsConsumer(ContainerSocket):
     made to wait for a browser, as that would make the container wait.
     """
 
-    right = "view"
+    right = "logs"
 
     def prepare(self) -> None:
         self._waiting: deque[Line] = deque()

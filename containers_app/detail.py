@@ -131,7 +131,7 @@ def facts_of(container: Container) -> list[tuple[str, str]]:
     return [(label, value) for label, value in facts if value]
 
 
-@requires("view")
+@requires("logs")
 @require_GET
 async def container_logs(request: HttpRequest, container_id: str) -> HttpResponse:
     return await page(
@@ -154,7 +154,7 @@ async def container_inspect(request: HttpRequest, container_id: str) -> HttpResp
     container = await find(container_id, removed=True)
     user = await request.auser()
     context = await tab_context(container, "inspect")
-    reveal = "operate" in await sync_to_async(rights_of)(user)
+    reveal = "reveal" in await sync_to_async(rights_of)(user)
     context["inspect"] = container.inspect if reveal else masked(container.inspect)
     return await page(request, "containers/inspect.html", context)
 

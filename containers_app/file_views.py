@@ -37,7 +37,7 @@ async def container_files(request: HttpRequest, container_id: str) -> HttpRespon
     """A directory of a running container, for people who operate it, and what differs from the image."""
     container = await find(container_id)
     context = await tab_context(container, "files")
-    if container.state == "running" and "operate" in await sync_to_async(rights_of)(await request.auser()):
+    if container.state == "running" and "files" in await sync_to_async(rights_of)(await request.auser()):
         try:
             path = clean_path(request.GET.get("path", "/"))
         except InvalidArgument:
@@ -61,7 +61,7 @@ async def container_files(request: HttpRequest, container_id: str) -> HttpRespon
     return await page(request, "containers/files.html", context)
 
 
-@requires("operate")
+@requires("files")
 @require_GET
 async def container_file_read(request: HttpRequest, container_id: str) -> HttpResponseBase:
     """Download one file; leaves an audit row."""
@@ -92,7 +92,7 @@ async def container_file_read(request: HttpRequest, container_id: str) -> HttpRe
     )
 
 
-@requires("operate")
+@requires("files", "operate")
 @require_POST
 async def container_file_write(request: HttpRequest, container_id: str) -> HttpResponse:
     """Bring a file into a directory; leaves an audit row."""

@@ -27,7 +27,7 @@ SECONDS_MAX = 1 << 40
 DIGITS_MAX = 12  # of a number of lines
 
 
-@requires("view")
+@requires("logs")
 @require_GET
 async def container_log_download(request: HttpRequest, container_id: str) -> HttpResponseBase:
     """The log as the container wrote it; ``timestamps=1``, ``since``, ``until``, ``tail`` as in the API.

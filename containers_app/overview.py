@@ -19,7 +19,8 @@ from images_app.models import Image
 from webdock.engines.host import engine_is_here, host
 from webdock.engines.models import AuditEntry, current_engine, last_revision
 from webdock.engines.pages import page
-from webdock.people.rights import Person, allowed, requires
+from webdock.people.rights import allowed, requires
+from webdock.people.standing import Person
 
 RECENT_ROWS = 15
 ATTENTION_ROWS = 20

@@ -48,7 +48,7 @@ CTRL_C, CTRL_D, CTRL_U = b"\x03", b"\x04", b"\x15"
 class TerminalConsumer(SocketConsumer):
     """/ws/terminal/<session>/"""
 
-    right = "shell"
+    right = "terminal"  # with "control" or "shell", as the session needs, once that is known
     live: ClassVar[dict[UUID, TerminalConsumer]] = {}  # of this process: a session has one socket at a time
 
     def prepare(self) -> None:
@@ -71,6 +71,7 @@ class TerminalConsumer(SocketConsumer):
             raise Closed(CLOSE_GONE, _("This terminal was closed."))
         self._session = session
         self._watching = session.kind == TerminalSession.Kind.ATTACH
+        await self.narrow("control" if self._watching else "shell")
         self._client: EngineClient = client_of(session.engine.alias)
         before = self.live.get(session.id)
         if before is not None:

@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from asgiref.sync import sync_to_async
+from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.urls import reverse
 from django.utils.translation import gettext as _
@@ -35,7 +36,7 @@ TITLE_MAX_CHARS = 120
 COMMAND_MAX_CHARS = 4096
 
 
-@requires("shell")
+@requires("terminal")
 @require_GET
 async def terminal_list(request: HttpRequest) -> HttpResponse:
     """The sessions that are open, newest first."""
@@ -70,7 +71,7 @@ def _row(session: TerminalSession, name: str | None, user_id: int | None) -> dic
     }
 
 
-@requires("shell")
+@requires("terminal")
 @require_POST
 async def terminal_rename(request: HttpRequest, session: UUID) -> HttpResponse:
     """Give a session of one's own another name."""
@@ -84,7 +85,7 @@ async def terminal_rename(request: HttpRequest, session: UUID) -> HttpResponse:
     return await answer(request, True, _("The terminal is now called %(name)s.") % {"name": title}, back)
 
 
-@requires("shell")
+@requires("terminal")
 @require_POST
 async def terminal_end(request: HttpRequest, session: UUID) -> HttpResponse:
     """End a session: the shell gets HUP, then KILL; a main process is only let go of."""
@@ -138,7 +139,7 @@ def _about(session: TerminalSession) -> dict[str, str]:
     }
 
 
-@requires("shell")
+@requires("terminal")
 @require_GET
 async def container_terminal(request: HttpRequest, container_id: str) -> HttpResponse:
     """The terminal tab, with the person's sessions that can be taken up again."""
@@ -152,7 +153,7 @@ async def container_terminal(request: HttpRequest, container_id: str) -> HttpRes
     return await page(request, "containers/terminal.html", context)
 
 
-@requires("shell")
+@requires("terminal")
 @require_POST
 async def terminal_open(request: HttpRequest, container_id: str) -> JsonResponse:
     """Prepare a terminal: a shell found in the container, a command, or the main process (kind=attach)."""
@@ -160,6 +161,9 @@ async def terminal_open(request: HttpRequest, container_id: str) -> JsonResponse
     kind = request.POST.get("kind", TerminalSession.Kind.SHELL)
     if kind not in TerminalSession.Kind.values:
         return JsonResponse({"ok": False, "message": _("kind: expected shell or attach")}, status=400)
+    right = "control" if kind == TerminalSession.Kind.ATTACH else "shell"
+    if right not in await sync_to_async(rights_of)(await request.auser()):
+        raise PermissionDenied
     try:
         command = parse_words(request.POST.get("command", "")[:COMMAND_MAX_CHARS])
     except ValueError as error:

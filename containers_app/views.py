@@ -88,7 +88,7 @@ async def container_bulk(request: HttpRequest) -> JsonResponse:
     return JsonResponse({"ok": all(one["ok"] for one in results), "results": results})
 
 
-@requires("operate")
+@requires("prune", "operate")
 @require_POST
 async def container_prune(request: HttpRequest) -> HttpResponse:
     """Remove every container that is not running."""

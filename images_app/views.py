@@ -78,7 +78,7 @@ async def image_detail(request: HttpRequest, image_id: str) -> HttpResponse:
     return await page(request, "images/detail.html", context)
 
 
-@requires("operate")
+@requires("pull")
 @require_POST
 async def image_pull(request: HttpRequest) -> JsonResponse:
     """Begin a pull, or join the one that runs."""
@@ -100,7 +100,7 @@ async def image_pull(request: HttpRequest) -> JsonResponse:
     return JsonResponse({"ok": True, "pull": pull.id, "message": message}, status=202)
 
 
-@requires("operate")
+@requires("pull")
 @require_POST
 async def image_pull_cancel(request: HttpRequest, pull_id: str) -> JsonResponse:
     pull = pulls().get(pull_id)
@@ -119,7 +119,7 @@ async def image_pull_cancel(request: HttpRequest, pull_id: str) -> JsonResponse:
     return JsonResponse({"ok": True, "message": _("The pull is being cancelled.")})
 
 
-@requires("operate")
+@requires("prune", "pull")
 @require_POST
 async def image_prune(request: HttpRequest) -> HttpResponse:
     """Remove images without a tag; with ``all`` every image no container uses."""
@@ -129,7 +129,7 @@ async def image_prune(request: HttpRequest) -> HttpResponse:
     return await answer(request, outcome.ok, outcome.message, "image-list", status=outcome.status)
 
 
-@requires("operate")
+@requires("pull")
 @require_POST
 async def image_remove(request: HttpRequest, image_id: str) -> HttpResponse:
     """Remove the image, or with ``tag`` one of its names."""
@@ -146,7 +146,7 @@ async def image_remove(request: HttpRequest, image_id: str) -> HttpResponse:
     )
 
 
-@requires("operate")
+@requires("pull")
 @require_POST
 async def image_tag(request: HttpRequest, image_id: str) -> HttpResponse:
     """Give the image one more name."""

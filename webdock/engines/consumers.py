@@ -63,7 +63,7 @@ class Gone(Exception):
 class SocketConsumer:
     """One websocket. Subclasses give ``right``, ``run`` and ``receive_text`` / ``receive_bytes``."""
 
-    right: ClassVar[str]  # asked at the door and every RECHECK_S
+    right: str  # asked at the door and every RECHECK_S
 
     def __init__(self, scope: Scope, send: Send) -> None:
         self.scope = scope
@@ -183,6 +183,16 @@ class SocketConsumer:
         if _open[answer.user.pk] > SOCKETS_MAX:
             raise Closed(CLOSE_SLOW, "too many sockets are open")
         self.actor = Actor(answer.user.pk, answer.user.get_username(), scope_address(self.scope))
+
+    async def narrow(self, right: str) -> None:
+        """Hold the socket on this right from now on.
+
+        Raises: Closed when the person lacks it.
+        """
+        self.right = right
+        answer = await sockets.admit(self.session_key, right, fresh=True)
+        if not answer.allowed:
+            raise Closed(CLOSE_FORBIDDEN)
 
     async def _guard(self) -> None:
         while True:

@@ -82,7 +82,7 @@ def _members(document: Body) -> tuple[list[Body], list[str]]:
     return members, others
 
 
-@requires("operate")
+@requires("networks")
 @require_POST
 async def network_connect(request: HttpRequest, name: str) -> HttpResponse:
     """Put a container on the network, with more names and addresses of its own when some are given."""
@@ -131,7 +131,7 @@ def connect_body(data: Any) -> Body:
     return {"Container": container, "EndpointConfig": endpoint}
 
 
-@requires("operate")
+@requires("networks")
 @require_POST
 async def network_disconnect(request: HttpRequest, name: str) -> HttpResponse:
     """Take a container off the network; running, it loses the interface at once."""

@@ -52,7 +52,7 @@ async def perform_on(
     return await answer(request, outcome.ok, outcome.message, f"{kind}-list", status=outcome.status)
 
 
-@requires("operate")
+@requires("networks")
 @require_POST
 async def network_create(request: HttpRequest) -> HttpResponse:
     """A network of containers that reach each other by name; the subnet is chosen when none is given."""
@@ -130,7 +130,7 @@ def labels_of(text: str, field: str = "labels") -> dict[str, str]:
     return found
 
 
-@requires("operate")
+@requires("networks")
 @require_POST
 async def network_remove(request: HttpRequest, name: str) -> HttpResponse:
     async def ask(client: EngineClient) -> str:
@@ -140,7 +140,7 @@ async def network_remove(request: HttpRequest, name: str) -> HttpResponse:
     return await perform_on(request, "network.remove", "network", name, ask)
 
 
-@requires("operate")
+@requires("prune", "networks")
 @require_POST
 async def network_prune(request: HttpRequest) -> HttpResponse:
     async def ask(client: EngineClient) -> str:
@@ -150,7 +150,7 @@ async def network_prune(request: HttpRequest) -> HttpResponse:
     return await perform_on(request, "network.prune", "network", "", ask)
 
 
-@requires("operate")
+@requires("volumes")
 @require_POST
 async def volume_create(request: HttpRequest) -> HttpResponse:
     name = request.POST.get("name", "").strip()
@@ -173,7 +173,7 @@ async def volume_create(request: HttpRequest) -> HttpResponse:
     return await perform_on(request, "volume.create", "volume", name, ask)
 
 
-@requires("operate")
+@requires("volumes")
 @require_POST
 async def volume_remove(request: HttpRequest, name: str) -> HttpResponse:
     async def ask(client: EngineClient) -> str:
@@ -183,7 +183,7 @@ async def volume_remove(request: HttpRequest, name: str) -> HttpResponse:
     return await perform_on(request, "volume.remove", "volume", name, ask)
 
 
-@requires("operate")
+@requires("prune", "volumes")
 @require_POST
 async def volume_prune(request: HttpRequest) -> HttpResponse:
     """Remove anonymous volumes nobody uses; with ``all`` named ones as well."""

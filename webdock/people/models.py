@@ -1,4 +1,4 @@
-"""One-time links for the first administrator, and failed logins for the throttle.
+"""Teams and roles, one-time links for the first administrator, and failed logins for the throttle.
 
 Users, groups and sessions are Django's own.
 """
@@ -9,8 +9,10 @@ import hashlib
 import secrets
 from datetime import timedelta
 
+from django.conf import settings
 from django.db import models
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 SETUP_LINK_LIFETIME = timedelta(hours=1)
 SETUP_TOKEN_BYTES = 32
@@ -19,6 +21,61 @@ SETUP_TOKEN_BYTES = 32
 def token_digest(token: str) -> str:
     """What is stored of a token: 256 random bits need no salt and no slow hash."""
     return hashlib.sha256(token.encode()).hexdigest()
+
+
+class Team(models.Model):
+    """People who share containers, networks and volumes."""
+
+    name = models.CharField(_("name"), max_length=64, unique=True)
+
+    class Meta:
+        ordering = ["name"]
+        verbose_name = _("team")
+        verbose_name_plural = _("teams")
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Role(models.Model):
+    """What one person may do with a team's things, or without a team with those that belong to nobody.
+
+    A person without a role of the second kind operates when in the group "operators", and else views.
+    """
+
+    class Name(models.TextChoices):
+        VIEWER = "viewer", _("viewer")
+        OPERATOR = "operator", _("operator")
+        ADMIN = "admin", _("administrator")
+        CUSTOM = "custom", _("only the rights listed")
+
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.CASCADE,
+        related_name="webdock_roles",
+        verbose_name=_("person"),
+    )
+    team = models.ForeignKey(
+        Team, null=True, blank=True, on_delete=models.CASCADE, related_name="roles", verbose_name=_("team")
+    )  # None: what belongs to nobody, and the engine itself
+    engine = models.ForeignKey(
+        "engines.Engine",
+        null=True,
+        blank=True,
+        on_delete=models.CASCADE,
+        related_name="+",
+        verbose_name=_("engine"),
+    )  # None: every engine
+    role = models.CharField(_("role"), max_length=16, choices=Name.choices, default=Name.VIEWER)
+    rights = models.JSONField(_("rights"), default=list, blank=True)  # of "custom": ["view", "logs"]
+
+    class Meta:
+        ordering = ["user__username", "team__name"]
+        verbose_name = _("role")
+        verbose_name_plural = _("roles")
+
+    def __str__(self) -> str:
+        return f"{self.user}: {self.role}"
 
 
 class SetupLink(models.Model):

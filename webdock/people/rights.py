@@ -12,7 +12,6 @@ from typing import Any
 
 from asgiref.sync import markcoroutinefunction, sync_to_async
 from django.conf import settings
-from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, JsonResponse
@@ -20,62 +19,50 @@ from django.http.response import HttpResponseBase
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
+from webdock.people.roles import known
+from webdock.people.standing import Person, standing
+
 logger = logging.getLogger("webdock.people")
 
 PUBLIC = "public"  # no login: login itself, the welcome link, healthz
-RIGHTS = ("view", "operate", "shell", "admin")
-OPERATORS = "operators"  # the group whose members may start, stop and open shells
 
-Person = AbstractBaseUser | AnonymousUser
 View = Callable[..., Any]
 
 
 def rights_of(user: Person) -> frozenset[str]:
-    """Every right this person has. Asks the database for the groups: call it from a thread.
-
-    Staff and superusers are administrators; members of "operators" operate; everybody else may look.
-    """
-    if not user.is_authenticated or not user.is_active:
-        return frozenset()
-    if user.is_superuser or user.is_staff:  # type: ignore[union-attr]
-        return frozenset(RIGHTS)
-    cached: frozenset[str] | None = getattr(user, "_webdock_rights", None)
-    if cached is None:
-        operates = user.groups.filter(name=OPERATORS).exists()  # type: ignore[union-attr]
-        cached = frozenset(("view", "operate", "shell") if operates else ("view",))
-        user._webdock_rights = cached  # type: ignore[union-attr]
-    return cached
+    """Every right this person has over anything at all. Asks the database: call it from a thread."""
+    return standing(user).anywhere
 
 
 def allowed(user: Person, right: str) -> bool:
     """Whether this person has the right. Asks the database: call it from a thread."""
-    if right == PUBLIC:
-        return True
-    if right not in RIGHTS:
-        raise RuntimeError(f"unknown right: expected one of {RIGHTS}, got {right!r}")
-    return right in rights_of(user)
+    return right == PUBLIC or known(right) in rights_of(user)
 
 
-def requires(right: str) -> Callable[[View], View]:
-    """Declare the right a view needs; the middleware enforces it."""
-    if right != PUBLIC and right not in RIGHTS:
-        raise RuntimeError(f"unknown right: expected one of {RIGHTS}, got {right!r}")
+def requires(*rights: str) -> Callable[[View], View]:
+    """Declare the rights a view needs, all of them; the middleware enforces it.
+
+    A view whose path names a container, network or volume needs them over that very thing.
+    """
+    if not rights:
+        raise RuntimeError("requires: expected at least one right, got none")
+    needed = rights if rights == (PUBLIC,) else tuple(known(right) for right in rights)
 
     def declare(view: View) -> View:
-        view.required_right = right  # type: ignore[attr-defined]
+        view.required_rights = needed  # type: ignore[attr-defined]
         return view
 
     return declare
 
 
-def right_needed(request: HttpRequest, view: View) -> str | None:
-    """The right a resolved view declares; the admin site's views all need "admin". None: nothing declared."""
-    declared: str | None = getattr(view, "required_right", None)
+def rights_needed(request: HttpRequest, view: View) -> tuple[str, ...] | None:
+    """The rights a view declares; the admin site's views all need "admin". None: nothing declared."""
+    declared: tuple[str, ...] | None = getattr(view, "required_rights", None)
     if declared is not None:
         return declared
     match = request.resolver_match
     if match is not None and match.namespaces[:1] == ["admin"]:
-        return PUBLIC if match.url_name in ("login", "logout") else "admin"
+        return (PUBLIC,) if match.url_name in ("login", "logout") else ("admin",)
     return None
 
 
@@ -100,10 +87,10 @@ class RightsMiddleware:
     async def process_view(
         self, request: HttpRequest, view: View, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> HttpResponseBase | None:
-        right = right_needed(request, view)
-        if right == PUBLIC:
+        needed = rights_needed(request, view)
+        if needed == (PUBLIC,):
             return None
-        if right is None:
+        if needed is None:
             logger.error("%s declares no right and stays closed", request.path)
             raise PermissionDenied
         user = await request.auser()
@@ -115,7 +102,7 @@ class RightsMiddleware:
             if request.method == "GET":  # the proxy may have taken the sub-path off
                 back = request.META.get("SCRIPT_NAME", "").rstrip("/") + request.get_full_path_info()
             return redirect_to_login(back, reverse(settings.LOGIN_URL))
-        if not await sync_to_async(allowed)(user, right):
+        if not set(needed) <= await sync_to_async(rights_of)(user):
             if wants_json(request):
                 return JsonResponse(
                     {"ok": False, "message": _("You do not have the right to do this.")}, status=403

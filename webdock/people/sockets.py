@@ -21,7 +21,8 @@ from django.http.request import split_domain_port, validate_host
 from django.utils.crypto import constant_time_compare
 
 from webdock.engines.threads import in_thread
-from webdock.people.rights import Person, allowed
+from webdock.people.rights import allowed
+from webdock.people.standing import Person
 
 KNOWN_S = 1.0
 KNOWN_MAX = 1000

@@ -30,7 +30,7 @@ from tests.fakes.engine import FakeEngine
 from webdock.engines import clients
 from webdock.engines.models import Engine
 from webdock.engines.sync import EngineSync
-from webdock.people.rights import OPERATORS
+from webdock.people.standing import OPERATORS
 
 ORIGIN = "http://testserver"
 PASSWORD = "a long enough password"

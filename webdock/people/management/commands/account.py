@@ -16,7 +16,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import IntegrityError, transaction
 
 from webdock.engines import audit
-from webdock.people.rights import OPERATORS
+from webdock.people.standing import OPERATORS
 
 CONSOLE = audit.Actor(None, "root", "console")
 PASSWORD_MAX_CHARS = 4096
