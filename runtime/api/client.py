@@ -27,6 +27,8 @@ from runtime.api.streams import ByteStream, ClientStream, JsonStream, LogStream
 from runtime.api.types import (
     Change,
     ContainerCreated,
+    ImageLayers,
+    LayerChanges,
     PathStat,
     RegistryBody,
     RegistryRow,
@@ -374,9 +376,17 @@ class EngineClient:
     # Images
 
     async def image_list(
-        self, *, all: bool = False, digests: bool = False, filters: Filters | None = None
+        self,
+        *,
+        all: bool = False,
+        digests: bool = False,
+        shared_size: bool = False,
+        manifests: bool = False,
+        filters: Filters | None = None,
     ) -> list[dict[str, Any]]:
-        query = _query(all=all, digests=digests, filters=_filters(filters))
+        query = _query(all=all, digests=digests, manifests=manifests, filters=_filters(filters))
+        if shared_size:
+            query.append(("shared-size", "1"))
         return await self._list("GET", "/images/json", query)
 
     async def image_inspect(self, ref: str) -> dict[str, Any]:
@@ -384,6 +394,18 @@ class EngineClient:
 
     async def image_history(self, ref: str) -> list[dict[str, Any]]:
         return await self._list("GET", f"/images/{_ref(ref)}/history")
+
+    async def image_layers(self, ref: str) -> ImageLayers:
+        """What is known of each layer. Only this engine has it; others answer NotFound."""
+        return cast(ImageLayers, await self._object("GET", f"/images/{_ref(ref)}/layers"))
+
+    async def image_layer_changes(
+        self, ref: str, layer: str, *, path: str = "/", depth: int = 0, after: str = "", limit: int = 500
+    ) -> LayerChanges:
+        """A page of the files a layer (diff id, or its place from 0 on) adds, changes and removes."""
+        query = _query(path=path, depth=depth, after=after or None, limit=limit)
+        target = f"/images/{_ref(ref)}/layers/{_seg(layer)}/changes"
+        return cast(LayerChanges, await self._object("GET", target, query))
 
     def image_pull(
         self, reference: str, *, tag: str | None = None, platform: str | None = None, auth: Body | None = None

@@ -384,6 +384,47 @@ class RegistryRow(TypedDict):
     TokenHosts: list[str]
 
 
+class ImageLayer(TypedDict):
+    """One layer of an image; webdock's own."""
+
+    DiffID: str
+    ChainID: str
+    Digest: str  # of the blob as it was fetched
+    MediaType: str
+    Size: int  # bytes of that blob
+    Unpacked: int  # bytes of its files
+    Images: int  # that have this layer, this one included
+    Created: str
+    CreatedBy: str
+    Comment: str
+
+
+class ImageLayers(TypedDict):
+    Id: str
+    Size: int  # bytes of all files, as in the list of images
+    SharedSize: int  # of layers that other images have, too
+    UniqueSize: int  # of layers that only this image has
+    Layers: list[ImageLayer]  # lowest first
+
+
+class LayerChange(TypedDict):
+    """One path that a layer changes; webdock's own."""
+
+    Path: str
+    Kind: str  # added, changed, removed; kept: a directory on the way to what is below it
+    Type: str  # file, directory, symlink, char, block, fifo, socket; of what was removed, what it was
+    Mode: int  # permission bits with setuid, setgid and sticky
+    UID: int
+    GID: int
+    Size: int
+    Link: str  # a symlink's target
+
+
+class LayerChanges(TypedDict):
+    Changes: list[LayerChange]
+    Next: str  # gives the next page as ``after``; "" on the last
+
+
 class RegistryTried(TypedDict):
     """What became of one address of a registry."""
 

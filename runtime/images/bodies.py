@@ -6,7 +6,7 @@ Spec: Docker API 1.47, ImageSummary, ImageInspect, HistoryResponseItem.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 from runtime.images.filters import created_s
 from runtime.images.store import ImageRecord
@@ -60,6 +60,45 @@ def summary(
 def _repository(name: str) -> str:
     head, slash, last = name.partition("@")[0].rpartition("/")
     return head + slash + last.partition(":")[0]
+
+
+def manifest(image: ImageRecord, *, packed_bytes: int, containers: Sequence[str]) -> dict[str, Any]:
+    """One entry of ``Manifests`` in a row of ``/images/json``."""
+    config = image.config
+    platform = {key: _text(config, key) for key in ("architecture", "os", "variant") if _text(config, key)}
+    return {
+        "ID": image.manifest.digest,
+        "Descriptor": image.manifest.to_json(),
+        "Available": True,
+        "Size": {"Content": packed_bytes, "Total": packed_bytes + image.size_bytes},
+        "Kind": "image",
+        "ImageData": {
+            "Platform": platform,
+            "Containers": list(containers),
+            "Size": {"Unpacked": image.size_bytes},
+        },
+    }
+
+
+def made_by(image: ImageRecord) -> list[_MadeBy]:
+    """How each layer came to be, lowest first; empty where the history does not fit the layers."""
+    entries = [entry for entry in image.config.get("history") or [] if not entry.get("empty_layer")]
+    if len(entries) != len(image.chain):
+        entries = [{} for _ in image.chain]
+    return [
+        {
+            "Created": _text(entry, "created"),
+            "CreatedBy": _text(entry, "created_by"),
+            "Comment": _text(entry, "comment"),
+        }
+        for entry in entries
+    ]
+
+
+class _MadeBy(TypedDict):
+    Created: str
+    CreatedBy: str
+    Comment: str
 
 
 def inspect(image: ImageRecord, *, driver: str, directories: dict[str, str]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime.api.errors import InvalidArgument, NotFound
-from runtime.api.types import RegistryBody, RegistryTest
+from runtime.api.types import ImageLayers, LayerChanges, RegistryBody, RegistryTest
 from runtime.config import RegistryConfig
 from runtime.events import EventHub
 from runtime.images import ask
@@ -22,6 +22,7 @@ from runtime.images import platform as platforms
 from runtime.images import reference as references
 from runtime.images.auth import credentials
 from runtime.images.catalog import Catalog
+from runtime.images.changes import Asked
 from runtime.images.collect import Collector
 from runtime.images.content import ContentStore
 from runtime.images.fetch import Fetches
@@ -180,12 +181,29 @@ class Images:
         """
         return self._store.get(ref)
 
-    def list(self, *, all: bool = False, filters: Filters | None = None, shared_size: bool = False) -> Rows:
+    def list(
+        self,
+        *,
+        all: bool = False,
+        filters: Filters | None = None,
+        shared_size: bool = False,
+        manifests: bool = False,
+    ) -> Rows:
         """Bodies of ``/images/json``, newest first; ``all`` also shows unnamed parents.
 
         Raises: InvalidArgument, NotFound for an image named in a filter.
         """
-        return self._catalog.rows(all=all, filters=filters or {}, shared_size=shared_size)
+        return self._catalog.rows(
+            all=all, filters=filters or {}, shared_size=shared_size, manifests=manifests
+        )
+
+    def layers(self, ref: str) -> ImageLayers:
+        """The layers of an image, lowest first. Raises: NotFound, InvalidArgument."""
+        return self._catalog.layers(ref)
+
+    async def changes(self, ref: str, layer: str, asked: Asked) -> LayerChanges:
+        """A page of what one layer of an image changes. Raises: NotFound, InvalidArgument."""
+        return await to_the_end(self._catalog.changes, ref, layer, asked)
 
     def inspect(self, ref: str) -> dict[str, Any]:
         """The body of ``/images/{name}/json``. Raises: NotFound, InvalidArgument."""

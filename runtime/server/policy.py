@@ -334,6 +334,8 @@ _RULES: dict[str, _Rule] = {
     "image_verify": _rule("names repair"),
     "image_inspect": _rule("manifests platform"),
     "image_history": _rule("platform"),
+    "image_layers": _rule(),
+    "image_layer_changes": _rule("path depth after limit"),
     "image_push": _rule("tag platform", Policy._reaches_registry),
     "image_tag": _rule("repo tag", Policy._image_tag),
     "image_remove": _rule("force noprune platforms"),

@@ -93,6 +93,8 @@ ROUTES = (
     Route("POST", "/images/verify", images.image_verify),
     Route("GET", "/images/{ref*}/json", images.image_inspect),
     Route("GET", "/images/{ref*}/history", images.image_history),
+    Route("GET", "/images/{ref*}/layers", images.image_layers),
+    Route("GET", "/images/{ref*}/layers/{layer}/changes", images.image_layer_changes),
     Route("GET", "/images/{ref*}/get", images.image_save),
     Route("POST", "/images/{ref*}/push", images.image_push),
     Route("POST", "/images/{ref*}/tag", images.image_tag),

@@ -7,6 +7,7 @@ import pytest
 from runtime.api.client import EngineClient
 from runtime.api.errors import Conflict, EngineError, InvalidArgument, NotFound
 from runtime.api.streams import JsonStream
+from runtime.api.types import ImageLayers, LayerChange
 from tests.conformance.api import Api
 from tests.conformance.conftest import BUSYBOX, HELLO, MakeContainer, UnderTest
 
@@ -164,3 +165,51 @@ async def test_a_pull_of_nothing_says_so(client: EngineClient) -> None:
 
 async def test_create_without_a_source_is_refused(api: Api, engine: UnderTest) -> None:
     assert (await api("POST", "/images/create")).status in ((400,) if engine.ours else (400, 404, 500))
+
+
+async def test_sizes_are_told_when_they_are_asked_for(
+    client: EngineClient, tag: str, engine: UnderTest
+) -> None:
+    plain = {image["Id"]: image for image in await client.image_list()}
+    assert {image["SharedSize"] for image in plain.values()} == {-1}
+    for image in await client.image_list(shared_size=True, manifests=True):
+        if engine.ours:  # from 1.42 and 1.47 on
+            assert 0 <= image["SharedSize"] <= image["Size"]
+            sizes = [(one["Available"], one["ImageData"]["Size"]["Unpacked"]) for one in image["Manifests"]]
+            assert sizes == [(True, image["Size"])]
+            assert image["Manifests"][0]["Size"]["Total"] > image["Size"]
+
+
+async def test_layers_tell_what_they_change(client: EngineClient, engine: UnderTest, api: Api) -> None:
+    if not engine.ours:
+        with pytest.raises(NotFound):
+            await client.image_layers(BUSYBOX)
+        return
+    inspected = await client.image_inspect(BUSYBOX)
+    layers = await client.image_layers(BUSYBOX)
+    assert layers.keys() == ImageLayers.__annotations__.keys()
+    assert [layer["DiffID"] for layer in layers["Layers"]] == inspected["RootFS"]["Layers"]
+    assert sum(layer["Unpacked"] for layer in layers["Layers"]) == layers["Size"] == inspected["Size"]
+    assert layers["SharedSize"] + layers["UniqueSize"] == layers["Size"]
+    assert all(layer["Size"] > 0 and layer["Images"] >= 1 for layer in layers["Layers"])
+    whole = await client.image_layer_changes(BUSYBOX, "0")
+    assert whole["Next"] == ""
+    assert {change["Kind"] for change in whole["Changes"]} == {"added"}
+    assert all(change.keys() == LayerChange.__annotations__.keys() for change in whole["Changes"])
+    paged, after = [], ""
+    while True:
+        page = await client.image_layer_changes(
+            BUSYBOX, inspected["RootFS"]["Layers"][0], limit=1, after=after
+        )
+        paged += page["Changes"]
+        after = page["Next"]
+        if not after:
+            break
+    assert paged == whole["Changes"]
+    top = await client.image_layer_changes(BUSYBOX, "0", depth=1)
+    assert [one["Path"] for one in top["Changes"]] == [
+        one["Path"] for one in paged if one["Path"].count("/") == 1
+    ]
+    for path in ("/layers/99/changes", "/layers/sha256:0/changes"):
+        assert (await api("GET", f"/images/{BUSYBOX}{path}")).status == 404
+    assert (await api("GET", "/images/cf/none/layers")).status == 404

@@ -55,7 +55,7 @@ GETS = {
     "/containers/{id}/json": "/containers/{ref}/json?size=1",
     "/containers/{id}/top": "/containers/{ref}/top",
     "/containers/{id}/changes": "/containers/{ref}/changes",
-    "/images/json": "/images/json?all=1&digests=1",
+    "/images/json": "/images/json?all=1&digests=1&shared-size=1",
     "/images/{name}/json": f"/images/{BUSYBOX}/json",
     "/images/{name}/history": f"/images/{BUSYBOX}/history",
     "/info": "/info",

@@ -16,6 +16,7 @@ from typing import Any
 from runtime.api.errors import Conflict, InvalidArgument, NotFound, Unauthorized
 from runtime.events import EventHub
 from runtime.images import reference
+from runtime.images.changes import Asked
 from runtime.images.registries import Registries, host_of
 from tests.fakes.rooms import Body, check_filters, find, labels_match, now
 
@@ -103,7 +104,12 @@ class FakeImages:
         return found
 
     def list(
-        self, *, all: bool = False, filters: dict[str, list[str]], shared_size: bool = False
+        self,
+        *,
+        all: bool = False,
+        filters: dict[str, list[str]],
+        shared_size: bool = False,
+        manifests: bool = False,
     ) -> list[Body]:
         check_filters(filters, LIST_FILTERS)
         rows = []
@@ -119,6 +125,10 @@ class FakeImages:
             ):
                 continue
             rows.append(self._summary(image))
+            if shared_size:
+                rows[-1]["SharedSize"] = 0
+            if manifests:
+                rows[-1]["Manifests"] = [self._manifest(image)]
         return rows
 
     def _summary(self, image: Image) -> Body:
@@ -133,6 +143,66 @@ class FakeImages:
             "Labels": image.config.get("Labels"),
             "Containers": -1,
         }
+
+    def _manifest(self, image: Image) -> Body:
+        kind = "application/vnd.oci.image.manifest.v1+json"
+        return {
+            "ID": image.id,
+            "Descriptor": {"mediaType": kind, "digest": image.id, "size": 500},
+            "Available": True,
+            "Size": {"Content": image.size // 2, "Total": image.size + image.size // 2},
+            "Kind": "image",
+            "ImageData": {
+                "Platform": {"architecture": "amd64", "os": "linux"},
+                "Containers": [container for container, _ in self.in_use(image.id)],
+                "Size": {"Unpacked": image.size},
+            },
+        }
+
+    def layers(self, ref: str) -> Body:
+        image = self.get(ref)
+        size = image.size // max(1, len(image.layers))
+        return {
+            "Id": image.id,
+            "Size": image.size,
+            "SharedSize": 0,
+            "UniqueSize": image.size,
+            "Layers": [
+                {
+                    "DiffID": layer,
+                    "ChainID": layer,
+                    "Digest": layer,
+                    "MediaType": "application/vnd.oci.image.layer.v1.tar+gzip",
+                    "Size": size // 2,
+                    "Unpacked": size,
+                    "Images": 1,
+                    "Created": image.created,
+                    "CreatedBy": "/bin/sh -c #(nop) ADD file in / ",
+                    "Comment": "",
+                }
+                for layer in image.layers
+            ],
+        }
+
+    async def changes(self, ref: str, layer: str, asked: Asked) -> Body:
+        """Each layer has /bin with two programs; an upper one changes the second and removes a file."""
+        image = self.get(ref)
+        at = int(layer) if layer.isdecimal() else [*image.layers, layer].index(layer)
+        if at >= len(image.layers):
+            raise NotFound(f"No such layer: {layer} of image {image.id[7:19]}")
+        rows = [
+            _change("/bin", "kept" if at else "added", "directory", 0o755, 0),
+            _change(f"/bin/program{at}", "added", "file", 0o755, 4000),
+            _change("/bin/sh", "changed" if at else "added", "file", 0o755, 9000),
+            *([_change("/etc/motd", "removed", "file", 0o644, 60)] if at else []),
+        ]
+        below = asked.below.rstrip("/") + "/"
+        rows = [row for row in rows if row["Path"].startswith(below)]
+        if asked.depth:
+            rows = [row for row in rows if row["Path"][len(below) :].count("/") < asked.depth]
+        start = int(asked.after or 0)
+        more = str(start + asked.limit) if start + asked.limit < len(rows) else ""
+        return {"Changes": rows[start : start + asked.limit], "Next": more}
 
     def inspect(self, ref: str) -> Body:
         image = self.get(ref)
@@ -354,6 +424,19 @@ class FakeImages:
         rows = [_tried(url, mirror=True, wrong=False) for url in mirrors.get(host_of(host), ())]
         rows.append(_tried(f"https://{host_of(host)}", mirror=False, wrong=wrong))
         return {"Host": host_of(host), "Ok": not wrong, "Tried": rows}
+
+
+def _change(path: str, kind: str, type: str, mode: int, size: int) -> Body:
+    return {
+        "Path": path,
+        "Kind": kind,
+        "Type": type,
+        "Mode": mode,
+        "UID": 0,
+        "GID": 0,
+        "Size": size,
+        "Link": "",
+    }
 
 
 def _tried(url: str, *, mirror: bool, wrong: bool) -> Body:

@@ -10,6 +10,7 @@ from typing import Any
 from aiohttp import web
 
 from runtime.api.errors import InvalidArgument
+from runtime.images.changes import CHANGES_DEFAULT, Asked
 from runtime.server.answer import TAR, byte_stream, empty_answer, json_answer, progress_stream
 from runtime.server.call import Call
 
@@ -21,7 +22,10 @@ MADE_OF_VERSION = (1, 45)  # up to here clients read Container and ContainerConf
 async def image_list(call: Call) -> web.StreamResponse:
     query = call.query
     images = call.engine.images.list(
-        all=query.flag("all"), filters=query.filters(), shared_size=query.flag("shared-size")
+        all=query.flag("all"),
+        filters=query.filters(),
+        shared_size=query.flag("shared-size"),
+        manifests=query.flag("manifests"),
     )
     return json_answer([_sized(call, _tagged(call, image)) for image in images])
 
@@ -50,6 +54,23 @@ def _sized(call: Call, image: dict[str, Any]) -> dict[str, Any]:
 
 async def image_history(call: Call) -> web.StreamResponse:
     return json_answer(call.engine.images.history(call.ref))
+
+
+async def image_layers(call: Call) -> web.StreamResponse:
+    """webdock's own: what is known of each layer."""
+    return json_answer(call.engine.images.layers(call.ref))
+
+
+async def image_layer_changes(call: Call) -> web.StreamResponse:
+    """webdock's own: the files of one layer, against those below it."""
+    query = call.query
+    asked = Asked(
+        below=query.text("path", "/"),
+        depth=query.integer("depth") or 0,
+        after=query.text("after"),
+        limit=query.integer("limit") or CHANGES_DEFAULT,
+    )
+    return json_answer(await call.engine.images.changes(call.ref, call.params["layer"], asked))
 
 
 async def image_create(call: Call) -> web.StreamResponse:

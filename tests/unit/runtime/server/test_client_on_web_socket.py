@@ -66,7 +66,11 @@ CALLS: dict[str, Callable[[EngineClient], Awaitable[object]]] = {
     "exec_resize": lambda c: c.exec_resize(X, height=1, width=1),
     "exec_attach": lambda c: c.exec_attach(X, tty=True),
     "exec_kill": lambda c: c.exec_kill(X, signal="HUP"),
-    "image_list": lambda c: c.image_list(all=True, digests=True, filters=LABELS),
+    "image_list": lambda c: c.image_list(
+        all=True, digests=True, shared_size=True, manifests=True, filters=LABELS
+    ),
+    "image_layers": lambda c: c.image_layers(X),
+    "image_layer_changes": lambda c: c.image_layer_changes(X, "0", path="/etc", depth=1, after="x", limit=5),
     "image_inspect": lambda c: c.image_inspect(X),
     "image_history": lambda c: c.image_history(X),
     "image_pull": lambda c: c.image_pull(X, tag="t", platform="linux/amd64", auth={"username": "u"}).open(),
