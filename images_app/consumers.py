@@ -9,10 +9,12 @@ from django.template.loader import get_template
 
 from images_app import listing
 from images_app.projection import KIND
-from images_app.pulls import Pull, pulls
+from images_app.pulls import KIND as PULL
+from images_app.pulls import as_pull
 from webdock.engines.consumers import SocketConsumer
 from webdock.engines.models import last_revision
 from webdock.engines.rows import RowsConsumer, Snapshot
+from webdock.jobs.running import LiveJob, board
 
 PROGRESS_S = 0.2  # at most five times a second
 
@@ -58,21 +60,23 @@ class PullsConsumer(SocketConsumer):
     right = "view"
 
     async def run(self) -> None:
-        changed: dict[str, Pull] = {}
+        changed: dict[str, LiveJob] = {}
         wake = asyncio.Event()
 
-        def note(pull: Pull) -> None:
-            changed[pull.id] = pull
-            wake.set()
+        def note(job: LiveJob) -> None:
+            if job.kind == PULL:
+                changed[job.id] = job
+                wake.set()
 
-        stop = pulls().watch(note)
+        stop = board().watch(note)
         try:
-            await self.send_json({"type": "pulls", "pulls": [one.as_dict() for one in pulls().all()]})
+            known = [as_pull(one) for one in board().all() if one.kind == PULL]
+            await self.send_json({"type": "pulls", "pulls": known})
             while True:
                 await wake.wait()
                 wake.clear()
                 for id in list(changed):
-                    await self.send_json({"type": "pull", **changed.pop(id).as_dict()})
+                    await self.send_json({"type": "pull", **as_pull(changed.pop(id))})
                 await asyncio.sleep(PROGRESS_S)
         finally:
             stop()

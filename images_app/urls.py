@@ -3,6 +3,7 @@
 from django.urls import path, re_path
 
 from images_app import views
+from webdock.jobs.views import job_cancel
 
 ID = r"(?:sha256:)?(?P<image_id>[0-9a-f]{64})"
 
@@ -10,9 +11,7 @@ urlpatterns = [
     path("images/", views.image_list, name="image-list"),
     path("images/prune/", views.image_prune, name="image-prune"),
     path("images/pull/", views.image_pull, name="image-pull"),
-    re_path(
-        r"^images/pulls/(?P<pull_id>[0-9a-f]{32})/cancel/$", views.image_pull_cancel, name="image-pull-cancel"
-    ),
+    re_path(r"^images/pulls/(?P<job_id>[0-9a-f]{32})/cancel/$", job_cancel, name="image-pull-cancel"),
     re_path(rf"^images/{ID}/$", views.image_detail, name="image-detail"),
     re_path(rf"^images/{ID}/remove/$", views.image_remove, name="image-remove"),
     re_path(rf"^images/{ID}/tag/$", views.image_tag, name="image-tag"),

@@ -12,13 +12,14 @@ from django.views.decorators.http import require_GET, require_POST
 from images_app import listing
 from images_app.models import ID_PREFIX, Image
 from images_app.projection import KIND, ImageProjection
-from images_app.pulls import clean_reference, pulls
+from images_app.pulls import clean_reference, start_pull
 from images_app.verbs import prune, remove, tag
 from runtime.api.errors import EngineError
-from webdock.engines.audit import actor_of, write
+from webdock.engines.audit import actor_of
 from webdock.engines.clients import client as client_of
 from webdock.engines.models import current_engine, last_revision
 from webdock.engines.pages import answer, page
+from webdock.jobs.running import TooMany
 from webdock.people.rights import requires
 
 USED_BY_MAX = 200
@@ -33,7 +34,6 @@ async def image_list(request: HttpRequest) -> HttpResponse:
         return {**listing.context_of(request.GET), "cursor": cursor}
 
     context = await sync_to_async(read)()
-    context["pulls"] = [one.as_dict() for one in pulls().all()]
     return await page(request, "images/list.html", context)
 
 
@@ -92,31 +92,12 @@ async def image_pull(request: HttpRequest) -> JsonResponse:
         return JsonResponse({"ok": False, "message": message}, status=400)
     auth = {"username": username, "password": password} if username else None
     engine = await sync_to_async(current_engine)()
-    pull = pulls().start(await actor_of(request), engine.alias, reference, auth)
-    if pull is None:
-        message = _("Several pulls run already. Try again when one has finished.")
-        return JsonResponse({"ok": False, "message": message}, status=429)
+    try:
+        job = start_pull(await actor_of(request), engine.alias, reference, auth)
+    except TooMany as error:
+        return JsonResponse({"ok": False, "message": str(error)}, status=429)
     message = _("Pulling %(reference)s.") % {"reference": reference}
-    return JsonResponse({"ok": True, "pull": pull.id, "message": message}, status=202)
-
-
-@requires("pull")
-@require_POST
-async def image_pull_cancel(request: HttpRequest, pull_id: str) -> JsonResponse:
-    pull = pulls().get(pull_id)
-    if pull is None:
-        return JsonResponse({"ok": False, "message": _("No such pull.")}, status=404)
-    if not pulls().cancel(pull_id):
-        return JsonResponse({"ok": False, "message": _("This pull is over already.")}, status=409)
-    await sync_to_async(write)(
-        await actor_of(request),
-        "image.pull.cancel",
-        engine=pull.engine,
-        kind="image",
-        id=pull.reference,
-        name=pull.reference,
-    )
-    return JsonResponse({"ok": True, "message": _("The pull is being cancelled.")})
+    return JsonResponse({"ok": True, "pull": job.id, "message": message}, status=202)
 
 
 @requires("prune", "pull")

@@ -21,10 +21,11 @@ from django.conf import settings  # noqa: E402
 from containers_app.routing import websocket_urlpatterns as containers  # noqa: E402
 from images_app.routing import websocket_urlpatterns as images  # noqa: E402
 from webdock.engines.routing import websocket_urlpatterns as engines  # noqa: E402
+from webdock.jobs.routing import websocket_urlpatterns as jobs  # noqa: E402
 
 CLOSE_GONE = 4404
 
-websocket_urlpatterns = [*containers, *images, *engines]
+websocket_urlpatterns = [*containers, *images, *engines, *jobs]
 _router = URLRouter(websocket_urlpatterns)
 
 

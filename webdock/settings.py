@@ -56,6 +56,7 @@ INSTALLED_APPS = [
     "channels",
     "webdock.engines",
     "webdock.people",
+    "webdock.jobs.apps.JobsConfig",
     "images_app",
     "containers_app",
 ]

@@ -1,7 +1,7 @@
 """The web process: Daphne for pages and websockets, the sync of every engine on its event loop.
 
 Owns start and stop. Daphne has no lifespan, so its ``ready_callable`` starts the tasks; on SIGTERM the
-listening ends first, websockets are closed with 1012 (come back), pulls and the sync end, then the loop.
+listening ends first, websockets are closed with 1012 (come back), jobs and the sync end, then the loop.
 """
 
 from __future__ import annotations
@@ -175,12 +175,19 @@ def _ready(server: Any, state: dict[str, Any]) -> None:
     from containers_app.reaper import reap
     from webdock.engines.host import host
     from webdock.engines.sync import supervise
+    from webdock.jobs.watch import watch
     from webdock.people.cleanup import clean
 
     loop = asyncio.get_event_loop()
     state["tasks"] = [
         loop.create_task(supervised(work, name), name=name)
-        for name, work in (("sync", supervise), ("host", host.run), ("reaper", reap), ("cleanup", clean))
+        for name, work in (
+            ("sync", supervise),
+            ("host", host.run),
+            ("reaper", reap),
+            ("cleanup", clean),
+            ("jobs", watch),
+        )
     ]
 
     def asked_to_stop() -> None:
@@ -193,8 +200,8 @@ def _ready(server: Any, state: dict[str, Any]) -> None:
 
 async def _stop(server: Any, state: dict[str, Any]) -> None:
     """Stop listening, end the sockets and tasks, then the loop."""
-    from images_app.pulls import pulls
     from webdock.engines.clients import close_clients
+    from webdock.jobs.running import board
 
     logger.info("stopping")
     try:
@@ -209,7 +216,7 @@ async def _stop(server: Any, state: dict[str, Any]) -> None:
             task.cancel()
         await _ended([*running, *state["tasks"]])
         loop = asyncio.get_running_loop()
-        await _ended([loop.create_task(pulls().close()), loop.create_task(close_clients())])
+        await _ended([loop.create_task(board().close()), loop.create_task(close_clients())])
         await asyncio.sleep(0.05)  # the close frames leave before the loop ends
     except Exception:  # process entry: whatever fails here, the process ends
         logger.exception("stopping failed; the rest is cut off")

@@ -8,3 +8,4 @@ import "./keys.js";
 import "./palette.js";
 import "./age.js";
 import "./rows.js";
+import "./jobs.js";

@@ -40,7 +40,7 @@ def test_redis_is_pulled_run_used_stopped_and_removed(
     dialog = page.get_by_role("dialog")
     dialog.get_by_label("Image").fill(redis)
     dialog.get_by_role("button", name="Pull", exact=True).click()
-    card = page.locator(".pull").filter(has_text=redis)
+    card = page.locator(".pulls .job").filter(has_text=redis)
     expect(card.locator(".layer")).to_have_count(2)
     picture(page, "pull")
     row = page.locator("tr[data-id]").filter(has_text=redis)

@@ -24,12 +24,12 @@ from django.test import AsyncClient
 from django.utils import translation
 
 from containers_app import rendering
-from images_app import pulls as pulls_module
 from runtime.api.client import EngineClient
 from tests.fakes.engine import FakeEngine
 from webdock.engines import clients
 from webdock.engines.models import Engine
 from webdock.engines.sync import EngineSync
+from webdock.jobs import running
 from webdock.people.standing import OPERATORS
 
 ORIGIN = "http://testserver"
@@ -63,12 +63,12 @@ def language_of_the_settings() -> Iterator[None]:
 
 @pytest_asyncio.fixture(autouse=True)
 async def fresh_process() -> AsyncIterator[None]:
-    """No pulls, clients and channel layer left over from another test."""
-    pulls_module._pulls = pulls_module.Pulls()
+    """No jobs, clients and channel layer left over from another test."""
+    running._board = running.Board()
     channel_layers.backends = {}
     rendering.forget()
     yield
-    await pulls_module.pulls().close()
+    await running.board().close()
     await clients.close_clients()
     channel_layers.backends = {}
 
@@ -80,7 +80,7 @@ async def fake(web_settings: Any) -> AsyncIterator[FakeEngine]:
         engine.add_image("busybox:latest", Cmd=["sleep", "1000"])
         web_settings.ENGINES = {"local": engine.url}
         yield engine
-        await pulls_module.pulls().close()
+        await running.board().close()
         await clients.close_clients()
 
 

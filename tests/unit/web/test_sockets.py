@@ -15,7 +15,7 @@ from django.test import AsyncClient
 from containers_app import consumers
 from containers_app import gauges as gauges_module
 from containers_app.models import Container
-from images_app.pulls import Pull, Pulls, clean_reference
+from images_app.pulls import as_pull, clean_reference
 from runtime.api.client import EngineClient
 from runtime.api.errors import Internal
 from tests.fakes.engine import FakeEngine
@@ -23,6 +23,7 @@ from tests.unit.web.conftest import PASSWORD, Connect, browser_of, closing, even
 from webdock.engines import consumers as base
 from webdock.engines import rows as rows_module
 from webdock.engines.sync import EngineSync
+from webdock.jobs.running import LiveJob
 from webdock.people.sockets import same_origin
 
 PATHS = [
@@ -31,6 +32,7 @@ PATHS = [
     "/ws/gauges/",
     "/ws/events/",
     "/ws/pulls/",
+    "/ws/jobs/",
     f"/ws/logs/{'a' * 64}/",
     f"/ws/stats/{'a' * 64}/",
     "/ws/terminal/00000000-0000-4000-8000-000000000000/",
@@ -559,34 +561,23 @@ async def test_credentials_of_a_pull_are_written_nowhere(
 
 
 def test_progress_keeps_the_newest_of_each_layer() -> None:
-    pull = Pull("local", "redis", "operator")
-    pull.take({"status": "Pulling from library/redis", "id": "8"})
-    pull.take({"status": "Downloading", "id": "abc", "progressDetail": {"current": 5, "total": 10}})
-    pull.take({"status": "Pull complete", "id": "abc", "progressDetail": {}})
-    pull.take({"status": "Status: Downloaded newer image"})
-    shown = pull.as_dict()
+    pull = LiveJob("pull", "local", "redis", "", "operator")
+    take = pull.progress.take
+    take({"status": "Pulling from library/redis", "id": "8"})
+    take({"status": "Downloading", "id": "abc", "progressDetail": {"current": 5, "total": 10}})
+    take({"status": "Pull complete", "id": "abc", "progressDetail": {}})
+    take({"status": "Status: Downloaded newer image"})
+    shown = as_pull(pull)
     assert shown["layers"] == [{"id": "abc", "status": "Pull complete", "current": 10, "total": 10}]
     assert shown["message"] == "Status: Downloaded newer image."
     with pytest.raises(Internal, match="disk full"):
-        pull.take({"errorDetail": {"message": "disk full"}, "error": "disk full"})
+        take({"errorDetail": {"message": "disk full"}, "error": "disk full"})
 
 
 def test_references_that_can_be_asked_for() -> None:
     assert clean_reference(" localhost:5000/a/b@sha256:" + "0" * 64) is not None
     for text in ("", "a b", "../x", "a\nb", "$(x)"):
         assert clean_reference(text) is None, text
-
-
-async def test_finished_pulls_are_forgotten_in_time() -> None:
-    pulls = Pulls()
-    for number in range(30):
-        pull = Pull("local", f"x:{number}", "", state="done")
-        pulls._pulls[pull.id] = pull
-    from webdock.engines.audit import Actor
-
-    assert pulls.start(Actor(None, "", ""), "nowhere", "x:new", None) is not None
-    assert len(pulls.all()) == 20
-    await pulls.close()
 
 
 # The machine

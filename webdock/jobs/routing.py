@@ -1,0 +1,7 @@
+"""Websockets of jobs."""
+
+from django.urls import path
+
+from webdock.jobs.consumers import JobsConsumer
+
+websocket_urlpatterns = [path("ws/jobs/", JobsConsumer.as_asgi())]

@@ -1,0 +1,44 @@
+"""Who may see and cancel a job: rights over what it works on, over anything when that is nobody's. Pure."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from django.db.models import Q
+
+from webdock.people.standing import Standing
+
+
+class Watched(Protocol):
+    """What a running job and its row have in common here."""
+
+    sees: str
+    cancels: str
+    owner_id: int | None
+    team_id: int | None
+
+
+def rights_over(who: Standing, job: Watched) -> frozenset[str]:
+    """The rights of a person over what the job works on."""
+    if job.owner_id is None and job.team_id is None:
+        return who.anywhere
+    return who.over(job.owner_id, job.team_id)
+
+
+def sees(who: Standing, job: Watched) -> bool:
+    return job.sees in rights_over(who, job)
+
+
+def may_cancel(who: Standing, job: Watched) -> bool:
+    return bool(job.cancels) and job.cancels in rights_over(who, job)
+
+
+def seen_rows(who: Standing) -> Q:
+    """``sees`` as a condition on rows."""
+    if who.admin:
+        return Q()
+    shared = Q(owner_id=None, team_id=None, sees__in=who.anywhere)
+    found = shared | Q(owner_id=who.user_id, sees__in=who.anywhere)
+    for team_id, rights in who.teams.items():
+        found |= Q(team_id=team_id, sees__in=rights)
+    return found
