@@ -23,6 +23,7 @@ from runtime.containers.exec import Execs
 from runtime.containers.facts import HostFacts, host_facts
 from runtime.containers.rooms import Rooms
 from runtime.containers.store import ContainerStore
+from runtime.containers.volumefiles import VolumeFiles
 from runtime.events import EventHub
 from runtime.idmap import IdMap
 from runtime.images.images import Images
@@ -49,6 +50,7 @@ class Engine:
     images: Images
     networks: Networks
     volumes: Volumes
+    volume_files: VolumeFiles
 
     def __init__(self, config: EngineConfig) -> None:
         self.config = config
@@ -98,6 +100,7 @@ class Engine:
             mapping=mapping,
         )
         self.containers = Containers(rooms)
+        self.volume_files = VolumeFiles(rooms)
         self.execs = self.containers.execs
         self._machine = system.Machine(
             id=_identity(config.home / "engine-id"),

@@ -33,6 +33,7 @@ from runtime.api.types import (
     RegistryBody,
     RegistryRow,
     RegistryTest,
+    VolumeListing,
     WaitResult,
 )
 
@@ -534,14 +535,41 @@ class EngineClient:
         """{"Volumes": [...], "Warnings": [...]}."""
         return await self._object("GET", "/volumes", _query(filters=_filters(filters)))
 
-    async def volume_inspect(self, name: str) -> dict[str, Any]:
-        return await self._object("GET", f"/volumes/{_seg(name)}")
+    async def volume_inspect(self, name: str, *, size: bool = False) -> dict[str, Any]:
+        """With ``size`` our engine measures it and adds UsageData; others leave it out."""
+        return await self._object("GET", f"/volumes/{_seg(name)}", _query(size=size), patient=size)
 
     async def volume_create(self, body: Body) -> dict[str, Any]:
         return await self._object("POST", "/volumes/create", body=body)
 
     async def volume_remove(self, name: str, *, force: bool = False) -> None:
         await self._nothing("DELETE", f"/volumes/{_seg(name)}", _query(force=force))
+
+    async def volume_files(self, name: str, path: str = "/") -> VolumeListing:
+        """A directory of a volume; engines other than ours answer NotFound, also to the next four."""
+        answer = await self._object("GET", f"/volumes/{_seg(name)}/files", _query(path=path))
+        return cast(VolumeListing, answer)
+
+    async def volume_archive_stat(self, name: str, path: str) -> PathStat:
+        """{"name", "size", "mode", "mtime", "linkTarget"} of a path; mode has Go's bits."""
+        target = f"/volumes/{_seg(name)}/archive"
+        async with await self._send("HEAD", target, _query(path=path)) as response:
+            return path_stat({key.lower(): value for key, value in response.headers.items()})
+
+    def volume_archive(self, name: str, path: str = "/") -> ByteStream:
+        """A file, a directory or the whole volume as a tar."""
+        return self._byte_stream("GET", f"/volumes/{_seg(name)}/archive", _query(path=path))
+
+    async def volume_archive_put(
+        self, name: str, path: str, body: Upload, *, no_overwrite_dir_non_dir: bool = False
+    ) -> None:
+        """Unpack a tar into the directory ``path`` of a volume."""
+        query = _query(path=path, noOverwriteDirNonDir=no_overwrite_dir_non_dir)
+        await self._nothing("PUT", f"/volumes/{_seg(name)}/archive", query, upload=body, patient=True)
+
+    async def volume_clone(self, name: str, body: Body) -> dict[str, Any]:
+        """Make a volume ({"Name", "Labels"}) with everything that is in this one; returns it."""
+        return await self._object("POST", f"/volumes/{_seg(name)}/clone", body=body, patient=True)
 
     async def volume_prune(self, *, filters: Filters | None = None) -> dict[str, Any]:
         query = _query(filters=_filters(filters))

@@ -337,6 +337,11 @@ class VolumeCreateBody(TypedDict, total=False):
     ClusterVolumeSpec: dict[str, Any]
 
 
+class VolumeCloneBody(TypedDict, total=False):
+    Name: str  # of the new volume
+    Labels: dict[str, str]
+
+
 class AuthBody(TypedDict, total=False):
     username: str
     password: str
@@ -469,3 +474,22 @@ class PathStat(TypedDict):
     mode: int  # Go's file mode bits
     mtime: str
     linkTarget: str
+
+
+class VolumeEntry(TypedDict):
+    """One name in a directory of a volume."""
+
+    name: str  # what is not UTF-8 is replaced
+    exact: bool  # whether nothing was
+    size: int
+    mode: int  # Unix st_mode
+    mtime: str
+    uid: int  # the container's
+    gid: int
+    linkTarget: str
+
+
+class VolumeListing(TypedDict):
+    Path: str  # with its links followed
+    Total: int  # names in the directory; Entries has at most 2000
+    Entries: list[VolumeEntry]

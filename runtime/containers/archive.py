@@ -9,18 +9,13 @@ Spec: Docker API 1.47, ContainerArchive, PutContainerArchive, ContainerExport.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
-import os
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
-from runtime.api.errors import EngineError, Forbidden, Internal, InvalidArgument, NotFound
 from runtime.containers import users
+from runtime.containers.copying import Work
 from runtime.containers.launch import Launcher
 from runtime.containers.record import Record
 from runtime.containers.rooms import Rooms
@@ -28,21 +23,6 @@ from runtime.containers.roots import Roots
 from runtime.containers.state import ALIVE
 from runtime.containers.table import Container
 from runtime.snapshots import userns
-
-CHUNK_BYTES = 256 << 10  # handed on at once
-FIRST_WORD_TIMEOUT_S = 60.0  # until the process has found the path, or not
-ERROR_BYTES = 2000  # of what it says on standard error
-
-_ROOT = Path(__file__).resolve().parents[2]
-_PROGRAM = (
-    "import sys, json; sys.path.insert(0, sys.argv[1]); from runtime.containers.tarbox import main; "
-    "sys.exit(main(json.loads(sys.argv[2]), open(int(sys.argv[3]), 'wb')))"
-)
-_ERRORS: dict[str, type[EngineError]] = {
-    "invalid": InvalidArgument,
-    "forbidden": Forbidden,
-    "internal": Internal,
-}
 
 Body = dict[str, Any]
 
@@ -105,7 +85,7 @@ class Archives:
             await work.first_word(_missing(container, path))
             await work.input(data, _missing(container, path))
 
-    async def _begin(self, stack: AsyncExitStack, container: Container, job: Body) -> _Work:
+    async def _begin(self, stack: AsyncExitStack, container: Container, job: Body) -> Work:
         record = container.record
         mapping = self._launcher.mapping(record)
         alive = record.state in ALIVE and record.pid > 0 and job["work"] != "export"
@@ -116,7 +96,7 @@ class Archives:
         job["binds"] = []
         if not alive and job["work"] != "export":
             job["binds"] = await self._binds(stack, record)
-        work = await _Work.start(job)
+        work = await Work.start(job)
         stack.push_async_callback(work.end)
         return work
 
@@ -147,111 +127,6 @@ class Archives:
     async def _unmount(self, record: Record, volume: str) -> None:
         if record.state not in ALIVE:
             await self._rooms.volumes.unmount(volume, record.id)
-
-
-class _Work:
-    """One copying process."""
-
-    def __init__(
-        self, process: asyncio.subprocess.Process, report: asyncio.StreamReader, transport: Any
-    ) -> None:
-        self._process = process
-        self._report = report
-        self._transport = transport
-
-    @classmethod
-    async def start(cls, job: Body) -> _Work:
-        reading, writing = os.pipe2(os.O_CLOEXEC)
-        words = [sys.executable, "-I", "-c", _PROGRAM, str(_ROOT), json.dumps(job), str(writing)]
-        if job["binds"]:
-            words = ["unshare", "--mount", "--propagation", "private", "--", *words]
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *words,
-                stdin=subprocess.PIPE if job["work"] == "put" else subprocess.DEVNULL,
-                stdout=subprocess.PIPE if job["work"] in ("get", "export") else subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                pass_fds=(writing,),
-                limit=CHUNK_BYTES,
-                env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"},
-            )
-        except BaseException:
-            os.close(reading)
-            raise
-        finally:
-            os.close(writing)
-        report = asyncio.StreamReader()
-        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(report), os.fdopen(reading, "rb")
-        )
-        return cls(process, report, transport)
-
-    async def first_word(self, missing: str) -> Body:
-        """What it found, before any data. Raises: what it reports."""
-        try:
-            async with asyncio.timeout(FIRST_WORD_TIMEOUT_S):
-                line = await self._report.readline()
-        except TimeoutError:
-            raise Internal(
-                f"the container's files did not answer within {FIRST_WORD_TIMEOUT_S:g} s"
-            ) from None
-        found: Body = await self._parse(line, missing)
-        return found
-
-    async def output(self, stack: AsyncExitStack) -> AsyncIterator[bytes]:
-        """The archive; what the stack holds is given back at its end."""
-        async with stack:
-            assert self._process.stdout is not None
-            while data := await self._process.stdout.read(CHUNK_BYTES):
-                yield data
-            await self._finish("the file vanished")
-
-    async def input(self, data: AsyncIterator[bytes], missing: str) -> None:
-        """Hand an archive over and wait until it is extracted."""
-        stdin = self._process.stdin
-        assert stdin is not None
-        try:
-            async for chunk in data:
-                stdin.write(chunk)
-                await stdin.drain()
-            stdin.close()
-            await stdin.wait_closed()
-        except (BrokenPipeError, ConnectionResetError):
-            pass  # it has said why
-        await self._finish(missing)
-
-    async def end(self) -> None:
-        """Kill it if it still works, and give everything back."""
-        if self._process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
-        if self._process.stdin is not None:
-            self._process.stdin.close()
-        await self._process.wait()
-        self._transport.close()
-
-    async def _finish(self, missing: str) -> None:
-        """Raises: what went wrong after the first word."""
-        if line := await self._report.readline():
-            await self._parse(line, missing)
-        if await self._process.wait() != 0:
-            raise Internal(f"copying ended unexpectedly: {await self._complaint()}")
-
-    async def _parse(self, line: bytes, missing: str) -> Body:
-        if not line:
-            raise Internal(f"copying did not begin: {await self._complaint()}")
-        message = json.loads(line)
-        if "error" not in message:
-            found: Body = message["stat"]
-            return found
-        if message["error"] == "missing":
-            raise NotFound(missing)
-        raise _ERRORS[message["error"]](message["message"])
-
-    async def _complaint(self) -> str:
-        assert self._process.stderr is not None
-        text = (await self._process.stderr.read(ERROR_BYTES)).decode(errors="replace").strip()
-        return text.splitlines()[-1] if text else f"exit code {self._process.returncode}"
 
 
 def _missing(container: Container, path: str) -> str:

@@ -12,6 +12,7 @@ Spec: Docker API 1.47, ContainerArchiveInfo, ContainerArchive, PutContainerArchi
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import json
@@ -92,8 +93,10 @@ def main(job: dict[str, Any], report: BinaryIO) -> int:
         match job["work"]:
             case "stat":
                 _tell(report, {"stat": describe(job["path"])})
+            case "list":
+                _list(job["path"], job["entries_max"], report)
             case "get":
-                _get(job["path"], report)
+                _get(job["path"], report, own=job.get("own", False))
             case "export":
                 _tell(report, {"stat": {}})
                 archive = _Archive(sys.stdout.buffer)
@@ -233,10 +236,41 @@ def _rfc3339(time_ns: int) -> str:
     return f"{text}.{fraction:09d}".rstrip("0").rstrip(".") + "Z"
 
 
+def _list(path: str, entries_max: int, report: BinaryIO) -> None:
+    """The names of a directory, in order: one line of JSON each on standard output."""
+    directory = os.path.realpath(_absolute(path), strict=True)
+    if not os.path.isdir(directory):
+        raise Refused("invalid", f"{path} is not a directory")
+    names = os.listdir(os.fsencode(directory))
+    _tell(report, {"stat": {"total": len(names), "path": directory}})
+    out = sys.stdout.buffer
+    for name in sorted(names)[:entries_max]:
+        inner = os.path.join(os.fsencode(directory), name)
+        with contextlib.suppress(FileNotFoundError):  # Race: it vanished meanwhile
+            out.write(json.dumps(_entry_of(inner, name)).encode() + b"\n")
+    out.flush()
+
+
+def _entry_of(path: bytes, name: bytes) -> dict[str, Any]:
+    status = os.lstat(path)
+    target = os.readlink(path).decode("utf-8", "replace") if stat.S_ISLNK(status.st_mode) else ""
+    shown = name.decode("utf-8", "replace")
+    return {
+        "name": shown,
+        "exact": shown.encode() == name,
+        "size": status.st_size,
+        "mode": status.st_mode,
+        "mtime": _rfc3339(status.st_mtime_ns),
+        "uid": status.st_uid,
+        "gid": status.st_gid,
+        "linkTarget": target,
+    }
+
+
 # Out.
 
 
-def _get(path: str, report: BinaryIO) -> None:
+def _get(path: str, report: BinaryIO, *, own: bool) -> None:
     described = describe(path)
     _tell(report, {"stat": described})
     absolute = os.fsencode(_absolute(path))
@@ -246,6 +280,8 @@ def _get(path: str, report: BinaryIO) -> None:
     if stat.S_ISDIR(status.st_mode):
         if name != b"/":
             archive.member(absolute, name, status)
+        elif own:
+            archive.member(absolute, b".", status)
         archive.children(absolute.rstrip(b"/"), b"" if name == b"/" else name)
     else:
         archive.member(absolute, name, status)
@@ -363,7 +399,9 @@ def _put(job: dict[str, Any]) -> None:
         if job["root_read_only"]:
             raise Refused("forbidden", "container rootfs is marked read-only")
     owner = tuple(job["owner"]) if job["owner"] else None
-    _Extraction(os.fsencode(target), owner, careful=job["careful"]).run(TarReader(decompressed(_stdin())))
+    own = job.get("own", False) and target == "/"
+    extraction = _Extraction(os.fsencode(target), owner, careful=job["careful"], own=own)
+    extraction.run(TarReader(decompressed(_stdin())))
 
 
 def _stdin() -> Iterator[bytes]:
@@ -374,10 +412,11 @@ def _stdin() -> Iterator[bytes]:
 class _Extraction:
     """Puts the members of an archive below a directory."""
 
-    def __init__(self, target: bytes, owner: tuple[int, int] | None, *, careful: bool) -> None:
+    def __init__(self, target: bytes, owner: tuple[int, int] | None, *, careful: bool, own: bool) -> None:
         self._target = target
         self._owner = owner
         self._careful = careful  # a directory is never replaced by something else, nor the other way round
+        self._own = own  # what the archive says of its root holds for the target, too
         self._directories: list[tuple[bytes, Entry]] = []
 
     def run(self, reader: TarReader) -> None:
@@ -422,7 +461,10 @@ class _Extraction:
 
     def _directory(self, path: bytes, name: bytes, entry: Entry) -> None:
         if not name:
-            return  # the target itself stays as it is
+            if self._own:
+                self._finish(path, entry)
+                self._directories.append((path, entry))
+            return  # otherwise the target itself stays as it is
         try:
             status = os.lstat(path)
         except FileNotFoundError:

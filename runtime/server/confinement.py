@@ -93,7 +93,7 @@ def of_existing(
         if mount.get("Type") == "bind":
             yield from _bind_source(str(mount.get("Source", "")), not mount.get("RW", True), policy)
         elif mount.get("Type") == "volume":
-            yield from _volume_fact(str(mount.get("Name", "")), volumes)
+            yield from of_volume_fact(str(mount.get("Name", "")), volumes)
     if str(host.get("NetworkMode", "")) == "host" and not policy.allow_host_network:
         yield "it has the host's network"
     yield from _shared(host, policy, containers, volumes, networks, depth - 1)
@@ -305,7 +305,7 @@ def _bind(text: str, policy: PolicyConfig, volumes: Known) -> Reasons:
     elif "/" in parts[0] or parts[0] in ("", ".", "..") or parts[0].startswith("~"):
         yield f"bind source {parts[0][:80]!r}"
     else:
-        yield from _volume_fact(parts[0], volumes)
+        yield from of_volume_fact(parts[0], volumes)
 
 
 def _mount(mount: Body, policy: PolicyConfig, volumes: Known) -> Reasons:
@@ -329,7 +329,7 @@ def _mount(mount: Body, policy: PolicyConfig, volumes: Known) -> Reasons:
         if "/" in source or source in (".", ".."):
             yield f"volume name {source[:80]!r}"
         elif source:
-            yield from _volume_fact(source, volumes)
+            yield from of_volume_fact(source, volumes)
     elif kind == "tmpfs":
         for words in (mount.get("TmpfsOptions") or {}).get("Options") or ():
             yield from _tmpfs_options("=".join(words))
@@ -358,7 +358,8 @@ def _bind_source(source: str, read_only: bool, policy: PolicyConfig) -> Reasons:
     yield f"host path {source[:120]} (policy.allowed_binds)"
 
 
-def _volume_fact(name: str, volumes: Known) -> Reasons:
+def of_volume_fact(name: str, volumes: Known) -> Reasons:
+    """A volume that is there, whoever made it; one that is not there yet is judged when it is made."""
     found = volumes.get(name)
     if found is not None:
         for reason in of_volume(str(found.get("Driver", "")), found.get("Options") or {}):

@@ -213,6 +213,10 @@ class Policy:
             yield "a cluster volume"
         yield from confinement.of_volume(body.get("Driver", ""), body.get("DriverOpts", {}))
 
+    def _volume_files(self, asked: Asked, facts: Facts) -> Reasons:
+        """Into a volume: only where its files are the volume's own, and not of the host or the network."""
+        yield from confinement.of_volume_fact(asked.params.get("ref", ""), facts.volumes)
+
     def _image(self, name: str, tag: str = "") -> Reasons:
         patterns = self.config.allowed_images
         if not patterns:
@@ -354,8 +358,13 @@ _RULES: dict[str, _Rule] = {
     "volume_list": _rule("filters"),
     "volume_create": _rule("", Policy._volume_create),
     "volume_prune": _rule("filters all"),
-    "volume_inspect": _rule(),
+    "volume_inspect": _rule("size"),
     "volume_remove": _rule("force"),
+    "volume_files": _rule("path", Policy._volume_files),
+    "volume_archive_stat": _rule("path", Policy._volume_files),
+    "volume_archive": _rule("path", Policy._volume_files),
+    "volume_archive_put": _rule("path noOverwriteDirNonDir", Policy._volume_files),
+    "volume_clone": _rule("", Policy._volume_files),
 }
 
 _SHARED = re.compile(r"^container:(.+)$")
@@ -415,7 +424,10 @@ def network_refs(asked: Asked) -> list[str]:
 
 
 def volume_names(asked: Asked) -> list[str]:
-    """Named volumes a create request mounts."""
+    """Named volumes a create request mounts, or whose files a request wants."""
+    rule = _RULES.get(asked.operation)
+    if rule is not None and rule.reasons is Policy._volume_files:
+        return [asked.params.get("ref", "")]
     if asked.operation != "container_create":
         return []
     return confinement.volumes_of(asked.body.get("HostConfig", {}))

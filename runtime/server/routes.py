@@ -117,6 +117,11 @@ ROUTES = (
     Route("POST", "/volumes/prune", volumes.volume_prune),
     Route("GET", "/volumes/{ref}", volumes.volume_inspect),
     Route("DELETE", "/volumes/{ref}", volumes.volume_remove),
+    Route("GET", "/volumes/{ref}/files", volumes.volume_files),
+    Route("HEAD", "/volumes/{ref}/archive", volumes.volume_archive_stat),
+    Route("GET", "/volumes/{ref}/archive", volumes.volume_archive),
+    Route("PUT", "/volumes/{ref}/archive", volumes.volume_archive_put),
+    Route("POST", "/volumes/{ref}/clone", volumes.volume_clone, types.VolumeCloneBody),
 )
 
 # Parts of Docker's API this engine does not offer: beginning of "METHOD path", and why.

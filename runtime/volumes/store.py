@@ -16,11 +16,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import re
 import secrets
 import shutil
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +29,10 @@ from runtime.network.filters import Filters, check_keys, labels_match
 from runtime.volumes import content
 from runtime.volumes.options import parse_options
 from runtime.volumes.records import Volume, read, write
+from runtime.volumes.requests import check_name, texts
 
-NAME_CHARACTERS = 255  # of a file name
 VOLUMES_MAX = 20_000
-LABELS_BYTES = 1 << 16
 
-_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*", re.ASCII)
 _LIST_FILTERS = ("dangling", "driver", "label", "name")
 _PRUNE_FILTERS = ("all", "label", "label!")
 _TRUE = ("1", "true", "True")
@@ -254,6 +251,66 @@ class Volumes:
                 await asyncio.to_thread(write, volume)
         return True
 
+    # -- for whoever copies files
+
+    @contextlib.asynccontextmanager
+    async def borrowed(self, name: str) -> AsyncIterator[Path]:
+        """Where its files are, kept in place for the block: it is not removed, and mounted when it has to be.
+
+        Raises: NotFound, Conflict for a tmpfs that no running container uses, Internal with the mount's own
+        reason.
+        """
+        self.get(name)
+        holder = f"files-{secrets.token_hex(6)}"
+        self._claims.setdefault(name, set()).add(holder)
+        try:
+            async with self._lock(name):
+                volume = self.get(name)
+                if volume.plan is not None:
+                    if volume.plan.kind == "tmpfs" and not self._mounted.get(name):
+                        raise Conflict(
+                            f"volume {name} is a tmpfs: it has files only while a running container uses it"
+                        )
+                    await self._mount(volume, holder)
+            yield volume.mountpoint
+        finally:
+            self._unclaim(name, holder)
+            async with self._lock(name):
+                users = self._mounted.get(name)
+                if users is not None:
+                    users.discard(holder)
+                    if not users:
+                        del self._mounted[name]
+                        await asyncio.to_thread(self._unmount, self._all[name])
+
+    @contextlib.asynccontextmanager
+    async def filling(self, name: str, labels: Mapping[str, str] | None) -> AsyncIterator[Path]:
+        """A new volume, for the block to fill: nobody mounts it before the block has ended, and when the
+        block fails it is gone again. After a crash it is empty.
+
+        Raises: InvalidArgument, Conflict when there is one of that name, Internal.
+        """
+        check_name(name)
+        async with self._lock(name):
+            if name in self._all:
+                raise Conflict(f"a volume with the name {name} already exists; choose a different name")
+            given = texts(labels, "labels")
+            volume = Volume.new(name, self._root / name, self._run, {}, given, None)
+            volume.filling = True
+            await self._make(volume)
+            try:
+                yield volume.mountpoint
+                volume.filling = False
+                await asyncio.to_thread(write, volume)
+            except BaseException:
+                if self._users(name):  # a container is being made with it
+                    await asyncio.to_thread(content.clear, volume.mountpoint)
+                    volume.filling = False
+                    await asyncio.to_thread(write, volume)
+                else:
+                    await self._remove(volume)
+                raise
+
     # -- /volumes
 
     async def create(self, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -262,12 +319,12 @@ class Volumes:
         Raises: InvalidArgument, NotFound (driver), Conflict, Internal.
         """
         name = body.get("Name") or ""
-        labels = _texts(body.get("Labels"), "labels")
+        labels = texts(body.get("Labels"), "labels")
         if not isinstance(name, str):
             raise InvalidArgument("invalid volume name: must be a string")
         if not name:
             labels = {**(labels or {}), ANONYMOUS_LABEL: ""}
-        options = _texts(body.get("DriverOpts"), "driver options")
+        options = texts(body.get("DriverOpts"), "driver options")
         driver = body.get("Driver") or ""
         if body.get("ClusterVolumeSpec"):
             raise InvalidArgument("cluster volumes are not supported by this engine")
@@ -277,7 +334,7 @@ class Volumes:
     async def _create(
         self, name: str, driver: str, options: dict[str, str], labels: dict[str, str] | None
     ) -> Volume:
-        _check_name(name)
+        check_name(name)
         if driver not in ("", "local"):
             raise NotFound(f'error looking up volume plugin {driver}: plugin "{driver}" not found')
         plan = parse_options(options)
@@ -290,16 +347,19 @@ class Volumes:
                         "different name or remove it"
                     )
                 return found
-            if len(self._all) >= VOLUMES_MAX:
-                raise Conflict(f"this engine has {VOLUMES_MAX} volumes already")
             volume = Volume.new(name, self._root / name, self._run, options, labels, plan)
-            try:
-                await asyncio.to_thread(content.make, volume)
-            except OSError as error:
-                raise Internal(f"volume {name} cannot be created: {error}") from error
-            self._all[name] = volume
-        self._events.publish("volume", "create", name, {"driver": "local"})
-        return volume
+            await self._make(volume)
+            return volume
+
+    async def _make(self, volume: Volume) -> None:
+        if len(self._all) >= VOLUMES_MAX:
+            raise Conflict(f"this engine has {VOLUMES_MAX} volumes already")
+        try:
+            await asyncio.to_thread(content.make, volume)
+        except OSError as error:
+            raise Internal(f"volume {volume.name} cannot be created: {error}") from error
+        self._all[volume.name] = volume
+        self._events.publish("volume", "create", volume.name, {"driver": volume.driver})
 
     async def list(self, filters: Filters | None = None) -> dict[str, Any]:
         """Body of GET /volumes, by name.
@@ -331,12 +391,13 @@ class Volumes:
         users = [id for id, _ in self._in_use(name)]
         return users + sorted(self._claims.get(name, set()) - set(users))
 
-    async def inspect(self, name: str) -> dict[str, Any]:
-        """Body of GET /volumes/{name}.
+    async def inspect(self, name: str, *, size: bool = False) -> dict[str, Any]:
+        """Body of GET /volumes/{name}; with ``size`` also what GET /system/df says of it.
 
         Raises: NotFound.
         """
-        return self.get(name).describe()
+        volume = self.get(name)
+        return await self._with_usage(volume) if size else volume.describe()
 
     async def remove(self, name: str, *, force: bool = False) -> None:
         """Delete a volume and its files.
@@ -403,40 +464,15 @@ class Volumes:
 
     async def usage(self) -> _Bodies:
         """Volumes with UsageData, for GET /system/df; a size that is not ours to count is -1."""
-        found = []
-        for volume in self._sorted():
-            size = await asyncio.to_thread(content.size, volume)
-            users = len(self._in_use(volume.name))
-            found.append({**volume.describe(), "UsageData": {"Size": size, "RefCount": users}})
-        return found
+        return [await self._with_usage(volume) for volume in self._sorted()]
+
+    async def _with_usage(self, volume: Volume) -> dict[str, Any]:
+        size = await asyncio.to_thread(content.size, volume)
+        users = len(self._in_use(volume.name))
+        return {**volume.describe(), "UsageData": {"Size": size, "RefCount": users}}
 
     def _lock(self, name: str) -> asyncio.Lock:
         lock = self._locks.get(name)
         if lock is None:
             lock = self._locks[name] = asyncio.Lock()
         return lock
-
-
-def _check_name(name: str) -> None:
-    if len(name) == 1 and _NAME.fullmatch(name):
-        raise InvalidArgument(
-            "volume name is too short, names should be at least two alphanumeric characters"
-        )
-    if not _NAME.fullmatch(name):
-        raise InvalidArgument(
-            f'create {name}: "{name}" includes invalid characters for a local volume name, only '
-            '"[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host directory, use absolute '
-            "path"
-        )
-    if len(name) > NAME_CHARACTERS:
-        raise InvalidArgument(f"volume name is too long, at most {NAME_CHARACTERS} characters")
-
-
-def _texts(value: object, what: str) -> dict[str, str] | None:
-    if value is None:
-        return None
-    if not isinstance(value, Mapping) or not all(isinstance(entry, str) for entry in value.values()):
-        raise InvalidArgument(f"invalid {what}: must be an object of strings")
-    if sum(len(key) + len(entry) for key, entry in value.items()) > LABELS_BYTES:
-        raise InvalidArgument(f"invalid {what}: more than {LABELS_BYTES} bytes")
-    return dict(value)

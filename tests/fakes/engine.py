@@ -28,6 +28,7 @@ from tests.fakes.containers import FakeContainers, FakeExecs
 from tests.fakes.images import FakeImages, Pullable
 from tests.fakes.networks import FakeNetworks, FakeVolumes
 from tests.fakes.rooms import Body, new_id, now
+from tests.fakes.volumes import FakeVolumeFiles
 
 T = TypeVar("T")
 
@@ -41,6 +42,7 @@ class _Rooms:
         self.images = FakeImages(self.events, config.home)
         self.networks = FakeNetworks(self.events)
         self.volumes = FakeVolumes(self.events)
+        self.volume_files = FakeVolumeFiles(self.volumes)
         self.containers = FakeContainers(self.events, self.images, self.networks, self.volumes)
         self.execs = FakeExecs(self.events, self.containers)
         self.images.in_use = self.containers.using_image

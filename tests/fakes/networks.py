@@ -176,10 +176,11 @@ class FakeVolumes:
             rows.append(volume)
         return {"Volumes": rows, "Warnings": None}
 
-    async def inspect(self, name: str) -> Body:
+    async def inspect(self, name: str, *, size: bool = False) -> Body:
         if name not in self._all:
             raise NotFound(f"get {name}: no such volume")
-        return self._all[name]
+        usage = {"UsageData": {"Size": 0, "RefCount": len(self.containers.on_volume(name))}}
+        return self._all[name] | (usage if size else {})
 
     async def create(self, body: Body) -> Body:
         name = body.get("Name") or new_id()

@@ -25,19 +25,19 @@ async def container_export(call: Call) -> web.StreamResponse:
 
 
 async def container_archive_stat(call: Call) -> web.StreamResponse:
-    stat = await call.engine.containers.archive_head(call.ref, _path(call))
-    return web.Response(headers=_stat_header(stat))
+    stat = await call.engine.containers.archive_head(call.ref, path_of(call))
+    return web.Response(headers=stat_header(stat))
 
 
 async def container_archive(call: Call) -> web.StreamResponse:
-    stat, chunks = await call.engine.containers.archive_get(call.ref, _path(call))
-    return await byte_stream(call, chunks, TAR, _stat_header(stat))
+    stat, chunks = await call.engine.containers.archive_get(call.ref, path_of(call))
+    return await byte_stream(call, chunks, TAR, stat_header(stat))
 
 
 async def container_archive_put(call: Call) -> web.StreamResponse:
     await call.engine.containers.archive_put(
         call.ref,
-        _path(call),
+        path_of(call),
         call.upload(),
         no_overwrite_dir_non_dir=call.query.flag("noOverwriteDirNonDir"),
         copy_uid_gid=call.query.flag("copyUIDGID"),
@@ -60,12 +60,14 @@ async def container_commit(call: Call) -> web.StreamResponse:
     return json_answer({"Id": image}, 201)
 
 
-def _path(call: Call) -> str:
+def path_of(call: Call) -> str:
+    """The path inside that is asked for. Raises: InvalidArgument."""
     path = call.query.text("path")
     if not path:
         raise InvalidArgument("bad parameter: 'path' cannot be empty")
     return path
 
 
-def _stat_header(stat: Any) -> dict[str, str]:
+def stat_header(stat: Any) -> dict[str, str]:
+    """How Docker says what stands at a path."""
     return {"X-Docker-Container-Path-Stat": base64.b64encode(json.dumps(stat).encode()).decode()}

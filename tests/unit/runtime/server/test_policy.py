@@ -294,6 +294,9 @@ def test_sharing_with_a_confined_container_passes() -> None:
     create({"NetworkMode": "container:a", "VolumesFrom": ["a"]}, facts=facts)
 
 
+VOLUME_FILES = ("volume_files", "volume_archive_stat", "volume_archive", "volume_archive_put", "volume_clone")
+
+
 @pytest.mark.parametrize("where", ["Binds", "Mounts"])
 @pytest.mark.parametrize(
     ("driver", "options"),
@@ -316,11 +319,18 @@ def test_a_volume_somebody_made_of_the_host_is_refused(where: str, driver: str, 
         create(host, facts=facts)
     with pytest.raises(Forbidden):
         ask("volume_create", body={"Name": "v", "Driver": driver, "DriverOpts": options})
+    for operation in VOLUME_FILES:
+        with pytest.raises(Forbidden, match="volume v: "):
+            ask(operation, params={"ref": "v"}, facts=facts)
 
 
 @pytest.mark.parametrize("options", [{}, {"type": "tmpfs", "device": "tmpfs", "o": "size=1m,uid=1000"}])
 def test_a_plain_volume_passes(options: Body) -> None:
     ask("volume_create", body={"Name": "v", "DriverOpts": options})
+    facts = Facts(volumes={"v": {"Name": "v", "Driver": "local", "Options": options or None}})
+    for operation in VOLUME_FILES:
+        ask(operation, params={"ref": "v"}, facts=facts)
+        assert policy.volume_names(Asked(operation, params={"ref": "v"})) == ["v"]
 
 
 @pytest.mark.parametrize(
