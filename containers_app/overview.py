@@ -19,10 +19,12 @@ from images_app.models import Image
 from webdock.engines.host import engine_is_here, host
 from webdock.engines.models import AuditEntry, current_engine, last_revision
 from webdock.engines.pages import page
+from webdock.engines.timeline import latest
 from webdock.people.rights import allowed, requires
 from webdock.people.standing import Person
 
-RECENT_ROWS = 15
+RECENT_ROWS = 10
+EVENT_ROWS = 12
 ATTENTION_ROWS = 20
 DISK_FULL_PERCENT = 90
 MEMORY_FULL_PERCENT = 95
@@ -32,7 +34,9 @@ MEMORY_FULL_PERCENT = 95
 @require_GET
 async def overview(request: HttpRequest) -> HttpResponse:
     user = await request.auser()
-    return await page(request, "overview.html", await sync_to_async(_context)(user))
+    context = await sync_to_async(_context)(user)
+    context["events"] = await latest(context["alias"], EVENT_ROWS)
+    return await page(request, "overview.html", context)
 
 
 def _context(user: Person) -> dict[str, Any]:
@@ -43,6 +47,7 @@ def _context(user: Person) -> dict[str, Any]:
     if not allowed(user, "admin"):  # who logs in, and from where, is the administrators' business
         recent = recent.exclude(object_kind__in=("", "user"))
     return {
+        "alias": engine.alias,
         "cursor": last_revision(KIND),
         "counts": counts(),
         "images_count": images.count(),

@@ -6,6 +6,7 @@ The engine remembers; nothing is kept here. An event on the socket is a reason t
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -31,6 +32,23 @@ ROWS_MAX = 500
 TEXT_MAX_CHARS = 200
 QUIET_S = 1.0  # between two words to a page: a storm of events is one
 TYPES = ("container", "image", "network", "volume", "daemon")
+LATEST_SPAN_S = 24 * 3600
+LATEST_TIMEOUT_S = 2.0  # the overview does not wait longer for its events
+DETAILS_MAX = 8
+SHORT_ID_CHARS = 12
+#: Actions that go with another one, or with looking on: they would crowd out what happened.
+SILENT = (
+    "exec_",
+    "attach",
+    "detach",
+    "resize",
+    "top",
+    "connect",
+    "disconnect",
+    "mount",
+    "unmount",
+    "commit_",
+)
 SPANS_S = {"5m": 300, "1h": 3600, "24h": 24 * 3600}
 DEFAULT_SPAN = "24h"
 
@@ -92,6 +110,22 @@ async def event_list(request: HttpRequest) -> HttpResponse:
     return await page(request, "events/list.html", context)
 
 
+async def latest(alias: str, number: int) -> list[dict[str, Any]]:
+    """The newest rows that tell something, newest first; none when the engine does not answer at once."""
+    now = timezone.now().timestamp()
+    found: deque[dict[str, Any]] = deque(maxlen=number)
+    try:
+        async with asyncio.timeout(LATEST_TIMEOUT_S):
+            async with client_of(alias).events(since=now - LATEST_SPAN_S, until=now) as events:
+                async for event in events:
+                    row = _row(event)
+                    if not row["action"].startswith(SILENT):
+                        found.append(row)
+    except (EngineError, TimeoutError):
+        return []
+    return list(reversed(found))
+
+
 async def _read(client: EngineClient, filters: Filters) -> list[dict[str, Any]]:
     """The newest rows that fit, oldest first."""
     now = timezone.now().timestamp()
@@ -109,14 +143,24 @@ async def _read(client: EngineClient, filters: Filters) -> list[dict[str, Any]]:
 def _row(body: dict[str, Any]) -> dict[str, Any]:
     actor = body.get("Actor") or {}
     attributes = actor.get("Attributes") or {}
+    details = [
+        (key, _short(key, str(value)))
+        for key, value in attributes.items()
+        if key != "name" and value not in ("", None)
+    ]
     return {
         "time": datetime.fromtimestamp(float(body.get("timeNano") or 0) / 1e9 or body.get("time") or 0, UTC),
         "type": str(body.get("Type", "")),
         "action": str(body.get("Action", "")),
         "id": str(actor.get("ID", "")),
         "name": str(attributes.get("name", "")),
-        "attributes": attributes,
+        "details": details[:DETAILS_MAX],
     }
+
+
+def _short(key: str, value: str) -> str:
+    """A value as it is shown: a container's ID as short as everywhere."""
+    return value[:SHORT_ID_CHARS] if key == "container" and len(value) == 64 else value
 
 
 class TimelineConsumer(SocketConsumer):

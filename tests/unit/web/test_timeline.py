@@ -1,0 +1,61 @@
+"""The engine's events as the pages tell them."""
+
+from __future__ import annotations
+
+import pytest
+
+from runtime.api.errors import EngineUnreachable
+from webdock.engines import timeline
+
+ID = "ab" * 32
+
+
+def event(action: str, **attributes: str) -> dict[str, object]:
+    return {"Type": "network", "Action": action, "Actor": {"ID": ID, "Attributes": attributes}, "time": 1}
+
+
+def test_details_show_a_container_by_its_short_id_and_nothing_empty() -> None:
+    row = timeline._row(event("connect", name="lab", container=ID, type="bridge", propagation=""))
+    assert row["name"] == "lab"
+    assert row["details"] == [("container", ID[:12]), ("type", "bridge")]
+
+
+class Engine:
+    """Answers /events with what it was given; fails when it was given an error."""
+
+    def __init__(self, *events: dict[str, object], error: Exception | None = None) -> None:
+        self.told, self.error = events, error
+
+    def events(self, since: float, until: float) -> Engine:
+        assert until > since
+        return self
+
+    async def __aenter__(self) -> Engine:
+        if self.error:
+            raise self.error
+        return self
+
+    async def __aexit__(self, *failure: object) -> None:
+        pass
+
+    async def __aiter__(self):  # type: ignore[no-untyped-def]
+        for told in self.told:
+            yield told
+
+
+async def latest_of(engine: Engine, monkeypatch: pytest.MonkeyPatch, number: int) -> list[str]:
+    monkeypatch.setattr(timeline, "client_of", lambda alias: engine)
+    return [row["action"] for row in await timeline.latest("local", number)]
+
+
+async def test_latest_are_the_newest_first_without_what_only_goes_along(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    engine = Engine(
+        *map(event, ("create", "connect", "start", "exec_create: sh", "kill", "die", "stop", "attach"))
+    )
+    assert await latest_of(engine, monkeypatch, 2) == ["die", "start"]
+
+
+async def test_latest_are_none_without_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert await latest_of(Engine(error=EngineUnreachable("gone")), monkeypatch, 2) == []
