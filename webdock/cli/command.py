@@ -68,6 +68,9 @@ VERBS: dict[str, tuple[str, str, str]] = {
     "volume rm": ("resources", "volume_rm", "Remove volumes"),
     "volume inspect": ("resources", "volume_inspect", "Show everything about volumes"),
     "volume prune": ("resources", "volume_prune", "Remove volumes nobody uses"),
+    "volume export": ("volumes", "volume_export", "Write the files of a volume as a tar archive"),
+    "volume import": ("volumes", "volume_import", "Unpack a tar archive into a volume"),
+    "volume clone": ("volumes", "volume_clone", "Make a volume with the files of another"),
     # the engine
     "inspect": ("system", "inspect", "Show everything about containers, images, networks or volumes"),
     "version": ("system", "version", "Show the versions of this command and the engine"),

@@ -45,6 +45,7 @@ KINDS = {
     "image": "image",
     "images": "image",
     "network": "network",
+    "volume": "volume",
     "names": "any",
 }
 
@@ -100,7 +101,7 @@ def arguments(before: Sequence[str], last: str, host: str | None) -> Iterator[st
         return
     for action in parser._get_positional_actions():
         noun = verb.split()[0] if action.dest == "names" and verb != "inspect" else action.dest
-        if kind := KINDS.get(noun) or ("volume" if noun == "volume" else None):
+        if kind := KINDS.get(noun):
             yield from names(kind, Client(host or find_host(os.environ)))
             return
 

@@ -256,7 +256,17 @@ def test_networks_and_volumes_by_their_verbs(installation: Installation) -> None
     installation.webdock("run", "--rm", "-v", "data:/d", BUSYBOX, "sh", "-c", "echo kept > /d/f")
     assert installation.webdock("run", "--rm", "-v", "data:/d:ro", BUSYBOX, "cat", "/d/f").stdout == "kept\n"
     assert "data" in installation.webdock("volume", "ls", "-q").stdout
-    installation.webdock("volume", "rm", "data")
+    kept = str(installation.home / "data.tar")
+    installation.webdock("volume", "export", "data", "-o", kept)
+    installation.webdock("volume", "import", "restored", kept)
+    assert installation.webdock("volume", "clone", "restored", "cloned").stdout == "cloned\n"
+    assert (
+        installation.webdock("run", "--rm", "-v", "cloned:/d:ro", BUSYBOX, "cat", "/d/f").stdout == "kept\n"
+    )
+    refused = installation.webdock("volume", "import", "never", f"{kept}.none", check=False)
+    assert "cannot be read" in refused.stderr
+    assert installation.webdock("volume", "ls", "-q").stdout.split() == ["cloned", "data", "restored"]
+    installation.webdock("volume", "rm", "data", "restored", "cloned")
 
 
 def test_stats_top_port_update_wait_and_rename(installation: Installation) -> None:
