@@ -37,18 +37,7 @@ LATEST_TIMEOUT_S = 2.0  # the overview does not wait longer for its events
 DETAILS_MAX = 8
 SHORT_ID_CHARS = 12
 #: Actions that go with another one, or with looking on: they would crowd out what happened.
-SILENT = (
-    "exec_",
-    "attach",
-    "detach",
-    "resize",
-    "top",
-    "connect",
-    "disconnect",
-    "mount",
-    "unmount",
-    "commit_",
-)
+SILENT = ("exec_", "attach", "resize", "top", "kill", "stop", "connect", "disconnect", "mount", "unmount")
 SPANS_S = {"5m": 300, "1h": 3600, "24h": 24 * 3600}
 DEFAULT_SPAN = "24h"
 
