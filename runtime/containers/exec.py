@@ -25,6 +25,7 @@ from runtime.containers import users
 from runtime.containers.checks import parse_signal
 from runtime.containers.core import tell
 from runtime.containers.exec_record import FILE, Session, detach_keys
+from runtime.containers.foreseen import Foreseen
 from runtime.containers.rooms import Rooms
 from runtime.containers.spec import exec_process
 from runtime.containers.state import ALIVE, State
@@ -54,6 +55,7 @@ class Execs:
         self._table = table
         self._sessions: dict[str, Session] = {}
         self._stops: dict[str, Any] = {}  # how to stop watching, by session id
+        self._foreseen = Foreseen(rooms.actions)
 
     async def create(self, ref: str, body: Body) -> str:
         """Make a session to be started. Raises: NotFound, Conflict, InvalidArgument."""
@@ -76,7 +78,18 @@ class Execs:
         directory.mkdir(mode=0o700, parents=True)
         self._save(session)
         self._sessions[session.id] = session
-        self._conmon(session).expect()
+        conmon = self._conmon(session)
+        self._foreseen.add(
+            session.id,
+            lambda: conmon.foresee_exec(
+                id=container.id,
+                exec_id=session.id,
+                dir=directory,
+                tty=session.tty,
+                stdin=bool(body.get("AttachStdin")),
+            ),
+            lambda: session.id in self._sessions and not session.started,
+        )
         self._tell(session, "exec_create", _shown(body["Cmd"]))
         return session.id
 
@@ -161,6 +174,7 @@ class Execs:
             tty=session.tty,
             stdin=bool(body.get("AttachStdin")),
             attach=attach,
+            foreseen=await self._foreseen.take(session.id),
         )
         self._take(session, container, handle)
         self._save(session)
@@ -287,6 +301,7 @@ class Execs:
 
     def close(self) -> None:
         """Let go of running sessions; they go on."""
+        self._foreseen.close()
         for stop in self._stops.values():
             stop()
         self._stops.clear()
@@ -339,7 +354,11 @@ class Execs:
         self._sessions.pop(exec_id, None)
         if stop := self._stops.pop(exec_id, None):
             stop()
-        shutil.rmtree(self._rooms.exec_directory(exec_id), ignore_errors=True)
+        directory = self._rooms.exec_directory(exec_id)
+        if (leaving := self._foreseen.dismiss(exec_id)) is not None:
+            leaving.add_done_callback(lambda _: shutil.rmtree(directory, ignore_errors=True))
+        else:
+            shutil.rmtree(directory, ignore_errors=True)
 
     def _of(self, container_id: str) -> Iterator[Session]:
         return (one for one in tuple(self._sessions.values()) if one.container_id == container_id)

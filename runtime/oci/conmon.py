@@ -29,25 +29,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runtime import cgroups
 from runtime.api.errors import Conflict, EngineError, Internal, InvalidArgument
 from runtime.oci.attach import STDERR, STDOUT, ConmonStream, connect
-from runtime.oci.process import alive, gone, parent, reap, spawn, state
+from runtime.oci.birth import Birth, command, is_conmon, read_pid, serves
+from runtime.oci.process import alive, gone, parent, state
 from runtime.oci.runtime import Runtime
 from runtime.oci.words import translate
 
 __all__ = ["STDERR", "STDOUT", "Conmon", "ConmonHandle", "ConmonStream", "ExitInfo", "end_below"]
 
-CREATE_TIMEOUT_S = 120.0  # until the runtime has made or refused the container
 END_TIMEOUT_S = 10.0  # until a conmon whose container failed has left
-MESSAGE_BYTES = 64 << 10  # of what a pipe of conmon says
 LOST_EXIT_CODE = 255  # of a session whose conmon died without telling
 SETTLE_TIMEOUT_S = 5.0  # until a conmon that was woken got some time on a CPU
 SETTLE_PAUSE_S = 0.0005
 NULL_DEVICE = Path("/dev/webdock-null")
 PARKED = 64  # sockets of past viewers kept per session, see `attach`
 
-_LEFTOVERS = ("attach", "ctl", "winsz", "exit", "oom", "pidfile", "conmon.pid", "conmon.log", "runtime.log")
+_LEFTOVERS = (
+    *("attach", "ctl", "winsz", "exit", "oom", "pidfile", "conmon.pid", "conmon.log", "runtime.log"),
+    "process.json",
+)
 
 
 @dataclass(frozen=True)
@@ -112,8 +113,8 @@ class Conmon:
             *self._words(id=id, uuid=id, dir=bundle, tty=tty, stdin=stdin, stdin_once=once),
             *("-l", f"k8s-file:{log_path}" if log_path else "off"),
         ]
-        async with _Birth(words, bundle) as birth:
-            birth.go()
+        async with Birth(words, bundle) as birth:
+            birth.go(1)
             message = await birth.message("_OCI_SYNCPIPE")
         await self._check(bundle, message, exec=False)
         return _handle(bundle)
@@ -131,9 +132,22 @@ class Conmon:
                     await asyncio.sleep(SETTLE_PAUSE_S)
         await self.runtime.start(handle.id, program)
 
-    def expect(self) -> None:
-        """Something will be started soon: let begin what that would wait for."""
-        asyncio.get_running_loop().run_in_executor(None, cgroups.hasten)
+    def foresee_exec(self, *, id: str, exec_id: str, dir: Path, tty: bool, stdin: bool) -> Birth:
+        """Start the conmon of an exec session up to where it has to be told what to run.
+
+        For `exec`, or to be dismissed. Raises: ToolError, OSError.
+        """
+        os.makedirs(dir, mode=0o700, exist_ok=True)
+        once = stdin and not tty
+        _prepare(dir, id=id, exec_id=exec_id, tty=tty, stdin=stdin, stdin_once=once)
+        words = [
+            *self._words(id=id, uuid=exec_id, dir=dir, tty=tty, stdin=stdin, stdin_once=once),
+            *("-l", "off", "--exec", "--exec-attach", "--exec-process-spec", str(dir / "process.json")),
+        ]
+        birth = Birth(words, dir)
+        birth.begin()
+        birth.go(1)
+        return birth
 
     async def exec(
         self,
@@ -145,25 +159,19 @@ class Conmon:
         tty: bool,
         stdin: bool,
         attach: bool = True,
+        foreseen: Birth | None = None,
     ) -> tuple[ConmonHandle, ConmonStream | None]:
         """Run one more process in a running container, by a conmon of its own.
 
         process: makes an OCI `process`, in a thread while conmon is being loaded. attach: a stream connected
         before the process starts, so that no byte is lost; without it output goes nowhere until somebody
-        attaches. dir is made if need be.
+        attaches. dir is made if need be. foreseen: its conmon, if it was started already.
         Raises: CannotStart and what else `translate` gives.
         """
-        os.makedirs(dir, mode=0o700, exist_ok=True)
-        once = stdin and not tty
-        _prepare(dir, id=id, exec_id=exec_id, tty=tty, stdin=stdin, stdin_once=once)
-        words = [
-            *self._words(id=id, uuid=exec_id, dir=dir, tty=tty, stdin=stdin, stdin_once=once),
-            *("-l", "off", "--exec", "--exec-attach", "--exec-process-spec", str(dir / "process.json")),
-        ]
+        foreseen = foreseen or self.foresee_exec(id=id, exec_id=exec_id, dir=dir, tty=tty, stdin=stdin)
         stream: ConmonStream | None = None
         try:
-            async with _Birth(words, dir) as birth:
-                birth.go()
+            async with foreseen as birth:
                 written, _ = await asyncio.gather(
                     asyncio.to_thread(lambda: _write_json(dir / "process.json", process())),
                     birth.message("_OCI_ATTACHPIPE"),
@@ -173,7 +181,7 @@ class Conmon:
                     raise written
                 if attach:
                     stream = ConmonStream(connect(dir), tty=tty, park=None)
-                birth.go()
+                birth.go(2)
                 message = await birth.message("_OCI_SYNCPIPE")
             await self._check(dir, message, exec=True)
             return _handle(dir), stream
@@ -201,14 +209,14 @@ class Conmon:
             handle = _handle(dir)
         except (EngineError, OSError, ValueError):
             return None
-        return handle if _is_conmon(handle.conmon_pid, dir) else None
+        return handle if is_conmon(handle.conmon_pid, dir) else None
 
     async def abandon(self, dir: Path) -> None:
         """Kill whatever was begun in a session directory, even half-made; returns when its conmon is gone."""
-        pid = _read_pid(dir / "conmon.pid")
-        if pid is None or not _is_conmon(pid, dir):
+        pid = read_pid(dir / "conmon.pid")
+        if pid is None or not is_conmon(pid, dir):
             return
-        program = _read_pid(dir / "pidfile")
+        program = read_pid(dir / "pidfile")
         with contextlib.suppress(ProcessLookupError):
             if program is not None and parent(program) == pid:
                 os.kill(program, signal.SIGKILL)  # a first process in its namespace ignores anything less
@@ -363,97 +371,11 @@ async def end_below(*tops: Path) -> int:
 
 
 def _serves_below(pid: int, tops: Sequence[Path]) -> bool:
-    words = _command(pid)
+    words = command(pid)
     if os.path.basename(words[0]) != b"conmon" or b"-b" not in words[:-1]:
         return False
     served = Path(os.fsdecode(words[words.index(b"-b") + 1]))
     return any(top in served.parents for top in tops)
-
-
-class _Birth:
-    """One conmon from its start until its pipes said what there is to say; used as a context manager."""
-
-    PIPES = ("_OCI_SYNCPIPE", "_OCI_ATTACHPIPE")
-
-    def __init__(self, words: list[str], dir: Path) -> None:
-        self.words = words
-        self.dir = dir
-        self._ours: dict[str, int] = {}
-        self._go = -1
-
-    async def __aenter__(self) -> _Birth:
-        environment = {"PATH": os.environ.get("PATH", os.defpath)}
-        theirs: list[int] = []
-        log = os.open(self.dir / "conmon.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        try:
-            for name in self.PIPES:
-                self._ours[name], fd = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-                os.set_blocking(fd, True)
-                theirs.append(fd)
-                environment[name] = str(fd)
-            fd, self._go = os.pipe2(os.O_CLOEXEC)
-            theirs.append(fd)
-            environment["_OCI_STARTPIPE"] = str(fd)
-            # cwd: conmon writes its `oom` mark there. A session of its own: signals to ours do not reach it.
-            child = spawn(
-                self.words, stderr=log, env=environment, pass_fds=theirs, cwd=str(self.dir), session=True
-            )
-        except BaseException:
-            self._close()
-            raise
-        finally:
-            os.close(log)
-            for fd in theirs:
-                os.close(fd)
-        asyncio.get_running_loop().run_in_executor(None, cgroups.hasten)
-        # conmon leaves its first process, which we wait for, after forking the one that stays.
-        self._parent = asyncio.ensure_future(reap(child, self.words, CREATE_TIMEOUT_S))
-        return self
-
-    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._close()
-        if kind is not None and (pid := _read_pid(self.dir / "conmon.pid")) and _is_conmon(pid, self.dir):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGTERM)
-        await self._parent
-
-    def go(self) -> None:
-        """Let conmon take its next step. It may have died; then its pipes say so."""
-        with contextlib.suppress(BrokenPipeError):
-            os.write(self._go, b"\0")
-
-    async def message(self, pipe: str) -> bytes:
-        """The next line of a pipe, or what was there when conmon closed it. Raises: Internal on time-out."""
-        loop, fd, data = asyncio.get_running_loop(), self._ours[pipe], b""
-        try:
-            async with asyncio.timeout(CREATE_TIMEOUT_S):
-                while not data.endswith(b"\n") and len(data) < MESSAGE_BYTES:
-                    try:
-                        chunk = os.read(fd, MESSAGE_BYTES)
-                    except BlockingIOError:
-                        await _readable(loop, fd)
-                        continue
-                    if not chunk:
-                        break
-                    data += chunk
-        except TimeoutError as error:
-            raise Internal(f"conmon did not answer within {CREATE_TIMEOUT_S:g} s in {self.dir}") from error
-        return data
-
-    def _close(self) -> None:
-        for fd in (*self._ours.values(), self._go):
-            if fd >= 0:
-                os.close(fd)
-        self._ours, self._go = {}, -1
-
-
-async def _readable(loop: asyncio.AbstractEventLoop, fd: int) -> None:
-    ready: asyncio.Future[None] = loop.create_future()
-    loop.add_reader(fd, lambda: None if ready.done() else ready.set_result(None))
-    try:
-        await ready
-    finally:
-        loop.remove_reader(fd)
 
 
 def _prepare(dir: Path, **facts: object) -> None:
@@ -466,32 +388,16 @@ def _prepare(dir: Path, **facts: object) -> None:
 
 def _handle(dir: Path) -> ConmonHandle:
     facts = json.loads((dir / "session.json").read_bytes())
-    pid, conmon_pid = _read_pid(dir / "pidfile"), _read_pid(dir / "conmon.pid")
+    pid, conmon_pid = read_pid(dir / "pidfile"), read_pid(dir / "conmon.pid")
     if pid is None or conmon_pid is None:
         raise Internal(f"conmon left no pid in {dir}")
     return ConmonHandle(dir=dir, pid=pid, conmon_pid=conmon_pid, **facts)
 
 
-def _is_conmon(pid: int, dir: Path) -> bool:
-    """Whether this pid is the conmon of this directory; pids come back after a reboot."""
-    return alive(pid) and _serves(_command(pid), dir)
-
-
 def _is_foreign(pid: int, dir: Path) -> bool:
     """Whether this pid is somebody else. Kernel: a process that is ending has no command line any more."""
-    words = _command(pid)
-    return words != [b""] and not _serves(words, dir)
-
-
-def _command(pid: int) -> list[bytes]:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    except (FileNotFoundError, ProcessLookupError):
-        return [b""]
-
-
-def _serves(words: list[bytes], dir: Path) -> bool:
-    return any(words[i] == b"-b" and words[i + 1] == os.fsencode(dir) for i in range(len(words) - 1))
+    words = command(pid)
+    return words != [b""] and not serves(words, dir)
 
 
 def _make_null(path: Path) -> None:
@@ -526,13 +432,6 @@ def _program(dir: Path, exec: bool) -> str:
         return str(process["args"][0])
     except (OSError, ValueError, KeyError, IndexError) as error:
         raise InvalidArgument(f"no program to run in {dir}") from error
-
-
-def _read_pid(path: Path) -> int | None:
-    try:
-        return int(path.read_bytes())
-    except (FileNotFoundError, ValueError):
-        return None
 
 
 def _read_text(path: Path) -> str:

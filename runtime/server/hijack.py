@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from aiohttp import web
 
-from runtime.api.frames import STDOUT, encode_frame, frame_header
+from runtime.api.frames import frame_header
 from runtime.server.detach import DetachFilter
 
 if TYPE_CHECKING:
@@ -175,25 +175,23 @@ class Pipe(asyncio.Protocol):
 async def take_over(
     request: web.BaseRequest,
     connection: Connection,
-    session: Duplex | None,
+    session: Duplex,
     *,
     headers: Mapping[str, str],
     framed: bool,
     stdin: bool,
     detach_keys: bytes = b"",
-    text: bytes = b"",
 ) -> bool:
     """Turn the request's connection into a pipe to ``session`` and copy until either side ends.
 
-    ``framed`` marks stdout and stderr; ``text`` is sent first. With no session the text is all.
+    ``framed`` marks stdout and stderr. The head is sent at once, also while the session has yet to begin.
     Returns True when the client typed the detach keys. Cancelling closes the session.
     """
     upgrade = "upgrade" in request.headers
     try:
         pipe = Pipe(connection, connection.take_early_bytes())
     except ConnectionResetError:
-        if session is not None:
-            session.close()
+        session.close()
         return False
     status = "101 UPGRADED" if upgrade else f"200 {HTTPStatus.OK.phrase}"
     head = f"HTTP/1.1 {status}\r\n" + "".join(f"{key}: {value}\r\n" for key, value in headers.items())
@@ -202,16 +200,12 @@ async def take_over(
     detached = False
     try:
         await pipe.send_head(head.encode() + b"\r\n")
-        if text:
-            await pipe.write(encode_frame(STDOUT, text) if framed else text)
-        if session is not None:
-            keys = DetachFilter(detach_keys) if detach_keys else None
-            detached = await _copy(pipe, connection, session, framed=framed, stdin=stdin, keys=keys)
+        keys = DetachFilter(detach_keys) if detach_keys else None
+        detached = await _copy(pipe, connection, session, framed=framed, stdin=stdin, keys=keys)
     except ConnectionError:
         pass  # it left
     finally:
-        if session is not None:
-            session.close()
+        session.close()
         pipe.finish(linger=not detached)
     return detached
 

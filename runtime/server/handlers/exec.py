@@ -2,20 +2,75 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+from collections.abc import Coroutine
 from typing import Any
 
 from aiohttp import web
 
 from runtime.api.errors import Conflict, EngineError, InvalidArgument, NotFound
+from runtime.api.frames import STDOUT
 from runtime.server.answer import empty_answer, json_answer, stream_type
 from runtime.server.call import Call
 from runtime.server.detach import DEFAULT_KEYS, parse_keys
 from runtime.server.handlers.containers import terminal_size
-from runtime.server.hijack import Hijacked, take_over
+from runtime.server.hijack import Duplex, Hijacked, take_over
 
 CONSOLE_SIZE_VERSION = (1, 42)
 SIDE_MAX = 65535  # rows or columns of a terminal
+
+
+class Opening:
+    """The stream of a session that is being started: the client reads the head of the answer meanwhile.
+
+    Docker has upgraded by then, too: why a program cannot start is output, and the exit code tells 126 from
+    127.
+    """
+
+    def __init__(self, start: Coroutine[Any, Any, Duplex | None]) -> None:
+        self._starting = asyncio.ensure_future(start)
+        self._told = False  # why it did not start
+
+    async def begin(self) -> None:
+        """Raises: NotFound, Conflict when the start is refused at once, without being tried."""
+        await asyncio.sleep(0)
+        if self._starting.done() and isinstance(self._starting.exception(), NotFound | Conflict):
+            self._starting.result()
+
+    async def read(self) -> tuple[int, bytes] | None:
+        try:
+            session = await asyncio.shield(self._starting)
+        except EngineError as error:
+            if self._told:
+                return None
+            self._told = True
+            return STDOUT, f"{error.message}\r\n".encode()
+        return None if session is None else await session.read()
+
+    async def write(self, data: bytes) -> None:
+        await (await self._session()).write(data)
+
+    async def close_stdin(self) -> None:
+        await (await self._session()).close_stdin()
+
+    async def _session(self) -> Duplex:
+        """Raises: ConnectionError when it did not start."""
+        try:
+            session = await asyncio.shield(self._starting)
+        except EngineError as error:
+            raise ConnectionAbortedError(error.message) from None
+        if session is None:
+            raise ConnectionAbortedError("the session has no stream")
+        return session
+
+    def close(self) -> None:
+        if not self._starting.done():
+            self._starting.cancel()  # the start goes on, and nobody listens to it
+        elif not self._starting.cancelled() and self._starting.exception() is None:
+            session = self._starting.result()
+            if session is not None:
+                session.close()
 
 
 async def exec_create(call: Call) -> web.StreamResponse:
@@ -38,14 +93,9 @@ async def exec_start(call: Call) -> web.StreamResponse:
         await execs.start(call.ref, detach=True, tty=tty, console_size=size)
         return empty_answer(200)
     described = await execs.inspect(call.ref)
-    try:
-        session = await execs.start(call.ref, detach=False, tty=tty, console_size=size)
-    except (NotFound, Conflict):
-        raise
-    except EngineError as error:
-        # Docker has upgraded by now: the reason is output, and the exit code tells 126 from 127.
-        return await _converse(call, described, None, tty=tty, text=f"{error.message}\r\n".encode())
-    return await _converse(call, described, session, tty=tty)
+    opening = Opening(execs.start(call.ref, detach=False, tty=tty, console_size=size))
+    await opening.begin()
+    return await _converse(call, described, opening, tty=tty)
 
 
 def check_size(size: list[int] | None) -> None:
@@ -60,7 +110,7 @@ async def exec_attach(call: Call) -> web.StreamResponse:
 
 
 async def _converse(
-    call: Call, described: dict[str, Any], session: Any, *, tty: bool, text: bytes = b""
+    call: Call, described: dict[str, Any], session: Duplex, *, tty: bool
 ) -> web.StreamResponse:
     keys = b""
     if tty:
@@ -73,7 +123,6 @@ async def _converse(
         framed=not tty,
         stdin=bool(described.get("OpenStdin")),
         detach_keys=keys,
-        text=text,
     )
     if detached:
         call.engine.execs.detached(call.ref)

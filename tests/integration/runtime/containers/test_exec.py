@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from runtime.api.errors import Conflict, InvalidArgument, NotFound
+from runtime.containers.foreseen import FORESEEN
 from runtime.engine import Engine
 from runtime.oci.words import CannotStart
 
@@ -217,3 +218,52 @@ async def test_many_sessions_leave_nothing_behind(engine: Engine, box: str, inst
     assert len(instance.processes()) == 1  # the container's own conmon
     await engine.containers.remove(box, force=True)
     assert list((instance.config.run / "exec").iterdir()) == []
+
+
+async def test_a_session_that_is_not_started_lets_its_conmon_go_and_can_be_started_later(
+    engine: Engine, box: str, instance: Instance
+) -> None:
+    exec_id = await session(engine, box, "sh", "-c", "echo late; exit 7")
+    await asyncio.sleep(0)
+    assert len(instance.processes()) > 1
+    await until(lambda: _conmons(instance, 1))
+    assert (await engine.execs.inspect(exec_id))["Pid"] == 0
+    stream = await engine.execs.start(exec_id, detach=False, tty=False)
+    assert stream is not None
+    assert await output(stream) == (b"late\n", b"")
+    assert await exit_code(engine, exec_id) == 7
+
+
+async def test_few_conmons_wait_however_many_sessions_are_made(
+    engine: Engine, box: str, instance: Instance
+) -> None:
+    made = [await session(engine, box, "touch", f"/tmp/{n}") for n in range(40)]
+    await asyncio.sleep(0)
+    assert len(instance.processes()) <= 1 + 3 * FORESEEN  # with conmon's first and the runtime's process
+    await engine.containers.remove(box, force=True)
+    await until(lambda: _conmons(instance, 0))
+    await until(lambda: _no_sessions(instance))
+    with pytest.raises(NotFound):
+        await engine.execs.inspect(made[0])
+
+
+async def test_a_dismissed_conmon_runs_nothing(engine: Engine, box: str, instance: Instance) -> None:
+    for _ in range(5):
+        exec_id = await session(engine, box, "touch", "/tmp/mark")
+        await asyncio.sleep(0)
+        engine.execs._foreseen.dismiss(exec_id)
+        stream = await engine.execs.start(await session(engine, box, "ls", "/tmp"), detach=False, tty=False)
+        assert stream is not None
+        assert b"mark" not in (await output(stream))[0]
+        await engine.execs.start(exec_id, detach=True, tty=False)  # right after it: they do not meet
+        assert await exit_code(engine, exec_id) == 0
+        assert (await execute(engine, box, "rm", "/tmp/mark"))[0] == 0
+    await until(lambda: _conmons(instance, 1))
+
+
+async def _conmons(instance: Instance, count: int) -> bool:
+    return len(instance.processes()) == count
+
+
+async def _no_sessions(instance: Instance) -> bool:
+    return list((instance.config.run / "exec").iterdir()) == []
