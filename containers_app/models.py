@@ -159,6 +159,22 @@ class TerminalSession(models.Model):
         return f"{self.title} in {self.container_id[:SHORT_ID_CHARS]}"
 
 
+class TerminalGuest(models.Model):
+    """Somebody else whom the owner of a session lets look on, or type."""
+
+    session = models.ForeignKey(TerminalSession, on_delete=models.CASCADE, related_name="guests")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    types = models.BooleanField(default=False)
+    invited_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["invited_at"]
+        constraints = [models.UniqueConstraint(fields=["session", "user"], name="terminal_guest")]
+
+    def __str__(self) -> str:
+        return f"{self.user} at {self.session}"
+
+
 def listed() -> Any:
     """Containers as lists show them: without tombstones and without their inspect documents."""
     return Container.objects.filter(removed_at=None).defer("inspect").select_related("engine")

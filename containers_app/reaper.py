@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from datetime import timedelta
+from uuid import UUID
 
 from django.conf import settings
 from django.utils import timezone
 
 from containers_app.models import TerminalSession
-from containers_app.terminal import TerminalConsumer
+from containers_app.terminal_hub import hubs
 from runtime.api.errors import EngineError, EngineUnreachable, Unavailable
 from webdock.engines.clients import client as client_of
 from webdock.engines.threads import in_thread
@@ -31,7 +32,7 @@ async def reap() -> None:
 
 async def reap_once() -> None:
     """Hang up what was left too long, forget what ended long ago, note which ones are open now."""
-    live = list(TerminalConsumer.live)
+    live = [id for id, hub in hubs.items() if hub.viewers]
     for session in await _left(live):
         try:
             if session.exec_id:
@@ -45,7 +46,7 @@ async def reap_once() -> None:
 
 
 @in_thread
-def _left(live: list[object]) -> list[TerminalSession]:
+def _left(live: list[UUID]) -> list[TerminalSession]:
     now = timezone.now()
     TerminalSession.objects.filter(pk__in=live).update(seen_at=now)
     TerminalSession.objects.filter(ended_at__lt=now - KEPT).delete()

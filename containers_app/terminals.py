@@ -11,6 +11,7 @@ from uuid import UUID
 
 from asgiref.sync import sync_to_async
 from django.core.exceptions import PermissionDenied
+from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.urls import reverse
 from django.utils.translation import gettext as _
@@ -20,8 +21,11 @@ from containers_app.detail import find, tab_context
 from containers_app.models import Container, TerminalSession
 from containers_app.runspec import parse_words
 from containers_app.shells import NoShell, find_shell
-from containers_app.terminal import SIZE_MAX, TerminalConsumer, hang_up, note_end
-from runtime.api.errors import Conflict, EngineError, NotFound, NotSupported
+from containers_app.terminal import SIZE_MAX
+from containers_app.terminal_hub import hubs
+from containers_app.terminal_sharing import about
+from containers_app.terminal_stream import end
+from runtime.api.errors import Conflict, EngineError
 from webdock.engines.audit import Actor, actor_of, audited, request_address
 from webdock.engines.clients import client as client_of
 from webdock.engines.consumers import whole
@@ -45,29 +49,33 @@ async def terminal_list(request: HttpRequest) -> HttpResponse:
     def read() -> list[dict[str, Any]]:
         sessions = TerminalSession.objects.filter(ended_at=None).select_related("user", "engine")
         if "admin" not in rights_of(user):
-            sessions = sessions.filter(user_id=user.pk)
-        found = list(sessions[:ROWS_MAX])
+            sessions = sessions.filter(Q(user_id=user.pk) | Q(guests__user_id=user.pk)).distinct()
+        found = list(sessions.prefetch_related("guests__user")[:ROWS_MAX])
         ids = {session.container_id for session in found}
         names = dict(
             Container.objects.filter(container_id__in=ids, removed_at=None).values_list(
                 "container_id", "name"
             )
         )
-        return [_row(session, names.get(session.container_id), user.pk) for session in found]
+        admin = "admin" in rights_of(user)
+        return [_row(session, names.get(session.container_id), user.pk, admin) for session in found]
 
     return await page(request, "terminals/list.html", {"rows": await sync_to_async(read)()})
 
 
-def _row(session: TerminalSession, name: str | None, user_id: int | None) -> dict[str, Any]:
-    socket = TerminalConsumer.live.get(session.pk)
-    rows, columns = (socket and socket.size) or (session.rows, session.columns)
+def _row(session: TerminalSession, name: str | None, user_id: int | None, admin: bool) -> dict[str, Any]:
+    hub = hubs.get(session.pk)
+    rows, columns = (hub and hub.size) or (session.rows, session.columns)
     return {
         "session": session,
         "name": name,  # None when the container is gone
-        "open": socket is not None,
+        "open": hub is not None and bool(hub.viewers),
         "rows": rows,
         "columns": columns,
         "own": session.user_id == user_id,
+        "ends": admin or session.user_id == user_id,
+        "guests": list(session.guests.all()),
+        "opens": session.user_id == user_id or any(g.user_id == user_id for g in session.guests.all()),
     }
 
 
@@ -80,7 +88,7 @@ async def terminal_rename(request: HttpRequest, session: UUID) -> HttpResponse:
     back = reverse("terminal-list")
     if not title:
         return await answer(request, False, _("A terminal needs a name."), back, status=400)
-    async with audited(await actor_of(request), "terminal.rename", detail=title, **_about(found)):
+    async with audited(await actor_of(request), "terminal.rename", detail=title, **about(found)):
         await TerminalSession.objects.filter(pk=found.pk).aupdate(title=title)
     return await answer(request, True, _("The terminal is now called %(name)s.") % {"name": title}, back)
 
@@ -99,19 +107,8 @@ async def terminal_end(request: HttpRequest, session: UUID) -> HttpResponse:
 
 
 async def _end(actor: Actor, session: TerminalSession) -> None:
-    async with audited(actor, "terminal.end", **_about(session)):
-        socket = TerminalConsumer.live.get(session.pk)
-        if socket is not None:
-            socket.end()
-        if session.exec_id:
-            try:
-                await hang_up(client_of(session.engine.alias), session)
-            except (NotFound, Conflict):
-                pass  # it has ended
-            except NotSupported:
-                if socket is None:
-                    raise  # an open one tells its shell to go itself
-        await note_end(session, None)
+    async with audited(actor, "terminal.end", **about(session)):
+        await end(hubs.get(session.pk), session)
 
 
 async def _find(request: HttpRequest, id: UUID, *, own: bool = False) -> TerminalSession:
@@ -129,25 +126,18 @@ async def _find(request: HttpRequest, id: UUID, *, own: bool = False) -> Termina
     return session
 
 
-def _about(session: TerminalSession) -> dict[str, str]:
-    """The object of an audit row."""
-    return {
-        "engine": session.engine.alias,
-        "kind": "container",
-        "id": session.container_id,
-        "name": session.title,
-    }
-
-
 @requires("terminal")
 @require_GET
 async def container_terminal(request: HttpRequest, container_id: str) -> HttpResponse:
     """The terminal tab, with the person's sessions that can be taken up again."""
     container = await find(container_id)
     user = await request.auser()
-    sessions = TerminalSession.objects.filter(container_id=container_id, user_id=user.pk, ended_at=None)
+    mine = Q(user_id=user.pk) | Q(guests__user_id=user.pk)
+    sessions = TerminalSession.objects.filter(mine, container_id=container_id, ended_at=None).distinct()
     context = await tab_context(container, "terminal")
     context["sessions"] = [session async for session in sessions]
+    config = (container.inspect or {}).get("Config") or {}
+    context["directory"] = str(config.get("WorkingDir") or "/")
     asked = request.GET.get("session")
     context["taken_up"] = next((one for one in context["sessions"] if str(one.pk) == asked), None)
     return await page(request, "containers/terminal.html", context)

@@ -2,7 +2,16 @@
 
 from django.urls import path, re_path
 
-from containers_app import detail, file_views, log_views, overview, run_views, terminals, views
+from containers_app import (
+    detail,
+    file_views,
+    log_views,
+    overview,
+    run_views,
+    terminal_sharing,
+    terminals,
+    views,
+)
 from containers_app.verbs import VERBS
 
 ID = r"(?P<container_id>[0-9a-f]{64})"
@@ -14,6 +23,8 @@ urlpatterns = [
     path("containers/prune/", views.container_prune, name="container-prune"),
     path("terminals/", terminals.terminal_list, name="terminal-list"),
     path("terminals/<uuid:session>/rename/", terminals.terminal_rename, name="terminal-rename"),
+    path("terminals/<uuid:session>/share/", terminal_sharing.terminal_share, name="terminal-share"),
+    path("terminals/<uuid:session>/unshare/", terminal_sharing.terminal_unshare, name="terminal-unshare"),
     path("terminals/<uuid:session>/end/", terminals.terminal_end, name="terminal-end"),
     path("containers/bulk/", views.container_bulk, name="container-bulk"),
     re_path(rf"^containers/{ID}/$", detail.container_detail, name="container-detail"),

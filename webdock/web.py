@@ -200,6 +200,7 @@ def _ready(server: Any, state: dict[str, Any]) -> None:
 
 async def _stop(server: Any, state: dict[str, Any]) -> None:
     """Stop listening, end the sockets and tasks, then the loop."""
+    from containers_app.terminal_hub import close_hubs
     from webdock.engines.clients import close_clients
     from webdock.jobs.running import board
 
@@ -216,6 +217,7 @@ async def _stop(server: Any, state: dict[str, Any]) -> None:
             task.cancel()
         await _ended([*running, *state["tasks"]])
         loop = asyncio.get_running_loop()
+        await _ended([loop.create_task(close_hubs())])
         await _ended([loop.create_task(board().close()), loop.create_task(close_clients())])
         await asyncio.sleep(0.05)  # the close frames leave before the loop ends
     except Exception:  # process entry: whatever fails here, the process ends

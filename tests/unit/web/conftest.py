@@ -24,6 +24,7 @@ from django.test import AsyncClient
 from django.utils import translation
 
 from containers_app import rendering
+from containers_app.terminal_hub import close_hubs
 from runtime.api.client import EngineClient
 from tests.fakes.engine import FakeEngine
 from webdock.engines import clients
@@ -68,6 +69,7 @@ async def fresh_process() -> AsyncIterator[None]:
     channel_layers.backends = {}
     rendering.forget()
     yield
+    await close_hubs()
     await running.board().close()
     await clients.close_clients()
     channel_layers.backends = {}
@@ -80,6 +82,7 @@ async def fake(web_settings: Any) -> AsyncIterator[FakeEngine]:
         engine.add_image("busybox:latest", Cmd=["sleep", "1000"])
         web_settings.ENGINES = {"local": engine.url}
         yield engine
+        await close_hubs()
         await running.board().close()
         await clients.close_clients()
 

@@ -9,7 +9,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import AsyncClient
 
-from containers_app import terminal
+from containers_app import terminal_stream
 from containers_app.models import TerminalSession
 from runtime.api.client import EngineClient
 from tests.fakes.engine import FakeEngine
@@ -68,7 +68,7 @@ async def test_end_ends_the_shell_shown_or_left(
     connect: Connect,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(terminal, "END_GRACE_S", 0.2)
+    monkeypatch.setattr(terminal_stream, "END_GRACE_S", 0.2)
     screen = Screen(await connect(await browser_of(operator), f"/ws/terminal/{session.pk}/"))
     await screen.type("echo re''ady\n")
     await screen.until(b"ready")

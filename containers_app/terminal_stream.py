@@ -1,0 +1,178 @@
+"""The engine's side of a session: starts its exec or takes it up again, says why it ended, and ends it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from containers_app.models import TerminalSession
+from containers_app.terminal_hub import Hub, Outcome, hubs
+from runtime.api.client import EngineClient
+from runtime.api.errors import Conflict, EngineUnreachable, NotFound, NotSupported
+from runtime.api.streams import ClientStream
+from webdock.engines.clients import client as client_of
+from webdock.engines.consumers import CLOSE_ENGINE, CLOSE_GONE, CLOSE_STATE, Closed
+from webdock.engines.models import Engine
+from webdock.engines.threads import carry_on, in_thread
+
+EXIT_NOTED_S = 2.0  # how long after a stream's end its exit is waited for
+END_GRACE_S = 2.0  # HUP, then KILL
+LINGER_S = 900.0  # without a viewer its output is kept here so long
+CTRL_C, CTRL_D, CTRL_U = b"\x03", b"\x04", b"\x15"
+
+
+def hub_of(session: TerminalSession) -> Hub:
+    """The hub of an open session; made when nobody has asked for it yet."""
+    hub = hubs.get(session.pk)
+    if hub is None:
+        hub = hubs[session.pk] = Hub(session, client_of(session.engine.alias), _open, _settle)
+    hub.session = session
+    return hub
+
+
+async def _open(hub: Hub) -> ClientStream:
+    """Start the exec, take it up again, or attach.
+
+    Raises: Closed when the session is over; EngineError.
+    """
+    session, client = hub.session, hub.client
+    if session.kind == TerminalSession.Kind.ATTACH:
+        return await client.container_attach(session.container_id, tty=session.tty)
+    if await _claim_start(session):
+        size = (session.rows, session.columns)
+        return await client.exec_start(session.exec_id, tty=session.tty, console_size=size)
+    try:
+        stream = await client.exec_attach(session.exec_id, tty=session.tty)
+    except (NotFound, NotSupported, Conflict):
+        await note_end(session, None)
+        hubs.pop(session.pk, None)
+        raise Closed(CLOSE_GONE, _("This terminal has ended.")) from None
+    hub.redraw()  # what was written while nobody listened is not known
+    return stream
+
+
+async def _settle(hub: Hub) -> Outcome:
+    """The stream is over: why, in the words of what is true now. Raises: EngineError."""
+    session = hub.session
+    code: int | None = None
+    if session.kind == TerminalSession.Kind.SHELL:
+        known, code = await _exec_code(hub.client, session.exec_id)
+        if not known:
+            return Outcome(CLOSE_ENGINE, _("The connection to the engine broke."), over=False)
+    try:
+        state = (await hub.client.container_inspect(session.container_id)).get("State") or {}
+    except NotFound:
+        await note_end(session, code)
+        words = _("The container was removed.")
+        return Outcome(CLOSE_GONE, words, ({"type": "error", "message": words},))
+    if not state.get("Running"):
+        await note_end(session, code)
+        shown = state.get("ExitCode") if code is None else code
+        return Outcome(CLOSE_STATE, _("The container stopped."), (_exit(shown),))
+    if session.kind == TerminalSession.Kind.ATTACH:
+        return Outcome(CLOSE_ENGINE, _("The engine let go of the terminal."), (_exit(None),), over=False)
+    await note_end(session, code)
+    return Outcome(1000, "", (_exit(code),))
+
+
+def _exit(code: int | None) -> dict[str, Any]:
+    return {"type": "exit", "code": code}
+
+
+async def _exec_code(client: EngineClient, exec_id: str) -> tuple[bool, int | None]:
+    """(whether it has ended, its exit code or None when that is forgotten)."""
+    deadline = asyncio.get_running_loop().time() + EXIT_NOTED_S
+    while True:
+        try:
+            answer = await client.exec_inspect(exec_id)
+        except NotFound:
+            return True, None
+        if not answer.get("Running"):
+            return True, answer.get("ExitCode")
+        # Race: an engine may close the stream a moment before it notes the exit.
+        if asyncio.get_running_loop().time() > deadline:
+            return False, None
+        await asyncio.sleep(0.05)
+
+
+def linger(hub: Hub) -> None:
+    """The last viewer has left: keep the hub for a while, then let go of it."""
+    asyncio.get_running_loop().call_later(LINGER_S, _retire, hub)
+
+
+def _retire(hub: Hub) -> None:
+    if not hub.viewers and not hub.sinks and hubs.get(hub.session.pk) is hub:
+        carry_on(_let_go(hub), name="terminal let go")
+
+
+async def _let_go(hub: Hub) -> None:
+    """Differs: other engines cannot take an exec up again, so its shell would live on with nobody to end it;
+    there it is told to go."""
+    session, stream = hub.session, hub.stream
+    foreign = session.engine.kind != Engine.Kind.NATIVE
+    if foreign and session.kind == TerminalSession.Kind.SHELL and stream is not None:
+        await say_goodbye(stream)
+        await note_end(session, None)
+    await hub.close()
+
+
+async def end(hub: Hub | None, session: TerminalSession) -> None:
+    """End a session: its shell gets HUP, and KILL when it stays; a main process is only let go of.
+
+    Raises: EngineError when the engine cannot do it.
+    """
+    client = client_of(session.engine.alias)
+    if session.exec_id:
+        try:
+            await hang_up(client, session.exec_id)
+        except NotSupported:
+            if hub is None or hub.stream is None:
+                raise
+            await say_goodbye(hub.stream)
+        except (NotFound, Conflict):
+            if hub is not None and hub.stream is not None and session.engine.kind != Engine.Kind.NATIVE:
+                await say_goodbye(hub.stream)  # an engine without the endpoint; or it has ended
+    await note_end(session, None)
+    if hub is not None:
+        hub.finish(Outcome(1000))
+
+
+async def hang_up(client: EngineClient, exec_id: str) -> None:
+    """HUP to the session's shell, and KILL when it stays.
+
+    Raises: NotFound, NotSupported or Conflict when it cannot be signalled or has ended; other EngineErrors.
+    """
+    await client.exec_kill(exec_id, signal="HUP")
+    deadline = asyncio.get_running_loop().time() + END_GRACE_S
+    while asyncio.get_running_loop().time() < deadline:
+        if not (await client.exec_inspect(exec_id)).get("Running"):
+            return
+        await asyncio.sleep(0.05)
+    await client.exec_kill(exec_id, signal="KILL")
+
+
+async def say_goodbye(stream: ClientStream) -> None:
+    """Ask a shell to go, for engines that cannot signal an exec: interrupt, end of input, ``exit``."""
+    try:
+        await stream.write(CTRL_C + CTRL_U + CTRL_D)
+        await stream.write(b"exit\r")
+        await stream.close_stdin()
+    except EngineUnreachable:
+        return  # it is gone already, which is what was wanted
+
+
+@in_thread
+def _claim_start(session: TerminalSession) -> bool:
+    """True for the one hub that starts the exec."""
+    return bool(TerminalSession.objects.filter(pk=session.pk, started=False).update(started=True))
+
+
+@in_thread
+def note_end(session: TerminalSession, code: int | None) -> None:
+    """The session is over and cannot be taken up again."""
+    TerminalSession.objects.filter(pk=session.pk, ended_at=None).update(
+        ended_at=timezone.now(), exit_code=code
+    )

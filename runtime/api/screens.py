@@ -1,0 +1,152 @@
+"""What a terminal was sent, shortened so that it still draws the same screen. Pure.
+
+A terminal that is fed the whole output of a program shows its screen; nothing else does so exactly. So
+output itself is kept, not a picture of it. When it grows too long its beginning goes: never inside a sequence
+or a character, and the modes, colours and title the dropped part left behind are put in its place. What was
+drawn on the alternate screen goes once the program has left it; while a program is on it, the normal screen
+below is kept beside it.
+
+Spec: ECMA-48 5.4 (control sequences), 8.3; xterm "ctlseqs" (DECSET, OSC, alternate screen).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+SEQUENCE_MAX_BYTES = 4096  # a control string longer than this is taken as over
+LINE_SEARCH_BYTES = 8192  # a cut moves on so far to a line's beginning
+COLOURS_MAX = 64  # sequences carried over since the last reset
+TITLE_MAX_BYTES = 512
+
+_SWITCH = re.compile(rb"\x1b\[\?(?:[0-9]{1,5};){0,8}(?:1049|1047|47)(?:;[0-9]{1,5}){0,8}([hl])")
+_SEQUENCE = re.compile(
+    rb"\x1b(?:\[[0-?]*[ -/]*[@-~]"  # CSI
+    rb"|[\]PX^_][^\x07\x1b\x18\x1a]*(?:\x07|\x1b\\|[\x18\x1a])?"  # OSC, DCS, SOS, PM, APC
+    rb"|[ -/]+[0-~]"  # charsets
+    rb"|[^\[\]PX^_ -/])"
+)
+_STATE = re.compile(
+    rb"\x1b(?:\[\?([0-9;]{1,64})([hl])"  # 1, 2 private modes
+    rb"|\[([0-9;]{1,16})([hl])"  # 3, 4 modes
+    rb"|\[([0-9]{0,5};?[0-9]{0,5})r"  # 5 scroll region
+    rb"|\[([0-6]?) q"  # 6 shape of the cursor
+    rb"|([=>])"  # 7 keypad
+    rb"|([()][0AB])"  # 8 charsets
+    rb"|\][02];([^\x07\x1b]{0,512})(?:\x07|\x1b\\)"  # 9 title
+    rb"|(\[!p|c))"  # 10 resets
+)
+_COLOUR = re.compile(rb"\x1b\[[0-9;:]{0,64}m")
+_CLEAR = re.compile(rb"\x1b\[2J|\x1b\[1?;?1?H\x1b\[0?J")
+_SCREENS = {b"47", b"1047", b"1048", b"1049"}
+_FORGOTTEN = {b"3", b"2026"}  # column switching would clear the screen; synchronized output ends by itself
+
+
+class Shortened(NamedTuple):
+    """``head`` and then the output from ``at`` on draw what the whole output draws."""
+
+    head: bytes
+    at: int
+    whole: bool  # False: a part of the alternate screen may be missing until its program draws it again
+
+
+def shorten(output: bytes, keep: int) -> Shortened:
+    """Bring output down to about ``keep`` bytes; it is left as it is when it is shorter."""
+    if len(output) <= keep:
+        return Shortened(b"", 0, True)
+    head, at = b"", 0
+    entered: re.Match[bytes] | None = None
+    for switch in _SWITCH.finditer(output):
+        if switch[1] == b"h":
+            entered = entered or switch
+        elif entered is not None:
+            head += output[at : entered.start()]
+            head += state_after(output[entered.start() : switch.end()])
+            at, entered = switch.end(), None
+    if entered is not None:
+        return _on_alternate(head + output[at : entered.start()], entered[0], output, entered.end(), keep)
+    left = len(output) - at
+    if left > keep:
+        cut = safe_cut(output, len(output) - keep)
+        return Shortened(state_after(head + output[at:cut]), cut, True)
+    return Shortened(_last(head, keep - left), at, True)
+
+
+def _on_alternate(normal: bytes, enter: bytes, output: bytes, at: int, keep: int) -> Shortened:
+    head = _last(normal, keep // 2) + enter
+    room = max(keep - len(head), keep // 2)
+    if len(output) - at <= room:
+        return Shortened(head, at, True)
+    earliest = len(output) - room
+    cleared = _CLEAR.search(output, earliest)
+    cut = cleared.start() if cleared else safe_cut(output, earliest)
+    return Shortened(head + state_after(output[at:cut]), cut, cleared is not None)
+
+
+def _last(output: bytes, keep: int) -> bytes:
+    if len(output) <= keep:
+        return output
+    cut = safe_cut(output, len(output) - max(keep, 0))
+    return state_after(output[:cut]) + output[cut:]
+
+
+def safe_cut(output: bytes, at: int) -> int:
+    """The first place from ``at`` on in no sequence and no character, at a line's start if one is near."""
+    at = _behind_sequence(output, at)
+    line = output.find(b"\n", at, at + LINE_SEARCH_BYTES)
+    if line >= 0 and _behind_sequence(output, line) == line:
+        return line + 1
+    while at < len(output) and output[at] & 0xC0 == 0x80:
+        at += 1
+    return at
+
+
+def _behind_sequence(output: bytes, at: int) -> int:
+    """``at``, or the end of the control sequence it is in."""
+    escape = output.rfind(b"\x1b", max(0, at - SEQUENCE_MAX_BYTES), at)
+    if escape > 0 and output[escape : escape + 2] == b"\x1b\\":
+        before = output.rfind(b"\x1b", max(0, escape - SEQUENCE_MAX_BYTES), escape)
+        escape = before if before >= 0 and escape + 2 > at else escape
+    if escape < 0:
+        return at
+    sequence = _SEQUENCE.match(output, escape)
+    if sequence is None:
+        return len(output) if len(output) - escape < 64 else at
+    return max(at, sequence.end())
+
+
+def state_after(output: bytes) -> bytes:
+    """The sequences that give a fresh terminal the modes, title and colours which this output leaves behind.
+
+    Which screen is shown is not among them.
+    """
+    modes: dict[bytes, bytes] = {}
+    reset_at = 0
+    for found in _STATE.finditer(output):
+        if found[10]:
+            modes = {key: value for key, value in modes.items() if key == b"title"}
+            reset_at = found.end()
+        elif found[1]:
+            for mode in found[1].split(b";"):
+                if mode not in _SCREENS and mode not in _FORGOTTEN:
+                    modes[b"?" + mode] = b"\x1b[?" + mode + found[2]
+        elif found[3]:
+            modes[b"h" + found[3]] = b"\x1b[" + found[3] + found[4]
+        elif found[9] is not None:
+            modes[b"title"] = b"\x1b]2;" + found[9][:TITLE_MAX_BYTES] + b"\x07"
+        else:
+            key = (
+                b"r" if found[5] is not None else b"q" if found[6] is not None else (found[7] or found[8][:1])
+            )
+            modes[b"=" if key == b">" else key] = found[0]
+    return b"".join(modes.values()) + _colours(output, reset_at)
+
+
+def _colours(output: bytes, since: int) -> bytes:
+    """The colour sequences since everything was last reset."""
+    reset = max(since, output.rfind(b"\x1b[m", since), output.rfind(b"\x1b[0m", since))
+    found: dict[bytes, None] = {}
+    for colour in _COLOUR.finditer(output, reset):
+        found.pop(colour[0], None)
+        found[colour[0]] = None
+    return b"".join([one for one in found if one not in (b"\x1b[m", b"\x1b[0m")][-COLOURS_MAX:])

@@ -1,0 +1,214 @@
+"""Several browsers at one session: each at its own pace, and what is typed neither lost nor doubled."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+
+from containers_app import terminal_hub, terminal_stream
+from containers_app.models import TerminalSession
+from containers_app.terminal_hub import hubs
+from containers_app.terminal_output import KEPT_BYTES, SHORTEN_AT_BYTES, Output
+from containers_app.terminal_viewer import FRAME_BYTES, LAG_KEPT_BYTES, LAG_MAX_BYTES, WINDOW_BYTES, Viewer
+from runtime.api.client import EngineClient
+from tests.fakes.engine import FakeEngine
+from tests.unit.web.conftest import Connect, browser_of, eventually
+from tests.unit.web.test_terminal import Screen, shell
+
+__all__ = ["shell"]
+db = pytest.mark.django_db(transaction=True)
+
+
+async def rest(viewer: Viewer, output: Output) -> bytes:
+    """What a browser that draws at once is sent until there is nothing more."""
+    got = b""
+    while True:
+        try:
+            item = await asyncio.wait_for(viewer.next(output), 0.01)
+        except TimeoutError:
+            return got
+        if isinstance(item, bytes):
+            got += item
+            viewer.credit(len(item))
+        elif item and item["type"] == "replay":
+            got = b""
+
+
+def test_output_is_bounded_and_positions_stay_true() -> None:
+    output = Output()
+    for n in range(40_000):
+        output.append(b"%078d\r\n" % n)
+    assert output.end - output.start <= SHORTEN_AT_BYTES
+    assert output.since(output.end - 10, 100) == b"00039999\r\n"
+    picture = output.picture()
+    assert picture.endswith(b"%078d\r\n" % 39_999)
+    assert KEPT_BYTES - 100 <= len(picture) <= SHORTEN_AT_BYTES
+    assert len(output.picture(10_000)) <= 10_000
+    assert picture.count(b"\n") >= 5_000
+
+
+async def test_who_joins_gets_what_was_written_and_then_the_rest() -> None:
+    output = Output()
+    output.append(b"before ")
+    viewer = Viewer(1, "a", "a", types=True)
+    viewer.begin(output, None)
+    assert await viewer.next(output) == {"type": "replay", "bytes": 7, "at": 7, "rows": 0, "cols": 0}
+    output.append(b"after")
+    assert await rest(viewer, output) == b"before after"
+
+
+async def test_who_comes_back_goes_on_where_it_was() -> None:
+    output = Output()
+    output.append(b"seen, missed")
+    viewer = Viewer(1, "a", "a", types=True)
+    viewer.begin(output, 4)
+    assert await viewer.next(output) == b", missed"
+
+
+async def test_a_viewer_far_behind_is_shown_the_screen_as_it_is_now() -> None:
+    output = Output()
+    viewer = Viewer(1, "a", "a", types=True)
+    viewer.begin(output, 0)
+    output.append(b"old\r\n" * (LAG_MAX_BYTES // 4))
+    output.append(b"new\r\n")
+    got = await rest(viewer, output)
+    assert got.endswith(b"new\r\n")
+    assert len(got) <= LAG_KEPT_BYTES
+
+
+async def test_a_window_that_is_full_waits_for_credit() -> None:
+    output = Output()
+    viewer = Viewer(1, "a", "a", types=True)
+    viewer.begin(output, 0)
+    output.append(b"x" * (WINDOW_BYTES + FRAME_BYTES))
+    for _n in range(WINDOW_BYTES // FRAME_BYTES):
+        assert await viewer.next(output)
+    waiting = asyncio.ensure_future(viewer.next(output))
+    done, _ = await asyncio.wait({waiting}, timeout=0.05)
+    assert not done
+    viewer.credit(FRAME_BYTES)
+    assert await waiting == b"x" * FRAME_BYTES
+
+
+async def again(
+    operator: User, connect: Connect, session: TerminalSession, query: str = "", **more: Any
+) -> Any:
+    screen = Screen(await connect(await browser_of(operator), f"/ws/terminal/{session.pk}/{query}"), **more)
+    await screen.control("ready")
+    return screen
+
+
+@db
+async def test_two_windows_show_and_type_into_one_shell(shell: Any, operator: User, connect: Connect) -> None:
+    one, _id = await shell()
+    await one.type("echo fi''rst\n")
+    await one.until(b"first")
+    session = await TerminalSession.objects.aget()
+    two = await again(operator, connect, session)
+    await two.until(b"first")
+    await two.type("echo sec''ond\n")
+    await one.until(b"second")
+    await two.until(b"second")
+    people = [message for message in two.controls if message["type"] == "people"][-1]
+    assert [one["name"] for one in people["people"]] == ["operator", "operator"]
+    assert people["typed"] == "operator"
+
+
+@db
+async def test_one_slow_window_does_not_hold_up_the_other(
+    shell: Any, operator: User, connect: Connect
+) -> None:
+    quick, _id = await shell()
+    session = await TerminalSession.objects.aget()
+    slow = await again(operator, connect, session, credit=False)
+    await quick.type("head -c 3000000 /dev/zero | tr '\\0' x; echo do''ne\n")
+    await quick.until(b"done")
+    assert quick.bytes.count(b"x") >= 3_000_000
+    await slow.until_quiet()
+    assert len(slow.bytes) <= WINDOW_BYTES + FRAME_BYTES
+    await slow.socket.send_json_to({"type": "credit", "bytes": len(slow.bytes)})
+    slow.credit = True
+    assert (await slow.control("replay"))["bytes"] <= LAG_KEPT_BYTES
+    await slow.until(b"done")
+
+
+@db
+async def test_a_page_that_comes_back_is_told_what_of_its_typing_arrived(
+    shell: Any, operator: User, connect: Connect
+) -> None:
+    await shell()
+    session = await TerminalSession.objects.aget()
+    screen = await again(operator, connect, session, "?page=page-0001")
+    await screen.type("echo on''ce\n")
+    assert (await screen.control("ack"))["at"] == 12
+    await screen.until(b"once")
+    await screen.socket.disconnect()
+    back = await again(operator, connect, session, "?page=page-0001")
+    assert (await back.control("ready"))["taken"] == 12
+    other = await again(operator, connect, session, "?page=page-0002")
+    assert (await other.control("ready"))["taken"] is None
+
+
+@db
+async def test_the_size_is_that_of_the_smallest_who_types(
+    shell: Any, operator: User, connect: Connect
+) -> None:
+    one, _id = await shell()
+    session = await TerminalSession.objects.aget()
+    two = await again(operator, connect, session)
+    await one.socket.send_json_to({"type": "resize", "cols": 120, "rows": 20})
+    await two.socket.send_json_to({"type": "resize", "cols": 90, "rows": 50})
+    await eventually(lambda: _is(lambda: hubs[session.pk].size == (20, 90)), timeout_s=20)
+    await one.socket.disconnect()
+    await eventually(lambda: _is(lambda: hubs[session.pk].size == (50, 90)), timeout_s=20)
+
+
+async def _is(what: Any) -> bool:
+    return bool(what())
+
+
+@db
+async def test_an_engine_that_goes_in_a_paste_is_not_silent_about_it(
+    shell: Any, fake: FakeEngine, operator: User, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(terminal_hub, "DOUBT_S", 60.0)
+    _first, _id = await shell()
+    session = await TerminalSession.objects.aget()
+    screen = await again(operator, connect, session, "?page=page-0001")
+    hub = hubs[session.pk]
+    await screen.type(b"x" * 1000)
+    await screen.control("ack")
+    await fake.go_away()
+    await screen.until_closed()
+    assert hub.lost["page-0001"] == 1000
+    assert hub.taken["page-0001"] == 1000, "it is told as lost, not sent again"
+
+
+@db
+async def test_output_goes_on_while_no_window_is_there(shell: Any, operator: User, connect: Connect) -> None:
+    screen, _id = await shell()
+    await screen.type("while ! test -e $HOME/../nowhere/x; do sleep 0.05; echo ti''ck; done\n")
+    await screen.until(b"tick")
+    await screen.socket.disconnect()
+    session = await TerminalSession.objects.aget()
+    hub = hubs[session.pk]
+    seen = hub.output.end
+    await eventually(lambda: _is(lambda: hub.output.end > seen + 20), timeout_s=20)
+    back = await again(operator, connect, session)
+    await back.until(b"(?s)tick.*tick.*tick")
+    await back.type(b"\x03")
+
+
+@db
+async def test_a_hub_without_windows_is_let_go_of(
+    shell: Any, api: EngineClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(terminal_stream, "LINGER_S", 0.01)
+    screen, _id = await shell()
+    session = await TerminalSession.objects.aget()
+    await screen.socket.disconnect()
+    await eventually(lambda: _is(lambda: session.pk not in hubs), timeout_s=20)
+    assert (await api.exec_inspect(session.exec_id))["Running"]
