@@ -6,6 +6,7 @@ from containers_app import (
     detail,
     file_views,
     log_views,
+    metrics,
     overview,
     run_views,
     terminal_sharing,
@@ -18,6 +19,7 @@ ID = r"(?P<container_id>[0-9a-f]{64})"
 
 urlpatterns = [
     path("", overview.overview, name="overview"),
+    path("metrics", metrics.metrics, name="metrics"),
     path("containers/", views.container_list, name="container-list"),
     path("containers/run/", run_views.container_run, name="container-run"),
     path("containers/prune/", views.container_prune, name="container-prune"),

@@ -56,6 +56,23 @@ def hours(environ: Mapping[str, str], name: str, default: float) -> float:
     return span
 
 
+def secret(environ: Mapping[str, str], name: str) -> str:
+    """The first line of the file that the variable names, "" without the variable.
+
+    Raises: BadVariable when the file cannot be read or its first line is empty.
+    """
+    path = environ.get(name, "")
+    if not path:
+        return ""
+    try:
+        line = Path(path).read_text().partition("\n")[0].strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadVariable(f"{name}={path!r} cannot be read: {error}") from error
+    if not line:
+        raise BadVariable(f"{name}={path!r}: the file's first line is empty")
+    return line
+
+
 def words(environ: Mapping[str, str], name: str) -> list[str]:
     """The parts of a comma-separated variable, without empty ones."""
     return [part.strip() for part in environ.get(name, "").split(",") if part.strip()]

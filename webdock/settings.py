@@ -44,6 +44,7 @@ if BEHIND_PROXY:
 SECURE = PUBLIC_URL.secure if PUBLIC_URL else False  # people reach us over TLS
 
 DEBUG = env.flag(os.environ, "WEBDOCK_DEBUG")
+METRICS_TOKEN = env.secret(os.environ, "WEBDOCK_METRICS_TOKEN_FILE")  # who shows it may read /metrics
 SECRET_KEY = env.secret_key(os.environ, WEB_DIR)
 
 INSTALLED_APPS = [
