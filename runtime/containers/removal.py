@@ -82,6 +82,7 @@ class Removal:
         if volumes:
             await self._remove_volumes(record)
         self._core.tell(container, "destroy")
+        await self._core.rooms.images.released(record.image_id)
 
     def _delete_files(self, id: str) -> None:
         self._core.rooms.snapshots.remove(id)

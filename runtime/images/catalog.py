@@ -131,7 +131,8 @@ class Catalog:
     def usage(self) -> dict[str, Any]:
         """What ``/system/df`` says of images: ``{"LayersSize": bytes, "Images": [summaries]}``."""
         shared = self._shared_layers()
-        layers = {chain_id for image in self._store for chain_id in image.chain}
+        # All that lie here: also those a container stands on whose image was removed by force.
+        layers = self._snapshots.layers()
         return {
             "LayersSize": sum(self._snapshots.layer_size(chain_id) for chain_id in layers),
             "BlobsSize": sum(size for _, size in self._content.blobs()),

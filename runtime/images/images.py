@@ -75,6 +75,7 @@ class Images:
         ``registries`` and ``mirrors`` are engine.toml's; what is set at run time lies beside ``root``.
         """
         self._events = events
+        self._in_use = in_use
         self._content = ContentStore(root)
         self._store = ImageStore(root, self._content)
         self._leases = Leases(root)
@@ -415,6 +416,14 @@ class Images:
     async def collect(self) -> int:
         """Remove what no image and no container needs any more; returns the bytes freed."""
         return (await self._collector.collect())[1]
+
+    async def released(self, image_id: str) -> None:
+        """A container of this image is gone: with the last one go the layers of an image removed by force."""
+        if self._store.by_id(image_id) is None and not self._in_use(image_id):
+            try:
+                await self._collector.collect()
+            except OSError as error:
+                log.warning("what image %s left cannot be removed yet: %s", image_id[7:19], error)
 
     # -- removing
 

@@ -77,11 +77,18 @@ async def test_a_container_keeps_the_layers_of_an_image_removed_by_force(
     rows = await engine.images.remove(record.id, force=True)
     assert {"Deleted": record.id} in rows
     assert record.chain[1] not in [row.get("Deleted") for row in rows]
+    await engine.images.released(record.id)
     assert engine.snapshots.has_layer(record.chain[1])
+    usage = engine.images.usage()
+    alone = engine.images.get(f"{registry.host}/y:alone").size_bytes
+    assert usage["LayersSize"] == 1000 + 100 + 200 + alone  # the container's layer still takes its room
     await asyncio.to_thread(engine.snapshots.remove, container)
     engine.users.clear()
-    await engine.images.prune()
+    await engine.images.released(engine.images.get(f"{registry.host}/x:two").id)
+    assert engine.snapshots.has_layer(record.chain[1])  # that image is there: nothing to look for
+    await engine.images.released(record.id)
     assert not engine.snapshots.has_layer(record.chain[1])
+    assert engine.images.usage()["LayersSize"] == 1000 + 200 + alone
 
 
 async def test_prune_takes_the_unnamed_and_with_all_the_unused(
