@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
@@ -21,13 +21,15 @@ from runtime.images.progress import Message, bar, first_error, short, status
 from runtime.images.reference import Digest
 from runtime.images.registry import Repository
 from runtime.images.threads import acquired, ended, to_the_end
-from runtime.images.workers import Layer, LayerInvalid, Workers
+from runtime.images.workers import Growing, Layer, LayerInvalid, Workers
 from runtime.snapshots.base import Snapshotter, Staging
 
 ENTRIES_MAX = 4_000_000  # of one layer
 UNPACKED_FLOOR_BYTES = 8 << 30  # a layer may become this large whatever its size
 UNPACKED_RATIO = 200  # above that, this many times what was downloaded
 UNPACKED_MAX_BYTES = 1 << 40
+
+Claim = Callable[[str], Awaitable[None]]  # keeps a chain id from collection
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,23 +137,26 @@ class Layers:
             for step in missing:
                 group.create_task(self._follow(step, sources, tell))
 
-    async def adopt(self, blob: Descriptor, below: Sequence[str]) -> Digest:
+    async def adopt(self, blob: Descriptor, below: Sequence[str], claim: Claim) -> Digest:
         """Make a layer of a blob that lies here and whose diff id nobody knows yet; returns it.
 
-        ``below`` are the chain ids under it. Raises: LayerInvalid, DiskFull, Internal.
+        ``below`` are the chain ids under it; ``claim`` is called with its own before it can be seen.
+        Raises: LayerInvalid, DiskFull, Internal.
         """
+        return await self.adopt_growing(self._fetches.kept(blob), below, claim, allowance(blob.size))
+
+    async def adopt_growing(
+        self, blob: Growing, below: Sequence[str], claim: Claim, bytes_max: int
+    ) -> Digest:
+        """The same while the blob is arriving. Raises also: what ``blob.grown`` raises."""
         async with self._staging() as staging:
             layer = await self._workers.unpack(
-                self._fetches.kept(blob),
-                staging.path,
-                bytes_max=allowance(blob.size),
-                entries_max=ENTRIES_MAX,
-                progress=lambda _: None,
+                blob, staging.path, bytes_max=bytes_max, entries_max=ENTRIES_MAX, progress=lambda _: None
             )
-            diff_id = Digest(layer.diff_id)
-            step = Step(blob, diff_id, chain_id(below[-1] if below else None, diff_id), tuple(below))
-            await to_the_end(self._commit, staging, step, layer)
-            return diff_id
+            chain = chain_id(below[-1] if below else None, Digest(layer.diff_id))
+            await claim(chain)
+            await to_the_end(self._commit, staging, chain, tuple(below), layer)
+            return Digest(layer.diff_id)
 
     def _staging(self) -> AbstractAsyncContextManager[Staging]:
         """A directory to fill; what was not committed at the end is thrown away."""
@@ -220,7 +225,7 @@ class Layers:
             below = self._running.get(step.parent) if step.parent else None
             if below is not None:
                 await asyncio.shield(below.task)
-            await to_the_end(self._commit, staging, step, layer)
+            await to_the_end(self._commit, staging, step.chain_id, step.below, layer)
         work.ready()
 
     async def _fill(self, work: _Work, blob: Kept | Download, staging: Staging) -> Layer:
@@ -246,12 +251,12 @@ class Layers:
             raise error from None
         return unpacking.result()
 
-    def _commit(self, staging: Staging, step: Step, layer: Layer) -> None:
+    def _commit(self, staging: Staging, chain: str, under: Sequence[str], layer: Layer) -> None:
         if layer.implied:
-            below = [self._snapshots.layer_path(chain_id) for chain_id in step.below]
+            below = [self._snapshots.layer_path(chain_id) for chain_id in under]
             inherit_attributes(staging.path, layer.implied, below, self._snapshots.opaque_xattr)
-        staging = dataclasses.replace(staging, parent=step.parent)
-        self._snapshots.commit_layer(staging, step.chain_id, layer.size_bytes)
+        staging = dataclasses.replace(staging, parent=under[-1] if under else None)
+        self._snapshots.commit_layer(staging, chain, layer.size_bytes)
 
 
 async def _tell_finished(blob: Download, work: _Work) -> None:

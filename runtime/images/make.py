@@ -19,12 +19,19 @@ from typing import Any
 
 from runtime.api.errors import InvalidArgument
 from runtime.events import EventHub
+from runtime.images.arriving import Arriving
 from runtime.images.collect import Collector
 from runtime.images.compression import MAGIC_BYTES, CompressionError, decompressed, kind_of
 from runtime.images.content import ContentStore, Descriptor, Ingest
 from runtime.images.dockerfile import apply_changes
 from runtime.images.fetch import disk_error
-from runtime.images.layers import Layers
+from runtime.images.layers import (
+    UNPACKED_FLOOR_BYTES,
+    UNPACKED_MAX_BYTES,
+    Claim,
+    Layers,
+    allowance,
+)
 from runtime.images.leases import Lease, Leases
 from runtime.images.manifest import (
     LAYERS_MAX,
@@ -37,12 +44,12 @@ from runtime.images.manifest import (
     parse_config,
 )
 from runtime.images.platform import Platform, host
-from runtime.images.reference import ImageId, Reference
+from runtime.images.reference import Digest, ImageId, Reference
 from runtime.images.store import Change, ImageRecord, ImageStore, make_record
 from runtime.images.stream import BodyGone, in_thread_with
-from runtime.images.threads import acquired, to_the_end
+from runtime.images.threads import acquired, ended, to_the_end
 from runtime.images.times import rfc3339
-from runtime.images.workers import Workers
+from runtime.images.workers import LayerInvalid, Workers
 from runtime.snapshots.base import Snapshotter
 
 EMPTY_DIFF_ID = "sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef"  # 1024 zero bytes
@@ -101,8 +108,7 @@ class Maker:
         """
         config = apply_changes({}, changes)
         async with self._lease() as lease:
-            blob = await self._ingest(body, lease)
-            diff_id = await self._layers.adopt(blob, ())
+            blob, diff_id = await self._receive(body, lease)
             now = rfc3339(time.time())
             document = {
                 "created": now,
@@ -144,7 +150,7 @@ class Maker:
             if blob.digest == EMPTY_DIFF_ID:
                 entry["empty_layer"] = True
             else:
-                diff_ids.append(await self._layers.adopt(blob, below))
+                diff_ids.append(await self._layers.adopt(blob, below, self._claim(lease)))
                 blobs.append(blob)
             platform = host()
             before = parent.config if parent else {"architecture": platform.architecture, "os": platform.os}
@@ -164,31 +170,71 @@ class Maker:
 
     # -- blobs
 
-    async def _ingest(self, body: AsyncIterator[bytes], lease: Lease) -> Descriptor:
-        """The archive as a blob; what a layer cannot be compressed with is unpacked on the way."""
-        kind = "plain"
+    async def _receive(self, body: AsyncIterator[bytes], lease: Lease) -> tuple[Descriptor, Digest]:
+        """The archive as a blob, unpacked while it comes: (blob, diff id)."""
+        async with acquired(self._content.ingest, Ingest.discard) as ingest:
+            arriving = Arriving(ingest)
+            kind: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+            unpacking = asyncio.create_task(self._unpack(arriving, kind, lease))
+            try:
+                try:
+                    await self._read(body, arriving, kind)
+                except BaseException as error:
+                    arriving.end(error)
+                    raise
+                arriving.end()
+                # Who sends is heard out, also when the archive turned out broken: then it reads our answer.
+                found = (await asyncio.gather(unpacking, return_exceptions=True))[0]
+                blob = await self._commit_blob(ingest, kind.result(), lease)
+            finally:
+                await ended(unpacking)
+                arriving.close()
+        if isinstance(found, LayerInvalid) and allowance(blob.size) > UNPACKED_FLOOR_BYTES:
+            # It may only have been larger than what is given to an archive of unknown size.
+            return blob, await self._layers.adopt(blob, (), self._claim(lease))
+        if isinstance(found, BaseException):
+            raise found
+        return blob, found
 
-        def read(chunks: Iterator[bytes], ingest: Ingest) -> None:
-            nonlocal kind
+    async def _unpack(self, arriving: Arriving, kind: asyncio.Future[str], lease: Lease) -> Digest:
+        # What is not compressed cannot become larger than it is.
+        bytes_max = UNPACKED_MAX_BYTES if await kind == "plain" else UNPACKED_FLOOR_BYTES
+        return await self._layers.adopt_growing(arriving, (), self._claim(lease), bytes_max)
+
+    async def _read(self, body: AsyncIterator[bytes], arriving: Arriving, kind: asyncio.Future[str]) -> None:
+        """Take in the archive; what a layer cannot be compressed with is unpacked on the way."""
+        loop = asyncio.get_running_loop()
+
+        def tell(found: str) -> None:
+            if not kind.done():  # cancelled with whoever waited for it
+                kind.set_result(found)
+
+        def read(chunks: Iterator[bytes]) -> None:
             start = b""
             while len(start) < MAGIC_BYTES and (more := next(chunks, b"")):
                 start += more
-            kind = kind_of(start)
-            if kind in _SUFFIXES:
-                ingest.append([start])
-                ingest.append(chunks)
+            found = kind_of(start)
+            kept = found in _SUFFIXES
+            loop.call_soon_threadsafe(tell, found if kept else "plain")
+            if kept:
+                arriving.append([start])
+                arriving.append(chunks)
             else:
-                kind = "plain"
-                ingest.append(decompressed(chunks, start))
+                arriving.append(decompressed(chunks, start))
 
-        async with acquired(self._content.ingest, Ingest.discard) as ingest:
-            try:
-                await in_thread_with(body, lambda chunks: read(chunks, ingest))
-            except CompressionError as error:
-                raise InvalidArgument(f"the archive cannot be read: {error}") from None
-            except BodyGone:
-                raise asyncio.CancelledError from None
-            return await self._commit_blob(ingest, kind, lease)
+        try:
+            await in_thread_with(body, read)
+        except CompressionError as error:
+            raise InvalidArgument(f"the archive cannot be read: {error}") from None
+        except BodyGone:
+            raise asyncio.CancelledError from None
+
+    def _claim(self, lease: Lease) -> Claim:
+        async def claim(chain: str) -> None:
+            async with self._collector.lock:
+                lease.layers.add(chain)
+
+        return claim
 
     async def _pack(self, upper: Path, lease: Lease) -> Descriptor:
         async with acquired(self._content.ingest, Ingest.discard) as ingest:

@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import lzma
+import os
 import subprocess
 import tarfile
 from collections.abc import AsyncIterator
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 
 from runtime.api.errors import EngineError, InvalidArgument, NotFound
+from runtime.images import make
 from runtime.images import manifest as media
 from runtime.images.starter import starter_archive
 from tests.fakes.image_files import (
@@ -331,3 +333,65 @@ async def test_an_import_that_fails_leaves_nothing(make_engine: MakeEngine) -> N
     with pytest.raises(InvalidArgument, match="must be lowercase"):
         engine.images.import_(body(tar()), repo="X")
     assert engine.is_empty()
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, lzma.compress])
+async def test_an_import_is_unpacked_while_it_comes(make_engine: MakeEngine, pack: Any) -> None:
+    engine = await make_engine()
+    noise = [(f"f{at}", os.urandom(3 << 20)) for at in range(3)]
+    archive = pack(tar(*(file(name, data) for name, data in noise)))
+
+    async def slow() -> AsyncIterator[bytes]:
+        for at in range(0, len(archive) - 100, 1 << 17):
+            yield archive[at : min(at + (1 << 17), len(archive) - 100)]
+        async with asyncio.timeout(30):
+            while not list((engine.root / "snapshots/staging").glob("*/diff/f0")):  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        yield archive[-100:]
+
+    await told(engine.images.import_(slow(), repo="x"))
+    for name, data in noise:
+        assert (engine.layer("x") / name).read_bytes() == data
+
+
+async def test_who_sends_a_broken_archive_is_heard_out(make_engine: MakeEngine) -> None:
+    engine = await make_engine()
+    sent = 0
+
+    async def whole() -> AsyncIterator[bytes]:
+        nonlocal sent
+        yield tar(file("../x"))[:512]
+        for _ in range(40):
+            yield bytes(1 << 18)
+            sent += 1
+
+    with pytest.raises(InvalidArgument, match="outside of the layer"):
+        await told(engine.images.import_(whole(), repo="x"))
+    assert sent == 40
+    assert engine.is_empty()
+
+
+async def test_an_import_whose_client_goes_away_leaves_nothing(make_engine: MakeEngine) -> None:
+    engine = await make_engine()
+    asked = asyncio.Event()
+
+    async def endless() -> AsyncIterator[bytes]:
+        yield tar(file("a", bytes(5 << 20)))[: 4 << 20]
+        asked.set()
+        await asyncio.sleep(3600)
+
+    task = asyncio.create_task(told(engine.images.import_(endless(), repo="x")))
+    await asyncio.wait_for(asked.wait(), 20)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert engine.is_empty()
+
+
+async def test_a_compressed_import_may_become_as_large_as_its_size_allows(
+    make_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = await make_engine()
+    monkeypatch.setattr(make, "UNPACKED_FLOOR_BYTES", 1000)
+    await told(engine.images.import_(body(gzip.compress(tar(file("a", bytes(5000))))), repo="x"))
+    assert (engine.layer("x") / "a").stat().st_size == 5000
