@@ -23,6 +23,7 @@ from webdock.engines.consumers import CLOSE_GONE, CLOSE_STATE, Closed, SocketCon
 from webdock.engines.models import current_engine, last_revision
 from webdock.engines.rows import ROWLESS, RowsConsumer, Snapshot
 from webdock.engines.threads import in_thread
+from webdock.people.belongings import sight
 
 TAIL_DEFAULT, TAIL_MAX = 500, 10_000
 BATCH_S = 0.2  # lines wait this long for company, so that a flood is a few messages a second
@@ -203,7 +204,8 @@ class GaugesConsumer(SocketConsumer):
             if not self._ids:
                 await self._wake.wait()
             self._wake.clear()
-            found = await gauges.measure(client, self._ids)
+            sees = await in_thread(sight)("container")
+            found = await gauges.measure(client, [id for id in self._ids if sees(id)])
             rows = {id: points if id not in self._told else points[-1:] for id, points in found.items()}
             self._told |= set(rows)
             if rows:

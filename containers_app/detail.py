@@ -23,7 +23,8 @@ from webdock.engines.models import AuditEntry, current_engine, last_revision
 from webdock.engines.pages import page
 from webdock.engines.secrets import environment, masked
 from webdock.engines.wording import explain
-from webdock.people.rights import requires, rights_of
+from webdock.people.belongings import viewer_rights
+from webdock.people.rights import requires
 
 HISTORY_ROWS = 10
 LAST_LINES = 12  # of the log, on the card that says why it stopped
@@ -51,7 +52,17 @@ async def find(container_id: str, *, removed: bool = False) -> Container:
 
 
 async def tab_context(container: Container, tab: str) -> dict[str, Any]:
-    return {"container": container, "tab": tab, "cursor": await sync_to_async(last_revision)(KIND)}
+    return {
+        "container": container,
+        "tab": tab,
+        "cursor": await sync_to_async(last_revision)(KIND),
+        "rights": await rights_here(container),
+    }
+
+
+async def rights_here(container: Container) -> frozenset[str]:
+    """What the person who looks may do to this container."""
+    return await sync_to_async(viewer_rights)("container", container.container_id)
 
 
 @requires("view")
@@ -152,9 +163,8 @@ async def container_stats(request: HttpRequest, container_id: str) -> HttpRespon
 async def container_inspect(request: HttpRequest, container_id: str) -> HttpResponse:
     """The whole document, secrets masked for people who may only look."""
     container = await find(container_id, removed=True)
-    user = await request.auser()
     context = await tab_context(container, "inspect")
-    reveal = "reveal" in await sync_to_async(rights_of)(user)
+    reveal = "reveal" in context["rights"]
     context["inspect"] = container.inspect if reveal else masked(container.inspect)
     return await page(request, "containers/inspect.html", context)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from posixpath import basename, dirname
 from urllib.parse import urlencode
 
-from asgiref.sync import sync_to_async
 from django.core.files.uploadedfile import UploadedFile
 from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
@@ -25,7 +24,7 @@ from webdock.engines.clients import client as client_of
 from webdock.engines.pages import answer, page
 from webdock.engines.threads import carried_out
 from webdock.engines.wording import explain
-from webdock.people.rights import requires, rights_of
+from webdock.people.rights import requires
 
 CHANGES_MAX = 5000
 CHANGE_WORDS = {0: _lazy("changed"), 1: _lazy("added"), 2: _lazy("deleted")}
@@ -37,7 +36,7 @@ async def container_files(request: HttpRequest, container_id: str) -> HttpRespon
     """A directory of a running container, for people who operate it, and what differs from the image."""
     container = await find(container_id)
     context = await tab_context(container, "files")
-    if container.state == "running" and "files" in await sync_to_async(rights_of)(await request.auser()):
+    if container.state == "running" and "files" in context["rights"]:
         try:
             path = clean_path(request.GET.get("path", "/"))
         except InvalidArgument:

@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy as _lazy
 
 from webdock.engines.durations import ago, human_duration
 from webdock.engines.models import Engine
+from webdock.people.belongings import seen
 
 SHORT_ID_CHARS = 12
 HEALTH_WORDS = (
@@ -36,6 +37,13 @@ VERBS_BY_STATE = {
 ALIVE = ("running", "paused", "restarting")
 
 
+class SeenContainers(models.Manager["Container"]):
+    """Those the person who looks may know of; for the sync all of them."""
+
+    def get_queryset(self) -> models.QuerySet[Container]:
+        return seen("container", super().get_queryset(), "container_id")
+
+
 class Container(models.Model):
     """One container of one engine, as last seen."""
 
@@ -47,6 +55,9 @@ class Container(models.Model):
         REMOVING = "removing", _lazy("removing")
         EXITED = "exited", _lazy("exited")
         DEAD = "dead", _lazy("dead")
+
+    objects = SeenContainers()
+    everything = models.Manager["Container"]()  # for the projection: a row nobody may see is still there
 
     engine = models.ForeignKey(Engine, on_delete=models.CASCADE, related_name="containers")
     # observed

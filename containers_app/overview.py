@@ -20,6 +20,7 @@ from webdock.engines.host import engine_is_here, host
 from webdock.engines.models import AuditEntry, current_engine, last_revision
 from webdock.engines.pages import page
 from webdock.engines.timeline import latest
+from webdock.people.belongings import KINDS, unseen
 from webdock.people.rights import allowed, requires
 from webdock.people.standing import Person
 
@@ -45,7 +46,10 @@ def _context(user: Person) -> dict[str, Any]:
     images = Image.objects.filter(removed_at=None)
     recent = AuditEntry.objects.all()
     if not allowed(user, "admin"):  # who logs in, and from where, is the administrators' business
-        recent = recent.exclude(object_kind__in=("", "user"))
+        recent = recent.exclude(object_kind__in=("", "user", "team", "token"))
+        for kind in KINDS:
+            if (others := unseen(kind, "object_id")) is not None:
+                recent = recent.exclude(others, object_kind=kind)
     return {
         "alias": engine.alias,
         "cursor": last_revision(KIND),
@@ -84,7 +88,7 @@ def attention(numbers: dict[str, Any] | None) -> list[dict[str, str]]:
         for container in rows.order_by("name")[:ATTENTION_ROWS]:
             found.append(_item(level, text % {"name": container.name}, container.get_absolute_url()))
     unused = Image.objects.filter(removed_at=None, tag_rows=None).exclude(
-        image_id__in=Container.objects.filter(removed_at=None).values("image_id")
+        image_id__in=Container.everything.filter(removed_at=None).values("image_id")
     )
     number = unused.count()
     if number:

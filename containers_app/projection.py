@@ -20,6 +20,7 @@ from runtime.api.errors import NotFound, PeerProtocolError
 from webdock.engines.documents import storable
 from webdock.engines.models import Engine, next_revision
 from webdock.engines.threads import in_thread
+from webdock.people.belongings import CLAIM_LABEL, settle
 
 KIND = "container"
 INSPECTS_AT_ONCE = 8
@@ -96,7 +97,7 @@ def apply_now(engine: Engine, seen: Seen) -> bool:
     with transaction.atomic():
         rows = {
             row.container_id: row
-            for row in Container.objects.filter(engine=engine, container_id__in=list(seen))
+            for row in Container.everything.filter(engine=engine, container_id__in=list(seen))
         }
         new: list[Container] = []
         changed: list[tuple[Container, list[str]]] = []
@@ -118,7 +119,10 @@ def apply_now(engine: Engine, seen: Seen) -> bool:
             first = next_revision(KIND, len(news)) - len(news) + 1
             for revision, row in enumerate(news, first):
                 row.revision = revision
-        Container.objects.bulk_create(new)
+        Container.everything.bulk_create(new)
+        for row in new:
+            if label := row.labels.get(CLAIM_LABEL):
+                settle(str(label), row.container_id)
         for row, fields in changed:
             row.save(update_fields=[*fields, "revision"])
     return bool(news)
@@ -136,11 +140,11 @@ def _differing(row: Container, body: dict[str, Any]) -> list[str]:
 @in_thread
 def _known(engine: Engine) -> dict[str, dict[str, Any]]:
     fields = ("container_id", "name", "state", "image", "health")
-    rows = Container.objects.filter(engine=engine, removed_at=None).values(*fields)
+    rows = Container.everything.filter(engine=engine, removed_at=None).values(*fields)
     return {row["container_id"]: row for row in rows}
 
 
 @in_thread
 def _bury(engine: Engine) -> None:
     """Delete tombstones every page has heard of."""
-    Container.objects.filter(engine=engine, removed_at__lt=timezone.now() - TOMBSTONE_LIFETIME).delete()
+    Container.everything.filter(engine=engine, removed_at__lt=timezone.now() - TOMBSTONE_LIFETIME).delete()

@@ -60,8 +60,9 @@ class TerminalConsumer(SocketConsumer):
             raise Closed(CLOSE_GONE, _("This terminal was closed."))
         session, self._guest = found
         self._session = session
-        if self._guest is None or self._guest.types:
-            await self.narrow("control" if session.kind == TerminalSession.Kind.ATTACH else "shell")
+        types = "control" if session.kind == TerminalSession.Kind.ATTACH else "shell"
+        looks_on = self._guest is not None and not self._guest.types
+        await self.narrow(self.right if looks_on else types, ("container", session.container_id))
         hub = self._hub = hub_of(session)
         page = self.query.get("page", "")
         viewer = Viewer(

@@ -19,7 +19,8 @@ from containers_app.terminal_hub import hubs
 from webdock.engines.audit import actor_of, audited
 from webdock.engines.consumers import CLOSE_FORBIDDEN
 from webdock.engines.pages import answer
-from webdock.people.rights import allowed, requires
+from webdock.people.belongings import rights_over
+from webdock.people.rights import requires
 
 GUESTS_MAX = 20
 
@@ -32,7 +33,12 @@ async def terminal_share(request: HttpRequest, session: UUID) -> HttpResponse:
     name, types = request.POST.get("user", "").strip(), bool(request.POST.get("types"))
     back = reverse("terminal-list")
     guest = await get_user_model().objects.filter(username=name, is_active=True).afirst()
-    if guest is None or guest.pk == found.user_id or not await sync_to_async(allowed)(guest, "terminal"):
+    right = "control" if found.kind == TerminalSession.Kind.ATTACH else "shell"
+    if (
+        guest is None
+        or guest.pk == found.user_id
+        or right not in await sync_to_async(rights_over)(guest, "container", found.container_id)
+    ):
         words = _("%(name)s is nobody else who may open terminals.") % {"name": name or "?"}
         return await answer(request, False, words, back, status=400)
     if await found.guests.exclude(user=guest).acount() >= GUESTS_MAX:

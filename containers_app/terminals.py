@@ -17,7 +17,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
-from containers_app.detail import find, tab_context
+from containers_app.detail import find, rights_here, tab_context
 from containers_app.models import Container, TerminalSession
 from containers_app.runspec import parse_words
 from containers_app.shells import NoShell, find_shell
@@ -152,7 +152,7 @@ async def terminal_open(request: HttpRequest, container_id: str) -> JsonResponse
     if kind not in TerminalSession.Kind.values:
         return JsonResponse({"ok": False, "message": _("kind: expected shell or attach")}, status=400)
     right = "control" if kind == TerminalSession.Kind.ATTACH else "shell"
-    if right not in await sync_to_async(rights_of)(await request.auser()):
+    if right not in await rights_here(container):
         raise PermissionDenied
     try:
         command = parse_words(request.POST.get("command", "")[:COMMAND_MAX_CHARS])

@@ -12,6 +12,7 @@ from images_app.models import Image
 from webdock import __version__
 from webdock.engines.models import current_engine
 from webdock.languages import catalogue_url
+from webdock.people.belongings import hidden
 from webdock.people.rights import rights_of
 
 
@@ -27,8 +28,8 @@ def common(request: HttpRequest) -> dict[str, Any]:
         "nav": {
             "containers": Container.objects.filter(removed_at=None).count(),
             "images": Image.objects.filter(removed_at=None).count(),
-            "networks": engine.network_count,
-            "volumes": engine.volume_count,
+            "networks": max(0, engine.network_count - hidden("network")),
+            "volumes": max(0, engine.volume_count - hidden("volume")),
         },
         "rights": rights_of(user),
         "version": __version__,

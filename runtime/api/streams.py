@@ -96,7 +96,7 @@ class _ResponseStream(Generic[T]):
     """An answer read piece by piece; opened by ``open``, ``async with`` or the first ``async for``."""
 
     def __init__(self, start: Callable[[], Awaitable[ClientResponse]]) -> None:
-        self._start = start
+        self.start = start
         self._response: ClientResponse | None = None
         self._ready: deque[T] = deque()
         self._ended = False
@@ -113,7 +113,7 @@ class _ResponseStream(Generic[T]):
         Raises: what the engine answers.
         """
         if self._response is None and not self._ended:
-            self._response = await self._start()
+            self._response = await self.start()
         return self
 
     @property

@@ -7,13 +7,13 @@ from weakref import WeakKeyDictionary
 
 from django.conf import settings
 
-from runtime.api.client import EngineClient
 from runtime.api.errors import NotFound
+from webdock.people.guarded import GuardedClient
 
-_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, EngineClient]] = WeakKeyDictionary()
+_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, GuardedClient]] = WeakKeyDictionary()
 
 
-def client(alias: str) -> EngineClient:
+def client(alias: str) -> GuardedClient:
     """The client of an engine; made at the first call.
 
     Raises: NotFound when the settings name no such engine.
@@ -22,7 +22,7 @@ def client(alias: str) -> EngineClient:
     if alias not in of_loop:
         if alias not in settings.ENGINES:
             raise NotFound(f"no engine is called {alias!r}")
-        of_loop[alias] = EngineClient(settings.ENGINES[alias])
+        of_loop[alias] = GuardedClient(settings.ENGINES[alias])
     return of_loop[alias]
 
 

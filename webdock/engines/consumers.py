@@ -22,7 +22,7 @@ from runtime.api.errors import EngineError, EngineUnreachable, NotFound, Unavail
 from webdock.engines.audit import Actor, scope_address
 from webdock.engines.hints import group
 from webdock.engines.wording import explain
-from webdock.people import sockets
+from webdock.people import sockets, viewer
 
 CLOSE_RESTART = 1012  # the web process goes; come back
 CLOSE_FAILED = 1011
@@ -75,6 +75,8 @@ class SocketConsumer:
         }
         self.session_key = sockets.session_key(scope)
         self.user: sockets.Person
+        self.viewer: viewer.Viewer
+        self.thing: sockets.Thing = None  # the one thing it is about: the right is asked over that
         self.actor: Actor
         self.tasks: asyncio.TaskGroup
         self._counted = False
@@ -133,6 +135,7 @@ class SocketConsumer:
         try:
             with translation.override(self._language()):
                 await self._admit()
+                viewer.look_as(self.viewer)
                 async with asyncio.TaskGroup() as self.tasks:
                     self.tasks.create_task(self._hear(receive), name="read")
                     self.tasks.create_task(self._guard(), name="guard")
@@ -172,37 +175,43 @@ class SocketConsumer:
     async def _admit(self) -> None:
         if not sockets.same_origin(self.scope):
             raise Closed(CLOSE_FORBIDDEN, "another site's page")
-        answer = await sockets.admit(self.session_key, self.right, fresh=True)
-        if not answer.user.is_authenticated:
-            raise Closed(CLOSE_LOGIN)
-        if not answer.allowed:
-            raise Closed(CLOSE_FORBIDDEN)
+        if "container" in self.kwargs:
+            self.thing = "container", self.kwargs["container"]
+        answer = await sockets.admit(self.session_key, self.right, self.thing, fresh=True)
+        self._judge(answer)
         self.user = answer.user
+        self.viewer = viewer.Viewer(answer.user)
         _open[answer.user.pk] += 1
         self._counted = True
         if _open[answer.user.pk] > SOCKETS_MAX:
             raise Closed(CLOSE_SLOW, "too many sockets are open")
         self.actor = Actor(answer.user.pk, answer.user.get_username(), scope_address(self.scope))
 
-    async def narrow(self, right: str) -> None:
-        """Hold the socket on this right from now on.
+    async def narrow(self, right: str, thing: sockets.Thing) -> None:
+        """Hold the socket on this right over this thing from now on.
 
         Raises: Closed when the person lacks it.
         """
-        self.right = right
-        answer = await sockets.admit(self.session_key, right, fresh=True)
-        if not answer.allowed:
-            raise Closed(CLOSE_FORBIDDEN)
+        self.right, self.thing = right, thing
+        self._judge(await sockets.admit(self.session_key, right, thing, fresh=True))
 
     async def _guard(self) -> None:
         while True:
             await asyncio.sleep(RECHECK_S)
-            answer = await sockets.admit(self.session_key, self.right)
+            answer = await sockets.admit(self.session_key, self.right, self.thing)
             if answer.user.pk != self.user.pk:
                 raise Closed(CLOSE_LOGIN)
-            if not answer.allowed:
-                raise Closed(CLOSE_FORBIDDEN)
-            self.user = answer.user  # what else they may do can have changed
+            self._judge(answer)
+            self.user = self.viewer.user = answer.user  # what else they may do can have changed
+
+    def _judge(self, answer: sockets.Admission) -> None:
+        """Raises: Closed unless this person may hold the socket."""
+        if not answer.user.is_authenticated:
+            raise Closed(CLOSE_LOGIN)
+        if answer.hidden:
+            raise Closed(CLOSE_GONE)
+        if not answer.allowed:
+            raise Closed(CLOSE_FORBIDDEN)
 
     async def _hear(self, receive: Receive) -> None:
         while True:

@@ -78,6 +78,29 @@ class Role(models.Model):
         return f"{self.user}: {self.role}"
 
 
+class Belonging(models.Model):
+    """Whose a container, network or volume is. Neither owner nor team: administrators alone see it."""
+
+    kind = models.CharField(max_length=16)
+    object_id = models.CharField(max_length=255)  # of a volume its name; "claim:…" while it is being made
+    name = models.CharField(max_length=255, blank=True, default="")  # of a network: it is called by both
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    team = models.ForeignKey(Team, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    made_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["kind", "object_id"], name="one_belonging")]
+        indexes = [
+            models.Index(fields=["kind", "name"], name="belonging_name"),  # a network called by its name
+            models.Index(fields=["owner", "kind"], name="belonging_owner"),  # what is one person's
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name or self.object_id[:12]}"
+
+
 class SetupLink(models.Model):
     """A link that lets its holder make one administrator account, once, for an hour."""
 

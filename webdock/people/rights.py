@@ -14,11 +14,14 @@ from asgiref.sync import markcoroutinefunction, sync_to_async
 from django.conf import settings
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, JsonResponse
+from django.http import Http404, HttpRequest, JsonResponse
 from django.http.response import HttpResponseBase
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
+from webdock.engines.clients import client as client_of
+from webdock.people import viewer
+from webdock.people.belongings import KINDS
 from webdock.people.roles import known
 from webdock.people.standing import Person, standing
 
@@ -66,6 +69,15 @@ def rights_needed(request: HttpRequest, view: View) -> tuple[str, ...] | None:
     return None
 
 
+def thing_named(request: HttpRequest, kwargs: dict[str, Any]) -> tuple[str, str] | None:
+    """The container, network or volume a path names: ("network", "shop")."""
+    if "container_id" in kwargs:
+        return "container", kwargs["container_id"]
+    match = request.resolver_match
+    kind = (match.url_name or "").partition("-")[0] if match is not None else ""
+    return (kind, kwargs["name"]) if "name" in kwargs and kind in KINDS else None
+
+
 def wants_json(request: HttpRequest) -> bool:
     """Whether the asker is one of our scripts rather than a form."""
     return "application/json" in request.headers.get("Accept", "")
@@ -82,7 +94,10 @@ class RightsMiddleware:
         markcoroutinefunction(self)
 
     async def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        return await self.get_response(request)
+        try:
+            return await self.get_response(request)
+        finally:
+            viewer.look_as(None)
 
     async def process_view(
         self, request: HttpRequest, view: View, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -102,10 +117,23 @@ class RightsMiddleware:
             if request.method == "GET":  # the proxy may have taken the sub-path off
                 back = request.META.get("SCRIPT_NAME", "").rstrip("/") + request.get_full_path_info()
             return redirect_to_login(back, reverse(settings.LOGIN_URL))
-        if not set(needed) <= await sync_to_async(rights_of)(user):
+        rights = await sync_to_async(rights_of)(user)
+        named = thing_named(request, kwargs)
+        if named is not None and set(needed) <= rights and not standing(user).admin:
+            rights = await self._rights_over(user, *named)
+            if "view" not in rights:  # for strangers it does not exist
+                raise Http404
+        if not set(needed) <= rights:
             if wants_json(request):
                 return JsonResponse(
                     {"ok": False, "message": _("You do not have the right to do this.")}, status=403
                 )
             raise PermissionDenied
+        viewer.look_as(viewer.Viewer(user))
         return None
+
+    @staticmethod
+    async def _rights_over(user: Person, kind: str, ref: str) -> frozenset[str]:
+        viewer.look_as(viewer.Viewer(user))
+        client = client_of(next(iter(settings.ENGINES)))
+        return await client.rights_over(kind, ref)

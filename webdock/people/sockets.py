@@ -21,8 +21,11 @@ from django.http.request import split_domain_port, validate_host
 from django.utils.crypto import constant_time_compare
 
 from webdock.engines.threads import in_thread
+from webdock.people.belongings import rights_over
 from webdock.people.rights import allowed
 from webdock.people.standing import Person
+
+Thing = tuple[str, str] | None  # ("container", id)
 
 KNOWN_S = 1.0
 KNOWN_MAX = 1000
@@ -35,6 +38,7 @@ class Admission:
 
     user: Person
     allowed: bool
+    hidden: bool = False  # what the socket is about is not there for this person
 
 
 def header(scope: Mapping[str, Any], name: bytes) -> str:
@@ -87,8 +91,8 @@ def session_key(scope: Mapping[str, Any]) -> str:
     return morsel.value if morsel is not None else ""
 
 
-def admission(key: str, right: str) -> Admission:
-    """Who holds this session now and whether they have the right; from a thread.
+def admission(key: str, right: str, thing: Thing = None) -> Admission:
+    """Who holds this session now and whether they have the right, over ``thing`` if given; from a thread.
 
     A logged-out or expired session, a deactivated account, a changed password: each makes it nobody's.
     """
@@ -105,24 +109,28 @@ def admission(key: str, right: str) -> Admission:
     kept = session.get(HASH_SESSION_KEY, "")
     if not constant_time_compare(kept, user.get_session_auth_hash()):
         return Admission(AnonymousUser(), False)
-    return Admission(user, allowed(user, right))
+    door = allowed(user, right)
+    if thing is None:
+        return Admission(user, door)
+    rights = rights_over(user, *thing)
+    return Admission(user, door and right in rights, "view" not in rights)
 
 
 _admission = in_thread(admission)
-_known: dict[tuple[str, str], tuple[float, Admission]] = {}  # answers of the last moment
+_known: dict[tuple[str, str, Thing], tuple[float, Admission]] = {}  # answers of the last moment
 
 
-async def admit(key: str, right: str, *, fresh: bool = False) -> Admission:
+async def admit(key: str, right: str, thing: Thing = None, *, fresh: bool = False) -> Admission:
     """``admission``, asked once for all sockets of a session that ask in the same moment.
 
     ``fresh``: at the door the answer is always a new one.
     """
     now = time.monotonic()
-    found = _known.get((key, right))
+    found = _known.get((key, right, thing))
     if found is not None and not fresh and now - found[0] < KNOWN_S:
         return found[1]
-    answer = await _admission(key, right)
+    answer = await _admission(key, right, thing)
     if len(_known) >= KNOWN_MAX:
         _known.clear()
-    _known[key, right] = (time.monotonic(), answer)
+    _known[key, right, thing] = (time.monotonic(), answer)
     return answer

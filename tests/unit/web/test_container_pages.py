@@ -555,6 +555,7 @@ async def test_run_like_another_makes_the_same_again(
     one = await api.container_inspect(made)
     two = await api.container_inspect(answer["Location"].split("/")[2])
     assert one["HostConfig"] == two["HostConfig"]
+    assert one["Config"]["Labels"].pop("webdock.claim") != two["Config"]["Labels"].pop("webdock.claim")
     for key in ("Cmd", "Env", "Labels", "WorkingDir", "Tty", "ExposedPorts", "Image"):
         assert one["Config"].get(key) == two["Config"].get(key), key
     assert (await as_operator.get(f"/containers/run/?from={'f' * 64}")).status_code == 404

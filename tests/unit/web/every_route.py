@@ -1,0 +1,57 @@
+"""Every path and websocket of the project, with the names in them filled in."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from django.urls import URLPattern, URLResolver, get_resolver
+
+from webdock.asgi import websocket_urlpatterns
+
+# Names in paths that are nobody's: what they lead to is the whole engine's, or the view looks among
+# one's own only (tokens, recordings).
+ANYBODYS = {"image_id", "job_id", "token", "code", "verb", "host"}
+
+
+def patterns(
+    resolver: Any = None, prefix: str = "", namespace: str = ""
+) -> list[tuple[str, str, URLPattern]]:
+    """(path, namespace, pattern) of every view of the project."""
+    found = []
+    for entry in (resolver or get_resolver()).url_patterns:
+        if isinstance(entry, URLResolver):
+            found += patterns(entry, prefix + str(entry.pattern), entry.namespace or namespace)
+        else:
+            found.append((prefix + str(entry.pattern), namespace, entry))
+    return found
+
+
+def own_patterns() -> list[URLPattern]:
+    """Those that are not the admin site's."""
+    return [pattern for _path, namespace, pattern in patterns() if namespace != "admin"]
+
+
+def names_in(pattern: URLPattern) -> set[str]:
+    """The names of the parts of a path."""
+    return set(pattern.pattern.regex.groupindex)
+
+
+def filled(pattern: URLPattern, values: dict[str, str]) -> str:
+    """The path with its parts filled in; those without a value get something that fits."""
+    text = str(pattern.pattern)
+    for name in names_in(pattern):
+        part = rf"\(\?P<{name}>((?:[^()]|\([^()]*\))*)\)|<(\w+:)?{name}>"
+        found = re.search(part, text)
+        assert found, (name, text)
+        digits = re.search(r"\{(\d+)\}", found[1] or "")
+        text = re.sub(part, values.get(name, "0" * int(digits[1]) if digits else "x"), text)
+    return "/" + text.replace(r"(?:sha256:)?", "").strip("^$").replace("\\", "")
+
+
+def websocket_paths(values: dict[str, str]) -> list[tuple[str, Any, set[str]]]:
+    """(path, consumer, names in it) of every websocket."""
+    return [
+        (filled(route, values), route.callback.consumer_class, names_in(route))
+        for route in websocket_urlpatterns
+    ]
