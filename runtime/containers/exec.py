@@ -33,7 +33,6 @@ from runtime.containers.streams import Attachment
 from runtime.containers.table import Container, Table
 from runtime.oci.conmon import Conmon, ConmonHandle, ConmonStream, ExitInfo
 from runtime.oci.process import alive
-from runtime.oci.runtime import CannotStart
 
 log = logging.getLogger("webdock.containers")
 
@@ -42,7 +41,7 @@ KEPT = 128  # … if its container has not more of them
 WAITING = 1024  # sessions of one container that were made and not started
 EXIT_AFTER_OUTPUT_S = 1.0  # how long the end of a session's output waits for its program's exit
 END_TIMEOUT_S = 0.5  # for a container that ends to be seen ended
-FAILED_EXIT_CODE = 126  # of a session that could not be started for another reason than its program
+FAILED_EXIT_CODE = 126  # of a session that could not be started, whatever the reason; as Docker
 
 Body = dict[str, Any]
 
@@ -135,7 +134,7 @@ class Execs:
                     error = Conflict(f"Container {container.id} is not running")
                 elif container.record.state is State.PAUSED or "is paused" in error.message:
                     error = Conflict(f"Container {container.id} is paused, unpause the container before exec")
-            session.exit_code = error.exit_code if isinstance(error, CannotStart) else FAILED_EXIT_CODE
+            session.exit_code = FAILED_EXIT_CODE
             self._end(session)
             raise error from None
         self._tell(session, "exec_start", _shown(session.body["Cmd"]))

@@ -14,6 +14,7 @@ from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_network
 from typing import Any
 
 from runtime.api.errors import Forbidden, InvalidArgument, NotFound, NotSupported
+from runtime.network.endpoints import link_local_addresses
 from runtime.network.ipam import Address, Network, Pool, overlapping
 from runtime.network.store import SubnetConfig
 
@@ -151,16 +152,12 @@ def parse_network(body: Mapping[str, Any]) -> Definition:
         raise NotFound(f'plugin "{ipam.get("Driver")}" not found')
     options = texts(body.get("Options"), "options")
     parse_options(options)
-    enable_ipv6 = bool(body.get("EnableIPv6"))
-    subnets = parse_ipam(ipam.get("Config") or [])
-    if any(entry.subnet.version == 6 for entry in subnets) and not enable_ipv6:
-        raise InvalidArgument(f"invalid network config: an IPv6 subnet needs EnableIPv6, network {name}")
     return Definition(
         name=name,
         internal=bool(body.get("Internal")),
         attachable=bool(body.get("Attachable")),
-        enable_ipv6=enable_ipv6,
-        subnets=subnets,
+        enable_ipv6=bool(body.get("EnableIPv6")),
+        subnets=parse_ipam(ipam.get("Config") or []),
         ipam_options=texts(ipam["Options"], "IPAM options") if ipam.get("Options") is not None else None,
         options=options,
         labels=texts(body.get("Labels"), "labels"),
@@ -314,8 +311,7 @@ def parse_endpoint(settings: Mapping[str, Any] | None) -> Wish:
             if address.version != version or address.is_unspecified:
                 raise InvalidArgument(f"invalid endpoint settings: invalid IPv{version} address: {address}")
             found[version] = address
-    if ipam.get("LinkLocalIPs"):
-        raise NotSupported("link-local addresses of endpoints are not supported by this engine")
+    link_local_addresses(ipam)
     priority = settings.get("GwPriority") or 0
     if not isinstance(priority, int):
         raise InvalidArgument("invalid endpoint settings: GwPriority must be a number")

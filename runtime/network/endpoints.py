@@ -10,12 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv4Interface, IPv6Interface
+from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_interface
 from pathlib import Path
 from typing import Any
 
+from runtime.api.errors import InvalidArgument
 from runtime.idmap import IdMap
 from runtime.network.ports import Published
+
+LINK_LOCAL_MAX = 64  # addresses of one endpoint
 
 Settings = dict[str, Any]  # an EndpointSettings body
 
@@ -56,6 +59,28 @@ class NetworkSetup:
     environment: list[str] = field(default_factory=list)  # of links on the default bridge: "DB_PORT=tcp://…"
 
 
+def link_local_addresses(ipam: Mapping[str, Any]) -> list[IPv4Interface | IPv6Interface]:
+    """The link-local addresses an IPAMConfig asks for, beside those of its network.
+
+    Raises: InvalidArgument.
+    """
+    asked = ipam.get("LinkLocalIPs") or []
+    if not isinstance(asked, list) or len(asked) > LINK_LOCAL_MAX:
+        raise InvalidArgument(f"invalid LinkLocalIPs: must be a list of at most {LINK_LOCAL_MAX} addresses")
+    found = []
+    for value in asked:
+        try:
+            address = ip_address(str(value))
+        except ValueError:
+            raise InvalidArgument(f"invalid link-local IP address {value}: not an IP address") from None
+        if not address.is_link_local:
+            raise InvalidArgument(
+                f"invalid link-local IP address {value}: not in 169.254.0.0/16 or fe80::/10"
+            )
+        found.append(ip_interface(f"{address}/{16 if address.version == 4 else 64}"))
+    return found
+
+
 @dataclass(slots=True)
 class Endpoint:
     """One container on one network."""
@@ -71,6 +96,12 @@ class Endpoint:
     aliases: list[str]
     links: list[str]  # "container:alias"
     asked: Settings  # IPAMConfig, DriverOpts, GwPriority as they were given
+
+    @property
+    def addresses(self) -> list[IPv4Interface | IPv6Interface]:
+        """All that its interface gets."""
+        own = [entry for entry in (self.ipv4, self.ipv6) if entry is not None]
+        return [*own, *link_local_addresses(self.asked.get("IPAMConfig") or {})]
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -34,7 +34,9 @@ class Net:
 
     @classmethod
     def of(cls, record: NetworkRecord) -> Net:
-        return cls(record, parse_options(record.options), pools_of(record.subnets))
+        """The network of a record. An IPv6 subnet of one without IPv6 is shown and not used."""
+        used = [entry for entry in record.subnets if entry.subnet.version == 4 or record.enable_ipv6]
+        return cls(record, parse_options(record.options), pools_of(used))
 
     @property
     def id(self) -> str:

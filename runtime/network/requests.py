@@ -86,7 +86,7 @@ def new_endpoint(net: Net, sandbox: Sandbox, wish: Wish, id: str, port_name: str
     if net.is_bridge:
         ipv4 = net.allocate(4, wish.ipv4)
         try:
-            ipv6 = net.allocate(6, wish.ipv6)
+            ipv6 = net.allocate(6, wish.ipv6) if net.record.enable_ipv6 else None
         except BaseException:
             net.release(ipv4)
             raise

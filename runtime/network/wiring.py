@@ -90,13 +90,12 @@ class Wiring:
         net = self._registry.by_id(endpoint.network_id)
         if net is None or not net.is_bridge:
             return None
-        addresses = [entry for entry in (endpoint.ipv4, endpoint.ipv6) if entry is not None]
         return Plug(
             bridge=net.record.bridge,
             host_interface=endpoint.host_interface,
             interface=endpoint.interface,
             mac=endpoint.mac,
-            addresses=tuple(addresses),
+            addresses=tuple(endpoint.addresses),
             mtu=net.options.mtu or self._mtu,
             hairpin=bool(sandbox.published),
             isolated=not net.options.neighbours,

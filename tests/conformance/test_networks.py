@@ -7,7 +7,7 @@ import pytest
 from runtime.api.client import EngineClient
 from runtime.api.errors import Conflict, EngineError, Forbidden, InvalidArgument, NotFound
 from tests.conformance.api import Api
-from tests.conformance.conftest import MakeContainer, UnderTest
+from tests.conformance.conftest import MakeContainer, UnderTest, read_all
 
 
 @pytest.fixture
@@ -73,6 +73,54 @@ async def test_containers_join_and_leave(
         await client.network_remove(name)
     await client.network_disconnect(name, {"Container": container})
     assert (await client.network_inspect(name))["Containers"] == {}
+
+
+async def test_an_ipv6_subnet_of_a_network_without_ipv6_is_shown_and_not_used(
+    client: EngineClient, make_container: MakeContainer, name: str
+) -> None:
+    subnet = f"fd00:{name[3:7]}:{name[7:11]}::/64"
+    made = await client.network_create({"Name": name, "IPAM": {"Config": [{"Subnet": subnet}]}})
+    wish = {"IPAMConfig": {"IPv6Address": subnet.removesuffix("/64") + "9"}}
+    try:
+        container = await make_container(
+            "sleep",
+            "1000",
+            start=True,
+            HostConfig={"NetworkMode": name},
+            NetworkingConfig={"EndpointsConfig": {name: wish}},
+        )
+        network = await client.network_inspect(name)
+        assert network["EnableIPv6"] is False
+        assert len([one for one in network["IPAM"]["Config"] if ":" in one["Subnet"]]) == 1
+        got = (await client.container_inspect(container))["NetworkSettings"]["Networks"][name]
+        assert (got["IPAMConfig"], got["GlobalIPv6Address"]) == (wish["IPAMConfig"], "")
+        assert got["IPAddress"]
+        await client.container_remove(container, force=True)
+    finally:
+        await client.network_remove(made["Id"])
+
+
+async def test_a_link_local_address_is_given_beside_the_others(
+    client: EngineClient, make_container: MakeContainer, network: str, name: str, engine: UnderTest
+) -> None:
+    wish = {"IPAMConfig": {"LinkLocalIPs": ["169.254.8.8"]}}
+    container = await make_container(
+        "sleep",
+        "1000",
+        start=True,
+        HostConfig={"NetworkMode": name},
+        NetworkingConfig={"EndpointsConfig": {name: wish}},
+    )
+    got = (await client.container_inspect(container))["NetworkSettings"]["Networks"][name]
+    assert got["IPAMConfig"] == wish["IPAMConfig"]
+    if engine.kind != "fake":
+        session = await client.exec_create(
+            container, {"Cmd": ["ip", "-4", "address"], "AttachStdout": True, "AttachStderr": True}
+        )
+        said = (await read_all(await client.exec_start(session)))[1].decode()
+        assert "169.254.8.8/16" in said
+        assert f"{got['IPAddress']}/" in said
+    await client.container_remove(container, force=True)
 
 
 async def test_an_unknown_network_is_not_found_at_start_or_create(

@@ -820,7 +820,7 @@ class FakeExecs:
                 size=tuple(console_size or body.get("ConsoleSize") or (24, 80)),
             )
         except OSError as error:
-            one.exit_code = 126 if isinstance(error, PermissionError) else 127
+            one.exit_code = 126
             raise InvalidArgument(_start_words(body["Cmd"][0], error)) from None
         self._publish(one, f"exec_start: {' '.join(body['Cmd'])}")
         task = asyncio.ensure_future(self._watch(one, one.process))

@@ -152,17 +152,15 @@ async def test_detached_sessions_run_on_their_own(engine: Engine, box: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("command", "code", "words"),
-    [("nosuch", 127, "executable file not found"), ("/etc", 126, "permission denied")],
+    ("command", "words"),
+    [("nosuch", "executable file not found"), ("/etc", "permission denied")],
 )
-async def test_a_program_that_cannot_start(
-    engine: Engine, box: str, command: str, code: int, words: str
-) -> None:
+async def test_a_program_that_cannot_start(engine: Engine, box: str, command: str, words: str) -> None:
     exec_id = await session(engine, box, command)
     with pytest.raises(CannotStart, match=words):
         await engine.execs.start(exec_id, detach=False, tty=False)
     described = await engine.execs.inspect(exec_id)
-    assert (described["Running"], described["ExitCode"]) == (False, code)
+    assert (described["Running"], described["ExitCode"]) == (False, 126)
 
 
 async def test_a_session_is_started_once_and_needs_a_running_container(engine: Engine, box: str) -> None:

@@ -91,7 +91,6 @@ def test_everything_is_read() -> None:
         (ipam(Subnet="224.0.0.0/24"), InvalidArgument, "cannot be used for hosts"),
         (ipam(Subnet="127.1.0.0/24"), InvalidArgument, "cannot be used for hosts"),
         (ipam(Subnet="0.0.0.0/0"), InvalidArgument, "cannot be used for hosts"),
-        (ipam(Subnet="fd00::/64"), InvalidArgument, "needs EnableIPv6"),
         (ipam(Gateway="10.0.0.1"), InvalidArgument, "Gateway needs a subnet"),
         (ipam(Subnet="10.0.0.0/24", Gateway="10.0.1.1"), InvalidArgument, "gateway 10.0.1.1: not inside"),
         (ipam(Subnet="10.0.0.0/24", Gateway="x"), InvalidArgument, "not an IP address"),
@@ -210,6 +209,10 @@ def test_endpoint_settings_are_read_and_observed_fields_ignored() -> None:
         {"MacAddress": "02:11:22:33:44"},
         {"MacAddress": "01:11:22:33:44:55"},
         {"GwPriority": "high"},
+        {"IPAMConfig": {"LinkLocalIPs": "169.254.1.1"}},
+        {"IPAMConfig": {"LinkLocalIPs": ["169.254.1"]}},
+        {"IPAMConfig": {"LinkLocalIPs": ["10.0.0.1"]}},
+        {"IPAMConfig": {"LinkLocalIPs": ["169.254.1.1"] * 65}},
     ],
 )
 def test_bad_endpoint_settings_are_refused(settings: Any) -> None:
