@@ -1,8 +1,8 @@
-"""The Run form: what people type, checked field by field, as a create body."""
+"""The Run form: what people type, checked field by field, laid over what a container has already."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -10,9 +10,10 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
-from containers_app import runspec
+from containers_app import fields, notations, runspec
 
 TEXT_MAX_CHARS = 64 * 1024
+LINE_MAX_CHARS = 4096
 PIDS_MAX = 4_194_304  # Kernel: PID_MAX_LIMIT
 CPUS_MAX = Decimal(1024)
 
@@ -24,66 +25,230 @@ RESTARTS = [
     ("always", _("Always")),
 ]
 
+# (title, what is in it, fields): shown closed, in this order, below the first few.
+SECTIONS: list[tuple[Any, Any, list[str]]] = [
+    (
+        _("Command"),
+        _("entrypoint, user, directory"),
+        ["entrypoint", "workdir", "user", "group_add", "stop_signal", "stop_timeout"],
+    ),
+    (
+        _("Network"),
+        _("networks, names, addresses"),
+        ["network", "hostname", "domainname", "extra_hosts", "dns", "dns_search", "expose"],
+    ),
+    (
+        _("Limits"),
+        _("memory, CPUs, processes"),
+        [
+            "memory",
+            "memory_reservation",
+            "memory_swap",
+            "cpus",
+            "cpu_shares",
+            "cpuset_cpus",
+            "pids",
+            "shm_size",
+            "oom_score_adj",
+            "ulimits",
+        ],
+    ),
+    (
+        _("Restart and health"),
+        _("restart policy, health check"),
+        [
+            "restart",
+            "health_cmd",
+            "health_interval",
+            "health_timeout",
+            "health_retries",
+            "health_start_period",
+        ],
+    ),
+    (
+        _("Rights"),
+        _("capabilities, devices, kernel settings"),
+        ["cap_add", "cap_drop", "devices", "sysctls", "security_opt", "pid_mode", "ipc_mode", "runtime"],
+    ),
+    (
+        _("Labels, log and more"),
+        _("labels, log options, tmpfs"),
+        ["labels", "log_driver", "log_opts", "tmpfs"],
+    ),
+]
+BOXES = ["tty", "open_stdin", "auto_remove", "init", "read_only", "publish_all", "privileged"]
+
 
 def _area(rows: int, placeholder: str) -> forms.Textarea:
-    return forms.Textarea(attrs={"rows": rows, "placeholder": placeholder, "spellcheck": "false"})
+    return forms.Textarea(
+        attrs={"rows": rows, "placeholder": placeholder, "spellcheck": "false", "autocapitalize": "off"}
+    )
+
+
+def _lines(label: Any, placeholder: str = "", help_text: Any = "", rows: int = 2) -> forms.CharField:
+    return forms.CharField(
+        label=label,
+        required=False,
+        max_length=TEXT_MAX_CHARS,
+        help_text=help_text,
+        widget=_area(rows, placeholder),
+    )
+
+
+def _text(
+    label: Any, placeholder: str = "", help_text: Any = "", max_length: int = LINE_MAX_CHARS
+) -> forms.CharField:
+    attrs = {"placeholder": placeholder, "spellcheck": "false", "autocapitalize": "off"}
+    return forms.CharField(
+        label=label,
+        required=False,
+        max_length=max_length,
+        help_text=help_text,
+        widget=forms.TextInput(attrs=attrs),
+    )
+
+
+def _box(label: Any, help_text: Any = "") -> forms.BooleanField:
+    return forms.BooleanField(label=label, required=False, help_text=help_text)
+
+
+def _number(label: Any, low: int, high: int, help_text: Any = "") -> forms.IntegerField:
+    return forms.IntegerField(label=label, required=False, min_value=low, max_value=high, help_text=help_text)
 
 
 class RunForm(forms.Form):
-    """``body()`` of a valid form is the body of POST /containers/create."""
+    """``body()`` of a valid form is a create body: ``base`` with the fields that were changed."""
 
     image = forms.CharField(label=_("Image"), max_length=512)
     name = forms.RegexField(
         label=_("Name"),
         regex=rf"^{runspec.NAME.pattern}$",
         required=False,
-        max_length=255,
+        max_length=253,
         help_text=_("Chosen for you when left empty."),
         error_messages={
             "invalid": _("A name starts with a letter or digit and goes on with those, _ . or -")
         },
     )
-    command = forms.CharField(
-        label=_("Command"),
-        required=False,
-        max_length=TEXT_MAX_CHARS,
-        help_text=_("Instead of the image's own."),
+    command = _text(_("Command"), "", _("Instead of the image's own."), TEXT_MAX_CHARS)
+    ports = _lines(_("Ports"), "8080:80/tcp", _("[address:][public:]port[/protocol], one a line"))
+    env = _lines(_("Environment"), "KEY=VALUE", _("A .env file can be pasted or dropped here."), rows=4)
+    volumes = _lines(_("Volumes"), "data:/var/lib/data", _("volume:/path[:ro], /host/path:/path, or /path"))
+
+    entrypoint = _text(_("Entrypoint"), "", _("'' for none, though the image has one"), TEXT_MAX_CHARS)
+    workdir = _text(_("Working directory"), "/srv")
+    user = _text(_("User"), "1000:1000", max_length=255)
+    group_add = _lines(_("Further groups"), "audio")
+    stop_signal = _text(_("Stop signal"), "TERM", max_length=32)
+    stop_timeout = _number(_("Seconds to stop in"), -1, 86400, _("then it is killed"))
+
+    network = _lines(
+        _("Networks"),
+        "shop alias=web ip=10.0.0.9",
+        _("a name each line; alias=, ip=, ip6= and mac= behind it; host, none"),
     )
-    entrypoint = forms.CharField(label=_("Entrypoint"), required=False, max_length=TEXT_MAX_CHARS)
-    env = forms.CharField(
-        label=_("Environment"), required=False, max_length=TEXT_MAX_CHARS, widget=_area(4, "KEY=VALUE")
-    )
-    ports = forms.CharField(
-        label=_("Ports"), required=False, max_length=TEXT_MAX_CHARS, widget=_area(2, "8080:80/tcp")
-    )
-    volumes = forms.CharField(
-        label=_("Volumes"), required=False, max_length=TEXT_MAX_CHARS, widget=_area(2, "data:/var/lib/data")
-    )
-    network = forms.CharField(label=_("Network"), required=False, max_length=255)
-    workdir = forms.CharField(label=_("Working directory"), required=False, max_length=4096)
-    user = forms.CharField(label=_("User"), required=False, max_length=255)
-    hostname = forms.CharField(label=_("Host name"), required=False, max_length=63)
-    labels = forms.CharField(
-        label=_("Labels"), required=False, max_length=TEXT_MAX_CHARS, widget=_area(2, "key=value")
-    )
-    tty = forms.BooleanField(label=_("Terminal (TTY)"), required=False)
-    open_stdin = forms.BooleanField(label=_("Keep standard input open"), required=False)
-    auto_remove = forms.BooleanField(label=_("Remove when it exits"), required=False)
-    memory = forms.CharField(label=_("Memory"), required=False, max_length=32)
+    hostname = _text(_("Host name"), max_length=64)
+    domainname = _text(_("Domain name"), max_length=253)
+    extra_hosts = _lines(_("Further hosts"), "db:10.0.0.5", _("name:address lines for /etc/hosts"))
+    dns = _lines(_("DNS servers"), "10.0.0.53")
+    dns_search = _lines(_("DNS search domains"), "example.org")
+    expose = _lines(_("Exposed ports"), "80/tcp", _("known to others, not published"))
+
+    memory = _text(_("Memory"), "512m", max_length=32)
+    memory_reservation = _text(_("Memory it shall keep"), "256m", max_length=32)
+    memory_swap = _text(_("Memory and swap"), "1g", _("-1 for swap without a limit"), 32)
     cpus = forms.DecimalField(
-        label=_("CPUs"), required=False, min_value=Decimal("0.01"), max_value=CPUS_MAX, decimal_places=3
+        label=_("CPUs"),
+        required=False,
+        min_value=Decimal("0.01"),
+        max_value=CPUS_MAX,
+        max_digits=14,
+        decimal_places=9,
     )
-    pids = forms.IntegerField(label=_("Processes"), required=False, min_value=1, max_value=PIDS_MAX)
+    cpu_shares = _number(_("CPU shares"), 2, 262144, _("against others; 1024 is usual"))
+    cpuset_cpus = _text(_("On these CPUs"), "0-3,5", max_length=255)
+    pids = _number(_("Processes"), -1, PIDS_MAX, _("-1 for no limit"))
+    shm_size = _text(_("Shared memory"), "64m", max_length=32)
+    oom_score_adj = _number(_("OOM score"), -1000, 1000, _("higher is killed earlier"))
+    ulimits = _lines(_("Ulimits"), "nofile=1024:2048")
+
     restart = forms.CharField(label=_("Restart"), required=False, widget=forms.Select(choices=RESTARTS))
+    health_cmd = _text(
+        _("Health check"),
+        "curl -f http://localhost",
+        _('a shell command, ["a", "list"], or none'),
+        TEXT_MAX_CHARS,
+    )
+    health_interval = _text(_("Check every"), "30s", max_length=32)
+    health_timeout = _text(_("Check time-out"), "30s", max_length=32)
+    health_start_period = _text(_("Time to start"), "10s", max_length=32)
+    health_retries = _number(_("Failures until unhealthy"), 1, 1000)
+
+    cap_add = _lines(_("Add capabilities"), "NET_ADMIN")
+    cap_drop = _lines(_("Drop capabilities"), "ALL")
+    devices = _lines(_("Devices"), "/dev/ttyUSB0:/dev/ttyUSB0:rw")
+    sysctls = _lines(_("Kernel settings"), "net.core.somaxconn=1024")
+    security_opt = _lines(_("Security options"), "no-new-privileges")
+    pid_mode = _text(_("Process namespace"), "container:web", max_length=255)
+    ipc_mode = _text(_("IPC namespace"), "shareable", max_length=255)
+    runtime = _text(_("Runtime"), "crun", max_length=64)
+
+    labels = _lines(_("Labels"), "key=value")
+    log_driver = _text(_("Log driver"), "json-file", max_length=64)
+    log_opts = _lines(_("Log options"), "max-size=10m")
+    tmpfs = _lines(_("In memory (tmpfs)"), "/run:size=64m")
+
+    tty = _box(_("Terminal (TTY)"))
+    open_stdin = _box(_("Keep standard input open"))
+    auto_remove = _box(_("Remove when it exits"))
+    init = _box(_("Small init"), _("reaps what its programs leave"))
+    read_only = _box(_("Read-only root"), _("files change in volumes alone"))
+    publish_all = _box(_("Publish all exposed ports"))
+    privileged = _box(_("Privileged"), _("it may do anything to this machine"))
+
+    def __init__(
+        self, data: Mapping[str, Any] | None = None, *, base: Mapping[str, Any] | None = None, **more: Any
+    ):
+        self.base: dict[str, Any] = dict(base or {})
+        self._judges_masks = base is not None  # else only notations are looked at
+        texts = fields.texts_of(self.base)
+        super().__init__(data, initial={**texts, **(more.pop("initial", None) or {})}, **more)
+        self._texts = texts
+        choices = list(RESTARTS)
+        if texts["restart"] not in dict(choices):  # a number of its own
+            choices.append((texts["restart"], texts["restart"]))
+        self.fields["restart"].widget.choices = choices
+
+    # What was typed, against what stood there
+
+    def changed(self, name: str) -> bool:
+        """Whether a field says something else than the base; a text that was not sent says nothing."""
+        before = self._texts[name]
+        if isinstance(before, bool):
+            return bool(self.cleaned_data.get(name)) != before
+        return name in self.data and _plain(self.data.get(name)) != _plain(before)
 
     def _parsed(self, field: str, parse: Callable[[str], Any]) -> Any:
         text = self.cleaned_data[field]
-        if not text:
+        if not text or not self.changed(field):
             return None
         try:
             return parse(text)
         except ValueError as error:
             raise ValidationError(str(error), code="invalid") from None
+
+    def _clean_fields(self) -> None:
+        super()._clean_fields()  # type: ignore[misc]
+        for name in fields.FIELDS:
+            if name in self.errors and name != "image" and not self.changed(name):
+                del self.errors[name]  # strange as it is, the engine took it
+                self.cleaned_data[name] = None
+        for name, parse in PARSERS.items():
+            if name in self.cleaned_data:
+                try:
+                    self.cleaned_data[name] = self._parsed(name, parse)
+                except ValidationError as error:
+                    self.add_error(name, error)
 
     def clean_image(self) -> str:
         image: str = self.cleaned_data["image"].strip()
@@ -91,44 +256,69 @@ class RunForm(forms.Form):
             raise ValidationError(_("This is not the name of an image."), code="invalid")
         return image
 
-    def clean_command(self) -> Any:
-        return self._parsed("command", runspec.parse_words)
-
-    def clean_entrypoint(self) -> Any:
-        return self._parsed("entrypoint", runspec.parse_words)
-
-    def clean_env(self) -> Any:
-        return self._parsed("env", runspec.parse_env)
-
-    def clean_ports(self) -> Any:
-        return self._parsed("ports", runspec.parse_ports)
-
-    def clean_volumes(self) -> Any:
-        return self._parsed("volumes", runspec.parse_volumes)
-
-    def clean_labels(self) -> Any:
-        return self._parsed("labels", runspec.parse_labels)
-
-    def clean_memory(self) -> Any:
-        return self._parsed("memory", runspec.parse_size)
-
-    def clean_restart(self) -> Any:
-        return self._parsed("restart", runspec.parse_restart)
-
     def clean_workdir(self) -> str:
         path: str = self.cleaned_data["workdir"]
         if path and not path.startswith("/"):
             raise ValidationError(_("A directory in the container starts with /"), code="invalid")
         return path
 
+    def clean_cpus(self) -> int | None:
+        cpus = self.cleaned_data["cpus"]
+        return None if cpus is None else int(cpus * 10**9)
+
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or {}
-        if cleaned.get("auto_remove") and (cleaned.get("restart") or {"Name": "no"})["Name"] != "no":
+        restarts = self.data.get("restart") or "no"
+        if cleaned.get("auto_remove") and restarts != "no":
             self.add_error(
                 "auto_remove", _("A container that is removed when it exits cannot be restarted as well.")
             )
+        if cleaned.get("env") and self._judges_masks:
+            try:
+                cleaned["env"] = fields.unmasked(cleaned["env"], self.base.get("Env") or [])
+            except ValueError as error:
+                self.add_error("env", str(error))
         return cleaned
 
     def body(self) -> dict[str, Any]:
         """The create body of a valid form."""
-        return runspec.create_body(self.cleaned_data)
+        asked = {name: self.cleaned_data[name] for name in fields.FIELDS if self.changed(name)}
+        return fields.overlay(self.base, asked)
+
+
+def _plain(text: Any) -> str:
+    return "\n".join(str("" if text is None else text).split("\r\n")).strip()
+
+
+def labels() -> dict[str, str]:
+    """Field name -> what the form calls it, in the reader's language."""
+    return {name: str(field.label) for name, field in RunForm.base_fields.items()}
+
+
+PARSERS: dict[str, Callable[[str], Any]] = {
+    "command": runspec.parse_words,
+    "entrypoint": runspec.parse_words,
+    "env": runspec.parse_env,
+    "ports": runspec.parse_ports,
+    "volumes": runspec.parse_volumes,
+    "labels": runspec.parse_labels,
+    "memory": runspec.parse_size,
+    "memory_reservation": runspec.parse_size,
+    "memory_swap": notations.parse_swap,
+    "shm_size": runspec.parse_size,
+    "restart": runspec.parse_restart,
+    "network": notations.parse_networks,
+    "tmpfs": notations.parse_tmpfs,
+    "devices": notations.parse_devices,
+    "ulimits": notations.parse_ulimits,
+    "sysctls": notations.parse_pairs,
+    "log_opts": notations.parse_pairs,
+    "health_cmd": notations.parse_check,
+    "health_interval": notations.parse_duration,
+    "health_timeout": notations.parse_duration,
+    "health_start_period": notations.parse_duration,
+    **dict.fromkeys(
+        ("group_add", "extra_hosts", "dns", "dns_search", "expose", "cap_add", "cap_drop", "security_opt"),
+        notations.parse_lines,
+    ),
+}

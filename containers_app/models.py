@@ -6,6 +6,7 @@ Fields marked observed are written by ``projection.py`` alone.
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
@@ -184,6 +185,54 @@ class TerminalGuest(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user} at {self.session}"
+
+
+class Recreation(models.Model):
+    """One container put in the place of another: how far it came, so that it is finished or undone whatever
+    happens to this process. ``recreate.py`` says what the fields mean."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4)  # the page's choice: sent twice, made once
+    engine = models.ForeignKey(Engine, on_delete=models.CASCADE, related_name="+")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
+    username = models.CharField(max_length=150, blank=True, default="")
+    address = models.CharField(max_length=64, blank=True, default="")
+    old_id = models.CharField(max_length=64)
+    new_id = models.CharField(max_length=64, blank=True, default="")
+    name = models.CharField(max_length=255)  # of the new one
+    old_name = models.CharField(max_length=255)
+    kept_name = models.CharField(max_length=255)  # of the old one while both are there
+    body = models.JSONField(default=dict)  # emptied at the end: it has values that are secret
+    networks = models.JSONField(default=list)
+    changes = models.JSONField(default=list)  # [{"label", "before", "after"}], secrets masked
+    was = models.CharField(max_length=16, blank=True, default="")
+    start = models.BooleanField(default=True)
+    step = models.CharField(max_length=16, default="asked")
+    failure = models.TextField(blank=True, default="")
+    warning = models.TextField(blank=True, default="")
+    outcome = models.CharField(max_length=16, blank=True, default="")
+    created_at = models.DateTimeField(auto_now_add=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+    holder = models.UUIDField(null=True, blank=True)  # the process that works on it
+    held_at = models.DateTimeField(null=True, blank=True)  # when that was last heard of
+
+    class Meta:
+        ordering = ["-created_at"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["engine", "old_id"], condition=models.Q(outcome=""), name="one_recreation_at_a_time"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.outcome or self.step}"
+
+    told: Callable[[], None] | None = None  # called after each keep
+
+    async def keep(self, *fields: str) -> None:
+        """Write these fields down."""
+        await self.asave(update_fields=fields)
+        if self.told is not None:
+            self.told()
 
 
 def listed() -> Any:

@@ -1,4 +1,4 @@
-"""The Run form: shown, filled from a container that is there, posted: create and start."""
+"""The Run form: shown, filled from a container, checked while typing, posted: create and start."""
 
 from __future__ import annotations
 
@@ -7,17 +7,22 @@ from typing import Any
 from asgiref.sync import sync_to_async
 from django.contrib import messages
 from django.core.exceptions import ValidationError
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect
+from django.urls import reverse
+from django.utils.http import urlencode
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_http_methods
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from containers_app import intents, runline
 from containers_app.detail import find
-from containers_app.forms import RunForm
+from containers_app.difference import carried
+from containers_app.fields import texts_of
+from containers_app.forms import BOXES, SECTIONS, RunForm
 from containers_app.projection import ContainerProjection
-from containers_app.runspec import initial_of
-from images_app.models import Image, ImageTag
-from runtime.api.errors import Conflict, EngineError, Forbidden, InvalidArgument, NotFound, NotModified
+from containers_app.succession import creation
+from images_app.models import ImageTag
+from runtime.api.errors import Conflict, EngineError, NotFound, NotModified
 from webdock.engines.audit import Actor, actor_of, audited
 from webdock.engines.clients import client as client_of
 from webdock.engines.models import current_engine
@@ -34,16 +39,20 @@ IMAGE_NAMES_MAX = 1000  # offered as completion
 @require_http_methods(["GET", "HEAD", "POST"])
 async def container_run(request: HttpRequest) -> HttpResponse:
     """The Run form; posted, it makes the container, starts it and goes to its page."""
+    try:
+        base = await _like(request)
+    except EngineError as error:
+        await sync_to_async(messages.error)(request, explain(error))
+        return redirect("container-list")
     if request.method != "POST":
-        like = request.GET.get("from", "")
-        initial = await _like(like) if like else {"image": request.GET.get("image", ""), "restart": "no"}
-        return await _run_page(request, RunForm(initial=initial))
-    form = RunForm(request.POST)
+        image = request.GET.get("image", "")
+        return await run_page(request, RunForm(base=base, initial={"image": image} if image else {}))
+    form = RunForm(request.POST, base=base)
     if not form.is_valid():
-        return await _run_page(request, form, status=400)
+        return await run_page(request, form, status=400)
     made = await carried_out(_make(await actor_of(request), form), name="run")
     if made is None:
-        return await _run_page(request, form, status=400)
+        return await run_page(request, form, status=400)
     container_id, warnings, error = made
     for warning in warnings:
         await sync_to_async(messages.warning)(request, warning)
@@ -54,41 +63,105 @@ async def container_run(request: HttpRequest) -> HttpResponse:
     return redirect("container-detail", container_id)
 
 
-async def _like(container_id: str) -> dict[str, Any]:
-    """The form's fields of a container that is there, for one more like it."""
-    container = await find(container_id, removed=True)
-    image = await Image.objects.filter(engine=container.engine, image_id=container.image_id).afirst()
-    return initial_of(container.inspect, image.inspect if image else {})
+@requires("operate")
+@require_GET
+async def container_duplicate(request: HttpRequest, container_id: str) -> HttpResponse:
+    """To the Run form, filled from this container."""
+    return redirect(f"{reverse('container-run')}?{urlencode({'from': container_id})}")
 
 
-async def _run_page(request: HttpRequest, form: RunForm, *, status: int = 200) -> HttpResponse:
+def _from(request: HttpRequest) -> str:
+    return str((request.POST if request.method == "POST" else request.GET).get("from", ""))
+
+
+async def _like(request: HttpRequest) -> dict[str, Any]:
+    """What the form starts from: nothing, or a container one more like which is wanted.
+
+    Raises: Http404, EngineError.
+    """
+    like = _from(request)
+    return await intents.to_duplicate(await find(like, removed=True)) if like else {}
+
+
+async def run_page(request: HttpRequest, form: RunForm, *, status: int = 200, **more: Any) -> HttpResponse:
+    """The form; ``container`` in ``more`` makes it the form that changes this one."""
+
     def names() -> list[str]:
         return list(ImageTag.objects.order_by("name").values_list("name", flat=True)[:IMAGE_NAMES_MAX])
 
-    context: dict[str, Any] = {"form": form, "images": await sync_to_async(names)()}
+    sections = [
+        {
+            "title": title,
+            "note": note,
+            "fields": [form[name] for name in named],
+            "open": any(form.errors.get(name) for name in named) if form.is_bound else False,
+            "used": sum(bool(form[name].value()) and form[name].value() != "no" for name in named),
+        }
+        for title, note, named in SECTIONS
+    ]
+    context: dict[str, Any] = {
+        "form": form,
+        "images": await sync_to_async(names)(),
+        "sections": sections,
+        "boxes": [form[name] for name in BOXES],
+        "from": _from(request),
+        "carried": carried(form.base),
+        **more,
+    }
     if form.is_bound and form.has_error("image", MISSING):
         context["missing_image"] = form.data.get("image", "")
     return await page(request, "containers/run.html", context, status=status)
+
+
+@requires("operate")
+@require_POST
+async def container_run_check(request: HttpRequest) -> JsonResponse:
+    """What is wrong with the fields as they stand, and the command line that says the same.
+
+    Only notations are judged; {"errors": {field: [words]}, "line": "docker run ..."}.
+    """
+    form = RunForm(request.POST)
+    form.is_valid()
+    errors = {name: [str(one) for one in found] for name, found in form.errors.items()}
+    if not form.data.get("image"):
+        errors.pop("image", None)  # not yet: nobody has to be told before they typed
+    return JsonResponse({"errors": errors, "line": runline.line_of(form.data)})
+
+
+@requires("operate")
+@require_POST
+async def container_run_read(request: HttpRequest) -> JsonResponse:
+    """A pasted ``docker run`` line as fields; {"fields": {...}, "notes": [what could not be taken]}."""
+    try:
+        fields, notes = runline.read(request.POST.get("line", ""))
+    except ValueError as error:
+        return JsonResponse({"ok": False, "message": str(error)}, status=400)
+    return JsonResponse({"ok": True, "fields": {**texts_of({}), "name": "", **fields}, "notes": notes})
 
 
 async def _make(actor: Actor, form: RunForm) -> tuple[str, list[str], str] | None:
     """Create and start: (id, warnings, why it did not start); None when not made: the form says why."""
     engine = await sync_to_async(current_engine)()
     client = client_of(engine.alias)
-    body, name = form.body(), form.cleaned_data["name"]
+    body, networks = creation(form.body())
+    name = form.cleaned_data["name"]
     try:
         async with audited(
             actor, "container.create", engine=engine.alias, kind="container", name=name, detail=body["Image"]
         ) as entry:
             made = await client.container_create(body, name=name or None)
             id = entry.object_id = str(made["Id"])
+            try:
+                for network, settings in networks:
+                    await client.network_connect(network, {"Container": id, "EndpointConfig": settings})
+            except EngineError:
+                await client.container_remove(id, force=True, volumes=True)  # all of it or nothing
+                raise
             if not name:  # the engine chose one
                 name = str((await client.container_inspect(id))["Name"]).removeprefix("/")
                 entry.object_name = name
     except EngineError as error:
-        field = _field_of(error)
-        code = MISSING if field == "image" and isinstance(error, NotFound) else "refused"
-        form.add_error(field, ValidationError(explain(error), code=code))
+        await tell(form, error, engine.alias)
         return None
     why = ""
     try:
@@ -102,25 +175,22 @@ async def _make(actor: Actor, form: RunForm) -> tuple[str, list[str], str] | Non
     return id, [str(one) for one in made.get("Warnings") or ()], why
 
 
-def _field_of(error: EngineError) -> str | None:
-    """The field of the Run form an engine's refusal is about, None when it does not say."""
-    words = error.message.lower()
-    if isinstance(error, NotFound):
-        return "network" if "network" in words else "image"
-    if isinstance(error, Conflict) and "name" in words:
-        return "name"
-    if isinstance(error, InvalidArgument | Forbidden):
-        for sign, field in (
-            ("invalid container name", "name"),
-            ("invalid reference", "image"),
-            ("memory", "memory"),
-            ("cpu", "cpus"),
-            ("port", "ports"),
-            ("volume", "volumes"),
-            ("mount", "volumes"),
-            ("bind", "volumes"),
-            ("user", "user"),
-        ):
-            if sign in words:
-                return field
-    return None
+async def tell(form: RunForm, error: EngineError, alias: str) -> None:
+    """An engine's refusal, at the field it is about when that is sure, else at the form as a whole.
+
+    Whether the image is missing, or the name taken, is asked: words of a message are no proof.
+    """
+    client = client_of(alias)
+    field, code = None, "refused"
+    try:
+        if isinstance(error, NotFound):
+            try:
+                await client.image_inspect(form.cleaned_data["image"])
+            except NotFound:
+                field, code = "image", MISSING
+        elif isinstance(error, Conflict) and form.cleaned_data.get("name"):
+            await client.container_inspect(form.cleaned_data["name"])
+            field = "name"
+    except EngineError:
+        pass
+    form.add_error(field, ValidationError(explain(error), code=code))

@@ -1,4 +1,4 @@
-"""What people type into the Run form -> the Engine API's create body. Pure; every error names the line.
+"""The notations of the Run form that take whole lines -> parts of a create body. Pure; errors name the line.
 
 Spec: Docker API 1.47, ContainerCreate; the notations are those of ``docker run``.
 """
@@ -21,6 +21,8 @@ RESTART_NAMES = ("no", "always", "unless-stopped", "on-failure")
 NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([bkmgt]?)(?:i?b)?", re.IGNORECASE)
+_ESCAPE = re.compile(r"\\(.)")
+_ESCAPED = {"\\": "\\", '"': '"', "n": "\n", "r": "\r", "t": "\t"}  # the backslash first
 _PORTS = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?")
 
 
@@ -42,10 +44,30 @@ def parse_env(text: str) -> list[str]:
         key = key.strip()
         if not key or any(sign.isspace() for sign in key) or "\0" in line:
             raise ValueError(_("“%(line)s” is not KEY=VALUE") % {"line": line})
-        if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
-            value = value[1:-1]
-        found[key] = f"{key}={value}" if equals else key
+        found[key] = f"{key}={unquoted(value)}" if equals else key
     return list(found.values())
+
+
+def unquoted(value: str) -> str:
+    """Without one pair of quotation marks; in double ones, \\n and its like are what they stand for."""
+    if len(value) < 2 or value[0] != value[-1] or value[0] not in "\"'":
+        return value
+    if value[0] == "'":
+        return value[1:-1]
+    return _ESCAPE.sub(lambda found: _ESCAPED.get(found[1], found[0]), value[1:-1])
+
+
+def quoted(value: str) -> str:
+    """The value as ``unquoted`` reads it back, in double marks only where it must be."""
+    plain = value == value.strip() and not any(
+        sign in value for sign in "\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
+    )
+    if plain and unquoted(value) == value:
+        return value
+    text = value
+    for name, sign in _ESCAPED.items():
+        text = text.replace(sign, f"\\{name}")
+    return f'"{text}"'
 
 
 def parse_labels(text: str) -> dict[str, str]:
@@ -58,7 +80,7 @@ def parse_labels(text: str) -> dict[str, str]:
         key, _equals, value = line.partition("=")
         if not key.strip():
             raise ValueError(_("“%(line)s” is not KEY=VALUE") % {"line": line})
-        found[key.strip()] = value
+        found[key.strip()] = unquoted(value)
     return found
 
 
@@ -185,115 +207,3 @@ def parse_volumes(text: str) -> tuple[list[str], dict[str, Any]]:
             )
         binds.append(line)
     return binds, anonymous
-
-
-def create_body(fields: dict[str, Any]) -> dict[str, Any]:
-    """The body of POST /containers/create from a form's cleaned, parsed fields; empty ones are left out,
-    so that the image's own settings hold."""
-    exposed, bindings = fields.get("ports") or ({}, {})
-    binds, volumes = fields.get("volumes") or ([], {})
-    host: dict[str, Any] = {
-        "AutoRemove": bool(fields.get("auto_remove")),
-        "RestartPolicy": fields.get("restart") or {"Name": "no", "MaximumRetryCount": 0},
-    }
-    if bindings:
-        host["PortBindings"] = bindings
-    if binds:
-        host["Binds"] = binds
-    if fields.get("network"):
-        host["NetworkMode"] = fields["network"]
-    if fields.get("memory"):
-        host["Memory"] = fields["memory"]
-    if fields.get("cpus"):
-        host["NanoCpus"] = int(fields["cpus"] * 10**9)
-    if fields.get("pids"):
-        host["PidsLimit"] = fields["pids"]
-    tty, stdin = bool(fields.get("tty")), bool(fields.get("open_stdin"))
-    body: dict[str, Any] = {
-        "Image": fields["image"],
-        "Tty": tty,
-        "OpenStdin": stdin,
-        "HostConfig": host,
-    }
-    if fields.get("command"):
-        body["Cmd"] = fields["command"]
-    if fields.get("entrypoint"):
-        body["Entrypoint"] = fields["entrypoint"]
-    if fields.get("env"):
-        body["Env"] = fields["env"]
-    if fields.get("labels"):
-        body["Labels"] = fields["labels"]
-    if exposed:
-        body["ExposedPorts"] = exposed
-    if volumes:
-        body["Volumes"] = volumes
-    for key, name in (("WorkingDir", "workdir"), ("User", "user"), ("Hostname", "hostname")):
-        if fields.get(name):
-            body[key] = fields[name]
-    return body
-
-
-def initial_of(container: dict[str, Any], image: dict[str, Any]) -> dict[str, Any]:
-    """The Run form's fields that would make this container again; what its image says anyway is left out.
-
-    ``container`` and ``image`` are inspect documents; an unknown image is an empty one.
-    """
-    config, host = container.get("Config") or {}, container.get("HostConfig") or {}
-    defaults = image.get("Config") or {}
-    own_env = [entry for entry in config.get("Env") or () if entry not in (defaults.get("Env") or ())]
-    own_labels = {
-        key: value
-        for key, value in (config.get("Labels") or {}).items()
-        if (defaults.get("Labels") or {}).get(key) != value
-    }
-    policy = host.get("RestartPolicy") or {}
-    restart = policy.get("Name") or "no"
-    if restart == "on-failure" and policy.get("MaximumRetryCount"):
-        restart += f":{policy['MaximumRetryCount']}"
-    hostname = config.get("Hostname") or ""
-    network = host.get("NetworkMode") or ""
-    fields = {
-        "image": config.get("Image") or "",
-        "command": shlex.join(config.get("Cmd") or ()) if config.get("Cmd") != defaults.get("Cmd") else "",
-        "entrypoint": shlex.join(config.get("Entrypoint") or ())
-        if config.get("Entrypoint") != defaults.get("Entrypoint")
-        else "",
-        "env": "\n".join(own_env),
-        "ports": "\n".join(_port_lines(host.get("PortBindings") or {})),
-        "volumes": "\n".join([*(host.get("Binds") or ()), *(config.get("Volumes") or ())]),
-        "network": "" if network in ("default", "bridge") else network,
-        "workdir": _unless_same(config, defaults, "WorkingDir"),
-        "user": _unless_same(config, defaults, "User"),
-        "hostname": "" if str(container.get("Id", "")).startswith(hostname) else hostname,
-        "labels": "\n".join(f"{key}={value}" for key, value in own_labels.items()),
-        "tty": bool(config.get("Tty")),
-        "open_stdin": bool(config.get("OpenStdin")),
-        "auto_remove": bool(host.get("AutoRemove")),
-        "memory": _size_text(int(host.get("Memory") or 0)),
-        "cpus": f"{int(host.get('NanoCpus') or 0) / 10**9:g}" if host.get("NanoCpus") else "",
-        "pids": host.get("PidsLimit") or "",
-        "restart": restart,
-    }
-    return {key: value for key, value in fields.items() if value not in ("", None)}
-
-
-def _unless_same(config: dict[str, Any], defaults: dict[str, Any], key: str) -> str:
-    value = str(config.get(key) or "")
-    return "" if value == str(defaults.get(key) or "") else value
-
-
-def _port_lines(bindings: dict[str, Any]) -> Iterator[str]:
-    for port, published in bindings.items():
-        number, _slash, protocol = str(port).partition("/")
-        inside = number if protocol in ("", "tcp") else f"{number}/{protocol}"
-        for one in published or ():
-            ip, public = str(one.get("HostIp") or ""), str(one.get("HostPort") or "")
-            ip = f"[{ip}]" if ":" in ip else ip
-            yield ":".join([ip, public, inside] if ip else [public, inside] if public else [inside])
-
-
-def _size_text(size: int) -> str:
-    for unit, factor in (("g", 1 << 30), ("m", 1 << 20), ("k", 1 << 10)):
-        if size and size % factor == 0:
-            return f"{size // factor}{unit}"
-    return str(size) if size else ""

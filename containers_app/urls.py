@@ -4,6 +4,7 @@ from django.urls import path, re_path
 
 from containers_app import (
     detail,
+    edit_views,
     file_views,
     log_views,
     metrics,
@@ -22,6 +23,9 @@ urlpatterns = [
     path("metrics", metrics.metrics, name="metrics"),
     path("containers/", views.container_list, name="container-list"),
     path("containers/run/", run_views.container_run, name="container-run"),
+    path("containers/run/check/", run_views.container_run_check, name="container-run-check"),
+    path("containers/run/read/", run_views.container_run_read, name="container-run-read"),
+    path("recreations/<uuid:id>/", edit_views.recreation, name="recreation"),
     path("containers/prune/", views.container_prune, name="container-prune"),
     path("terminals/", terminals.terminal_list, name="terminal-list"),
     path("terminals/<uuid:session>/rename/", terminals.terminal_rename, name="terminal-rename"),
@@ -45,6 +49,8 @@ urlpatterns = [
     re_path(
         rf"^containers/{ID}/files/upload/$", file_views.container_file_write, name="container-file-write"
     ),
+    re_path(rf"^containers/{ID}/duplicate/$", run_views.container_duplicate, name="container-duplicate"),
+    re_path(rf"^containers/{ID}/edit/$", edit_views.container_edit, name="container-edit"),
     re_path(rf"^containers/{ID}/inspect/$", detail.container_inspect, name="container-inspect"),
     *(
         re_path(rf"^containers/{ID}/{verb}/$", views.container_verb, {"verb": verb}, name=f"container-{verb}")

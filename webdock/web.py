@@ -173,6 +173,7 @@ def _url(listen: str, port: Any) -> str:
 def _ready(server: Any, state: dict[str, Any]) -> None:
     """On the loop, before it runs: start what belongs to the process."""
     from containers_app.reaper import reap
+    from containers_app.recreations import resume
     from webdock.engines.host import host
     from webdock.engines.sync import supervise
     from webdock.jobs.watch import watch
@@ -187,6 +188,7 @@ def _ready(server: Any, state: dict[str, Any]) -> None:
             ("reaper", reap),
             ("cleanup", clean),
             ("jobs", watch),
+            ("recreations", resume),
         )
     ]
 

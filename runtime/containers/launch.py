@@ -135,8 +135,9 @@ class Launcher:
             self._rooms.shm.unmount(record.id)
         record.sandbox_id = record.netns = ""
         record.ports = {}
-        for settings in record.networks.values():
+        for name, settings in record.networks.items():
             settings.update(forget_addresses(settings))
+            settings["MacAddress"] = record.endpoints.get(name, {}).get("MacAddress") or ""  # as asked
 
     def mapping(self, record: Record) -> IdMap | None:
         """The container's id mapping. Raises: Internal when there is none any more."""

@@ -748,7 +748,7 @@ class FakeContainers:
         return made
 
     async def close(self) -> None:
-        for one in self._all.values():
+        for one in list(self._all.values()):
             one.asked_to_stop = True
             if one.process is not None:
                 await one.process.close()
@@ -897,7 +897,7 @@ class FakeExecs:
         }
 
     async def close(self) -> None:
-        for one in self._all.values():
+        for one in list(self._all.values()):
             if one.process is not None:
                 await one.process.close()
         await asyncio.gather(*self._tasks, return_exceptions=True)

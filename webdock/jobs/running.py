@@ -180,10 +180,11 @@ def start(
     cancels: str = "operate",
     owner_id: int | None = None,
     team_id: int | None = None,
+    detail: str = "",
 ) -> LiveJob:
     """Begin a job; one of the same kind that runs for the same subject of the same engine is joined instead.
 
-    Raises: TooMany.
+    ``detail`` goes into the audit row. Raises: TooMany.
     """
     for one in board().running(kind):
         if (one.engine, one.subject) == (engine, subject):
@@ -203,7 +204,7 @@ def start(
     board().add(job)
 
     async def run() -> None:
-        async with _kept(job), _audited(job, actor, object_kind, action):
+        async with _kept(job), _audited(job, actor, object_kind, action, detail):
             job.message = await work(job)
 
     job.task = spawn(run(), name=f"{kind} {subject}")
@@ -239,7 +240,9 @@ async def tracked(
 
 
 @asynccontextmanager
-async def _audited(job: LiveJob, actor: Actor, object_kind: str, action: str) -> AsyncIterator[None]:
+async def _audited(
+    job: LiveJob, actor: Actor, object_kind: str, action: str, detail: str = ""
+) -> AsyncIterator[None]:
     async with audited(
         actor,
         action or f"{object_kind}.{job.kind}",
@@ -247,6 +250,7 @@ async def _audited(job: LiveJob, actor: Actor, object_kind: str, action: str) ->
         kind=object_kind,
         id=job.subject,
         name=job.name or job.subject,
+        detail=detail,
     ):
         yield
 

@@ -24,6 +24,7 @@ from django.test import AsyncClient
 from django.utils import translation
 
 from containers_app import rendering
+from containers_app.models import Recreation
 from containers_app.terminal_hub import close_hubs
 from runtime.api.client import EngineClient
 from tests.fakes.engine import FakeEngine
@@ -213,6 +214,17 @@ async def eventually(ask: Callable[[], Awaitable[Any]], timeout_s: float = 5) ->
         while not (answer := await ask()):  # noqa: ASYNC110 - processes and databases have no event
             await asyncio.sleep(0.01)
     return answer
+
+
+async def recreated(id: Any) -> Recreation:
+    """The recreation, once its job is over and done with."""
+
+    async def over() -> bool:
+        ended = await Recreation.objects.filter(pk=id).exclude(finished_at=None).aexists()
+        return ended and not running.board().running("recreate")
+
+    await eventually(over, 30)
+    return await Recreation.objects.aget(pk=id)
 
 
 @sync_to_async

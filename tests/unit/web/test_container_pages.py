@@ -380,13 +380,14 @@ async def test_run_makes_starts_and_shows_the_container(
         ("env", "=1", "not KEY=VALUE"),
         ("volumes", "data:relative", "starts with /"),
         ("memory", "lots", "not a size"),
-        ("memory", "1m", "6MB"),
         ("cpus", "none", "number"),
-        ("pids", "0", "greater"),
+        ("pids", "-2", "greater"),
         ("workdir", "tmp", "starts with /"),
         ("command", "echo 'x", "never closed"),
         ("restart", "maybe", "restart policy"),
-        ("network", "nowhere", "nowhere"),
+        ("network", "shop ip=x", "not an address"),
+        ("devices", "null", "/dev/name"),
+        ("health_interval", "soon", "not a time"),
     ],
 )
 async def test_run_names_the_field_that_is_wrong(
@@ -396,6 +397,31 @@ async def test_run_names_the_field_that_is_wrong(
     assert answer.status_code == 400
     assert words in " ".join(answer.context["form"].errors[field])
     assert not await api.container_list(all=True)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"), [("memory", "1m", "6MB"), ("network", "nowhere", "nowhere")]
+)
+async def test_what_only_the_engine_knows_is_said_of_the_form_as_a_whole(
+    synced: EngineSync, api: EngineClient, as_operator: AsyncClient, field: str, value: str, words: str
+) -> None:
+    answer = await as_operator.post("/containers/run/", {**FORM, field: value})
+    assert answer.status_code == 400
+    assert words in " ".join(answer.context["form"].non_field_errors())
+    assert not await api.container_list(all=True)
+
+
+async def test_run_joins_every_network_or_makes_nothing(
+    synced: EngineSync, api: EngineClient, as_operator: AsyncClient
+) -> None:
+    await api.network_create({"Name": "front"})
+    answer = await as_operator.post("/containers/run/", {**FORM, "network": "front alias=www\nnowhere"})
+    assert answer.status_code == 400
+    assert not await api.container_list(all=True)
+    answer = await as_operator.post("/containers/run/", {**FORM, "network": "front alias=www\nbridge"})
+    body = await api.container_inspect(answer["Location"].split("/")[2])
+    assert body["NetworkSettings"]["Networks"].keys() == {"front", "bridge"}
+    assert body["NetworkSettings"]["Networks"]["front"]["Aliases"] == ["www"]
 
 
 async def test_run_with_a_name_that_is_taken(
@@ -550,6 +576,7 @@ async def test_run_like_another_makes_the_same_again(
     initial = page.context["form"].initial
     again = {key: "on" if value is True else value for key, value in initial.items() if value is not False}
     assert "name" not in again
+    again["from"] = made
     answer = await as_operator.post("/containers/run/", again)
     assert answer.status_code == 302, answer.context["form"].errors
     one = await api.container_inspect(made)

@@ -14,7 +14,6 @@ from containers_app.loglines import LINE_MAX_CHARS, LogLines, plain
 from containers_app.observed import container_fields, ports_of, summary_differs
 from containers_app.rates import rates
 from containers_app.runspec import (
-    create_body,
     parse_env,
     parse_labels,
     parse_ports,
@@ -129,15 +128,6 @@ def test_restart_policies() -> None:
     for text in ("sometimes", "always:3", "on-failure:x"):
         with pytest.raises(ValueError, match="restart policy"):
             parse_restart(text)
-
-
-def test_create_body_leaves_out_what_was_left_empty() -> None:
-    assert create_body({"image": "redis"}) == {
-        "Image": "redis",
-        "Tty": False,
-        "OpenStdin": False,
-        "HostConfig": {"AutoRemove": False, "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0}},
-    }
 
 
 # Log lines

@@ -1,0 +1,296 @@
+"""The Run form laid over a body: what was not changed stays, what cannot be shown is not lost."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from containers_app import notations, runline
+from containers_app.difference import carried, differences
+from containers_app.fields import FIELDS, overlay, texts_of
+from containers_app.forms import BOXES, SECTIONS, RunForm, labels
+from containers_app.runspec import parse_env, quoted, unquoted
+from tests.unit.web.test_intent import asked
+from webdock.engines.secrets import MASK
+
+
+def sent(texts: dict[str, Any], **changed: Any) -> dict[str, Any]:
+    """What a browser sends of these fields: line ends of HTTP, boxes only when they are on."""
+    whole = {**texts, **changed}
+    return {
+        name: "on" if value is True else str(value).replace("\n", "\r\n")
+        for name, value in whole.items()
+        if value is not False
+    }
+
+
+@settings(max_examples=40, deadline=None)
+@given(asked())
+def test_a_form_sent_back_as_it_was_changes_nothing(body: dict[str, Any]) -> None:
+    form = RunForm(sent(texts_of(body)), base=body)
+    assert form.is_valid(), form.errors
+    assert form.body() == body
+
+
+@settings(max_examples=40, deadline=None)
+@given(asked())
+def test_every_field_typed_anew_shows_the_same_again(body: dict[str, Any]) -> None:
+    body["Env"] = [entry for entry in body.get("Env") or () if MASK not in entry]
+    texts = texts_of(body)
+    form = RunForm(sent(texts), base={})
+    assert form.is_valid(), form.errors
+    assert texts_of(form.body()) == texts
+
+
+def test_every_field_is_on_the_form_and_the_form_has_no_other() -> None:
+    shown = {"name", "image", "command", "ports", "env", "volumes", *BOXES}
+    for _title, _note, named in SECTIONS:
+        shown |= set(named)
+    assert shown == set(RunForm.base_fields) == {"name", *FIELDS}
+
+
+BASE = {
+    "Image": "shop:1",
+    "Env": ["A=1", "TOKEN=topsecret", "URL=redis://me:hidden@db", "TEXT=two\nlines", "odd name=x"],
+    "Labels": {"a": "b", "#odd": "c"},
+    "Entrypoint": [""],
+    "Cmd": ["serve", "a b"],
+    "MacAddress": "02:00:00:00:00:01",
+    "HostConfig": {
+        "NetworkMode": "front",
+        "Mounts": [{"Type": "tmpfs", "Target": "/x"}],
+        "RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 7},
+        "PortBindings": {
+            "80/tcp": [{"HostIp": "::1", "HostPort": "8080"}],
+            "1/udp": [{"HostIp": "", "HostPort": ""}],
+        },
+    },
+    "ExposedPorts": {"80/tcp": {}, "1/udp": {}, "99/tcp": {}},
+    "NetworkingConfig": {
+        "EndpointsConfig": {
+            "front": {"Aliases": ["a"], "GwPriority": 4},
+            "back": {"IPAMConfig": {"IPv4Address": "10.0.0.9", "LinkLocalIPs": ["169.254.1.1"]}},
+        }
+    },
+}
+
+
+def test_what_the_form_shows() -> None:
+    texts = texts_of(BASE)
+    assert texts["env"].splitlines() == [
+        "A=1",
+        f"TOKEN={MASK}",
+        f"URL=redis://me:{MASK}@db",
+        'TEXT="two\\nlines"',
+    ]
+    assert (texts["entrypoint"], texts["command"]) == ("''", "serve 'a b'")
+    assert texts["network"] == "front alias=a mac=02:00:00:00:00:01\nback ip=10.0.0.9"
+    assert texts["ports"].splitlines() == ["[::1]:8080:80", "1/udp"]
+    assert texts["expose"] == "99/tcp"
+    assert texts["restart"] == "on-failure:7"
+    assert carried(BASE) == ["Mounts"]
+
+
+def changed(**fields: Any) -> dict[str, Any]:
+    form = RunForm(sent(texts_of(BASE), **fields), base=BASE)
+    assert form.is_valid(), form.errors
+    return form.body()
+
+
+def test_a_mask_that_comes_back_is_the_value_it_hides() -> None:
+    env = texts_of(BASE)["env"].replace("A=1", "A=2")
+    assert changed(env=env)["Env"] == [
+        "A=2", "TOKEN=topsecret", "URL=redis://me:hidden@db", "TEXT=two\nlines", "odd name=x",
+    ]  # fmt: skip
+    assert "TOKEN=new" in changed(env="TOKEN=new")["Env"]
+    for entry in (f"OTHER={MASK}", f"TOKEN={MASK}x"):
+        form = RunForm(sent(texts_of(BASE), env=entry), base=BASE)
+        assert not form.is_valid()
+        assert "type the whole value" in form.errors["env"][0]
+
+
+def test_what_no_line_can_say_is_kept() -> None:
+    assert changed(labels="a=c")["Labels"] == {"#odd": "c", "a": "c"}
+    assert changed(env="")["Env"] == ["odd name=x"]
+    assert changed(ports="81:80")["ExposedPorts"] == {"99/tcp": {}, "80/tcp": {}}
+
+
+def test_settings_of_a_network_that_no_word_shows_stay_with_it() -> None:
+    body = changed(network="front alias=b\nback ip=10.0.0.10\nside")
+    assert body["NetworkingConfig"]["EndpointsConfig"] == {
+        "front": {"GwPriority": 4, "Aliases": ["b"]},
+        "back": {"IPAMConfig": {"IPv4Address": "10.0.0.10", "LinkLocalIPs": ["169.254.1.1"]}},
+        "side": {},
+    }
+    assert "MacAddress" not in body
+    assert changed(network="host")["HostConfig"]["NetworkMode"] == "host"
+    assert "NetworkingConfig" not in changed(network="")
+
+
+def test_an_entrypoint_that_is_given_back_to_the_image() -> None:
+    assert "Entrypoint" not in changed(entrypoint="")
+    assert changed(entrypoint="sh -c")["Entrypoint"] == ["sh", "-c"]
+
+
+def test_a_field_that_was_not_sent_is_not_cleared() -> None:
+    form = RunForm({"image": "shop:1"}, base={**BASE, "Tty": False})
+    assert form.is_valid(), form.errors
+    assert form.body() == {**BASE, "Tty": False}
+
+
+def test_differences_say_which_lines_and_hide_secrets() -> None:
+    after = changed(env="A=1\nTOKEN=other", restart="no", tty=True)
+    found = {one["field"]: (one["removed"], one["added"]) for one in differences(BASE, after, labels())}
+    assert found["tty"] == ([], ["yes"])
+    assert found["restart"] == (["on-failure:7"], ["no"])
+    assert f"TOKEN={MASK}" in found["env"][0]
+    assert "topsecret" not in json.dumps(found)
+    assert "other" not in json.dumps(found)
+    assert differences(BASE, BASE, {}) == []
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(max_size=30))
+def test_quoted_values_read_back_or_are_not_shown(value: str) -> None:
+    entry = f"A={value}"
+    try:
+        back = parse_env(f"A={quoted(value)}")
+    except ValueError:
+        return
+    shown = texts_of({"Env": [entry]})["env"]
+    assert (back == [entry]) == bool(shown)
+    assert unquoted(quoted(value)) == value or not shown
+
+
+@pytest.mark.parametrize(
+    ("text", "ns"),
+    [
+        ("30s", 30 * 10**9),
+        ("1m30s", 90 * 10**9),
+        ("10", 10**10),
+        ("500ms", 5 * 10**8),
+        ("1.5h", 5400 * 10**9),
+    ],
+)
+def test_durations(text: str, ns: int) -> None:
+    assert notations.parse_duration(text) == ns
+    assert notations.parse_duration(notations.duration_text(ns)) == ns
+
+
+@pytest.mark.parametrize(
+    ("parse", "text"),
+    [
+        (notations.parse_duration, "soon"),
+        (notations.parse_pairs, "novalue"),
+        (notations.parse_tmpfs, "relative"),
+        (notations.parse_devices, "null"),
+        (notations.parse_devices, "/dev/null:/dev/x:q"),
+        (notations.parse_ulimits, "nofile"),
+        (notations.parse_check, '["a", 1]'),
+        (notations.parse_networks, "shop ip=here"),
+        (notations.parse_networks, "shop color=red"),
+        (notations.parse_networks, "shop\nshop"),
+        (notations.parse_networks, "host\nshop"),
+        (notations.parse_networks, "-x"),
+        (notations.parse_networks, "shop 'x"),
+    ],
+)
+def test_notations_name_what_they_cannot_read(parse: Any, text: str) -> None:
+    with pytest.raises(ValueError, match=r"\w"):
+        parse(text)
+
+
+def test_checks_in_three_spellings() -> None:
+    for text, test in (
+        ("true", ["CMD-SHELL", "true"]),
+        ('["a", "b c"]', ["CMD", "a", "b c"]),
+        ("none", ["NONE"]),
+    ):
+        assert notations.parse_check(text) == test
+        assert notations.check_text(test) == text
+
+
+# Lines of docker run
+
+
+LINE = """$ sudo docker run -d --name web --rm=false -itp 8080:80 -e A=1 --env 'B=x y' --label=team=shop \\
+  -v data:/data --network shop --network-alias www --ip 10.0.0.9 --restart=on-failure:3 -m 64m --cpus=.5 \\
+  --mount type=bind,src=/a,dst=/b,ro --ulimit nofile=1:2 --health-cmd 'curl -f http://x' --gpus all \\
+  --env-file .env -e HOME --frobnicate=1 -v $(pwd):/src --entrypoint sh nginx:1 -c 'echo "$X"'"""
+
+
+def test_a_pasted_line_fills_the_form_and_names_what_it_cannot_take() -> None:
+    fields, notes = runline.read(LINE)
+    assert fields == {
+        "name": "web",
+        "auto_remove": False,
+        "tty": True,
+        "open_stdin": True,
+        "ports": "8080:80",
+        "env": "A=1\nB=x y",
+        "labels": "team=shop",
+        "volumes": "data:/data\n/a:/b:ro\n$(pwd):/src",
+        "network": "shop ip=10.0.0.9" if False else "shop alias=www ip=10.0.0.9",
+        "restart": "on-failure:3",
+        "memory": "64m",
+        "cpus": ".5",
+        "ulimits": "nofile=1:2",
+        "health_cmd": "curl -f http://x",
+        "entrypoint": "sh",
+        "image": "nginx:1",
+        "command": "-c 'echo \"$X\"'",
+    }
+    words = " ".join(notes)
+    for named in ("--gpus all", "--env-file .env", "-e HOME", "--frobnicate=1", "$…"):
+        assert named in words, named
+    assert len(notes) == 5
+
+
+@pytest.mark.parametrize(
+    "line", ["", "ls -l", "docker ps", "docker run", "docker run -d", "docker run 'x", "docker run --name"]
+)
+def test_what_is_no_such_line_says_so(line: str) -> None:
+    with pytest.raises(ValueError, match=r"\w"):
+        runline.read(line)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(max_size=80))
+def test_reading_never_fails_otherwise(text: str) -> None:
+    try:
+        runline.read(f"docker run {text}")
+    except ValueError:
+        pass
+
+
+@settings(max_examples=40, deadline=None)
+@given(asked())
+def test_a_line_written_and_read_is_the_same_container(body: dict[str, Any]) -> None:
+    body.pop("MacAddress", None)
+    texts = texts_of(body)
+    fields, notes = runline.read(runline.line_of(texts))
+    assert not [note for note in notes if "$" not in note]
+    form = RunForm(sent({**texts_of({}), **fields}), base={})
+    assert form.is_valid(), form.errors
+    first, *more = body.get("Entrypoint") or [None]
+    expected = RunForm(sent(texts), base={})
+    assert expected.is_valid()
+    made, wanted = form.body(), expected.body()
+    if first is not None:  # the line's first word alone is the entrypoint
+        assert made.pop("Entrypoint") + (made.pop("Cmd", None) or []) == [
+            first,
+            *more,
+            *(body.get("Cmd") or []),
+        ]
+        wanted.pop("Entrypoint"), wanted.pop("Cmd", None)
+    assert made == wanted
+
+
+def test_an_overlay_never_changes_its_base() -> None:
+    before = json.dumps(BASE)
+    overlay(BASE, {name: None for name in FIELDS})
+    assert json.dumps(BASE) == before
