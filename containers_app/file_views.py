@@ -16,11 +16,12 @@ from django.utils.translation import gettext_lazy as _lazy
 from django.views.decorators.http import require_GET, require_POST
 
 from containers_app.detail import find, tab_context
-from containers_app.files import bring_in, clean_path, directory_context, open_file
+from containers_app.files import bring_in, directory_context, open_file
 from containers_app.models import Container
 from runtime.api.errors import EngineError, InvalidArgument, NotFound
 from webdock.engines.audit import Actor, actor_of, audited
 from webdock.engines.clients import client as client_of
+from webdock.engines.filepaths import clean_path
 from webdock.engines.pages import answer, page
 from webdock.engines.threads import carried_out
 from webdock.engines.wording import explain

@@ -18,16 +18,16 @@ from asgiref.sync import sync_to_async
 from django.core.files.uploadedfile import UploadedFile
 from django.utils.translation import gettext as _
 
-from containers_app.tarstream import FileOfTar, NotAFile, tar_head, tar_tail
 from runtime.api.client import EngineClient
 from runtime.api.errors import EngineError, EngineUnreachable, InvalidArgument, NotFound
+from webdock.engines.filepaths import crumbs
+from webdock.engines.tarstream import file_of, tar_head, tar_tail
 
 ENTRIES_MAX = 2000
 LIST_TIMEOUT_S = 10.0
 LIST_MAX_BYTES = 4 << 20  # of a listing
 UPLOAD_MAX_BYTES = 256 << 20
 CHUNK_BYTES = 256 << 10
-PATH_MAX_CHARS = 4096  # Kernel: PATH_MAX
 
 # Names end with NUL and numbers come one line each: a name may hold anything but NUL and a slash.
 SCRIPT = r"""
@@ -59,27 +59,6 @@ class Entry:
     mtime: datetime
     owner: str  # "0:0"
     target: str  # of a link
-
-
-def clean_path(text: str) -> str:
-    """An absolute, normal path of the container.
-
-    Raises: InvalidArgument.
-    """
-    if len(text) > PATH_MAX_CHARS or "\0" in text:
-        raise InvalidArgument(_("path: too long, or no path"))
-    path = posixpath.normpath("/" + text)
-    return "/" + path.lstrip("/")
-
-
-def crumbs(path: str) -> list[tuple[str, str]]:
-    """[("/", "/"), ("etc", "/etc"), ...] for the way back up."""
-    found, at = [("/", "/")], ""
-    for part in path.strip("/").split("/"):
-        if part:
-            at += f"/{part}"
-            found.append((part, at))
-    return found
 
 
 async def list_directory(client: EngineClient, id: str, path: str) -> list[Entry]:
@@ -153,38 +132,7 @@ async def open_file(client: EngineClient, id: str, path: str) -> tuple[int, Asyn
 
     Raises: NotFound, InvalidArgument (a directory or something else), what else the engine answers.
     """
-    archive = client.container_archive(id, path)
-    await archive.open()
-    file = FileOfTar()
-    first = b""
-    try:
-        async for piece in archive:
-            first += file.feed(piece)
-            if file.size is not None:
-                break
-        if file.size is None:
-            raise NotAFile("empty")
-    except NotAFile:
-        archive.close()
-        raise InvalidArgument(_("%(path)s is not a file") % {"path": path}) from None
-    except BaseException:
-        archive.close()
-        raise
-
-    async def content() -> AsyncIterator[bytes]:
-        try:
-            if first:
-                yield first
-            while not file.complete:
-                piece = await anext(archive, None)
-                if piece is None:
-                    raise EngineUnreachable(f"the engine stopped in the middle of {path}")
-                if data := file.feed(piece):
-                    yield data
-        finally:
-            archive.close()
-
-    return file.size, content()
+    return await file_of(client.container_archive(id, path), path)
 
 
 async def bring_in(client: EngineClient, id: str, directory: str, upload: UploadedFile) -> str:

@@ -22,7 +22,8 @@ STOP_TIMEOUT_S = 4.0  # for the sockets and tasks, all together
 BACKOFF_FIRST_S, BACKOFF_MAX_S = 0.5, 30.0
 
 BODY_MAX_BYTES = 4 << 20  # of a form
-UPLOAD_BODY_MAX_BYTES = 257 << 20  # of a form with a file for a container
+UPLOAD_BODY_MAX_BYTES = 257 << 20  # of a form with a file for a container or volume
+RESTORE_BODY_MAX_BYTES = 1025 << 20  # of one with an archive for a volume
 TOO_LONG = (
     b"HTTP/1.1 413 Content Too Large\r\nContent-Type: text/plain\r\nContent-Length: 22\r\n"
     b"Connection: close\r\n\r\nThis body is too long\n"
@@ -33,7 +34,10 @@ logger = logging.getLogger("webdock.web")
 
 def body_limit(path: bytes) -> int:
     """How long the body of a request to this path may be; pure."""
-    return UPLOAD_BODY_MAX_BYTES if path.partition(b"?")[0].endswith(b"/files/upload/") else BODY_MAX_BYTES
+    path = path.partition(b"?")[0]
+    if b"/volumes/" in path and path.endswith(b"/restore/"):
+        return RESTORE_BODY_MAX_BYTES
+    return UPLOAD_BODY_MAX_BYTES if path.endswith(b"/files/upload/") else BODY_MAX_BYTES
 
 
 def endpoint(listen: str) -> str:

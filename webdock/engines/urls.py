@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from webdock.engines import networks, resources, selftest, timeline, views
+from webdock.engines import networks, resources, selftest, timeline, views, volume_files, volumes
 
 urlpatterns = [
     path("networks/", views.network_list, name="network-list"),
@@ -16,6 +16,14 @@ urlpatterns = [
     path("volumes/prune/", resources.volume_prune, name="volume-prune"),
     path("volumes/<str:name>/remove/", resources.volume_remove, name="volume-remove"),
     path("volumes/", views.volume_list, name="volume-list"),
+    path("volumes/-/sizes/", volumes.volume_sizes, name="volume-sizes"),  # no volume is called "-"
+    path("volumes/<str:name>/", volumes.volume_detail, name="volume-detail"),
+    path("volumes/<str:name>/files/view/", volume_files.volume_file_view, name="volume-file-view"),
+    path("volumes/<str:name>/files/read/", volume_files.volume_file_read, name="volume-file-read"),
+    path("volumes/<str:name>/files/upload/", volume_files.volume_file_write, name="volume-file-write"),
+    path("volumes/<str:name>/archive/", volume_files.volume_archive, name="volume-archive"),
+    path("volumes/<str:name>/restore/", volume_files.volume_restore, name="volume-restore"),
+    path("volumes/<str:name>/clone/", volume_files.volume_clone, name="volume-clone"),
     path("events/", timeline.event_list, name="event-list"),
     path("selftest/", selftest.selftest, name="selftest"),
     path("selftest/post/", selftest.selftest_post, name="selftest-post"),

@@ -15,13 +15,14 @@ from django.test import AsyncClient
 from hypothesis import given
 from hypothesis import strategies as st
 
-from containers_app.files import SCRIPT, clean_path, crumbs, parse_listing
-from containers_app.tarstream import FileOfTar, NotAFile, tar_head, tar_tail
+from containers_app.files import SCRIPT, parse_listing
 from runtime.api.client import EngineClient
 from runtime.api.errors import InvalidArgument
 from tests.unit.web.conftest import make_container
+from webdock.engines.filepaths import clean_path, crumbs
 from webdock.engines.models import AuditEntry
 from webdock.engines.sync import EngineSync
+from webdock.engines.tarstream import FileOfTar, NotAFile, tar_head, tar_tail
 from webdock.web import BODY_MAX_BYTES, body_limit
 
 CONTENT = "grüße\n".encode() * 300

@@ -1,4 +1,6 @@
-"""The content of one file out of a tar that comes in pieces, and the head of a tar with one file. Pure.
+"""The content of one file out of a tar that comes in pieces, and the head of a tar with one file.
+
+Pure, but for ``file_of``, which reads an engine's answer.
 
 Spec: POSIX.1-2017 pax, ustar; GNU long names and base-256 sizes, as engines send them.
 """
@@ -6,6 +8,12 @@ Spec: POSIX.1-2017 pax, ustar; GNU long names and base-256 sizes, as engines sen
 from __future__ import annotations
 
 import tarfile
+from collections.abc import AsyncGenerator
+
+from django.utils.translation import gettext as _
+
+from runtime.api.errors import EngineUnreachable, InvalidArgument
+from runtime.api.streams import ByteStream
 
 BLOCK = 512
 EXTENSION_MAX_BYTES = 1 << 20  # a pax header or long name; a longer one is no tar of an engine's
@@ -87,3 +95,41 @@ def tar_head(name: str, size: int, mtime: int) -> bytes:
 def tar_tail(size: int) -> bytes:
     """What stands after it: padding and the end of the archive."""
     return b"\0" * (-size % BLOCK + 2 * BLOCK)
+
+
+async def file_of(archive: ByteStream, path: str) -> tuple[int, AsyncGenerator[bytes, None]]:
+    """Size and content of the regular file an engine sends as an archive, which is opened here.
+
+    Raises: NotFound, InvalidArgument (a directory or something else), what else the engine answers.
+    """
+    await archive.open()
+    file = FileOfTar()
+    first = b""
+    try:
+        async for piece in archive:
+            first += file.feed(piece)
+            if file.size is not None:
+                break
+        if file.size is None:
+            raise NotAFile("empty")
+    except NotAFile:
+        archive.close()
+        raise InvalidArgument(_("%(path)s is not a file") % {"path": path}) from None
+    except BaseException:
+        archive.close()
+        raise
+
+    async def content() -> AsyncGenerator[bytes, None]:
+        try:
+            if first:
+                yield first
+            while not file.complete:
+                piece = await anext(archive, None)
+                if piece is None:
+                    raise EngineUnreachable(f"the engine stopped in the middle of {path}")
+                if data := file.feed(piece):
+                    yield data
+        finally:
+            archive.close()
+
+    return file.size, content()
