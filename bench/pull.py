@@ -1,4 +1,6 @@
-"""Pull, load and save: the same client, the same registry on loopback, against both engines in turns.
+"""Pull, load, save and import: the same registry on loopback, against webdock, podman and Docker in turns.
+
+webdock and Docker are asked by the same client; podman, which has no engine, is a command of its own.
 
 Every round fetches images nobody has seen, so nothing has to be removed in between. The last lines of each
 table say how far the limit is: what SHA-256 over what is fetched, and writing what it unpacks to, take alone.
@@ -12,7 +14,8 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
 
@@ -27,6 +30,7 @@ FILES = 30_000
 DISK_BYTES = 24 << 30  # sparse
 INSIDE = "WEBDOCK_BENCH_INSIDE"
 SAMPLE_S = 0.02
+MIB = 1 << 20
 LIBRARIES = ("/usr/bin", "/usr/sbin", "/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu")
 
 
@@ -125,19 +129,30 @@ def proportional_mib(pid: int) -> float:
         return 0.0
 
 
-def alone(image: Image, place: Path) -> tuple[float, float]:
-    """(seconds of SHA-256 over the blobs, seconds of writing the unpacked bytes to one file)."""
-    total = sum(len(layer.archive) for layer in image.layers)
-    piece = os.urandom(1 << 20)
+def writing_s(size_bytes: int, place: Path) -> float:
+    """Seconds of writing so much to one file until the disk has it."""
+    piece = os.urandom(MIB)
 
     def write() -> None:
         with tempfile.TemporaryFile(dir=place) as target:
-            for _ in range(total >> 20):
+            for _ in range(size_bytes // MIB):
                 target.write(piece)
             target.flush()
             os.fdatasync(target.fileno())
 
-    return timed(lambda: [hashlib.sha256(layer.blob).digest() for layer in image.layers]), timed(write)
+    return timed(write)
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of those compared."""
+
+    argv: Sequence[str]
+    environ: Mapping[str, str]
+    podman: bool = False
+
+
+Times = dict[str, list[float]]
 
 
 class Contest:
@@ -145,10 +160,17 @@ class Contest:
 
     def __init__(self, ours: Installation, peer: Dockerd, registry: RealRegistry) -> None:
         self._registry = registry
+        self._podman_root = ours.root / "podman"
         self._place = ours.root
         self._engine = ours.engine_pid()
-        self.other = f"docker {peer.client.get('/version')['Version']}"
-        self.environs = {"webdock": ours.environ, self.other: {**os.environ, "DOCKER_HOST": peer.host}}
+        docker = {**os.environ, "DOCKER_HOST": peer.host}
+        podman = ["podman", f"--root={self._podman_root}", f"--runroot={self._podman_root}-run"]
+        told = subprocess.run(["podman", "--version"], capture_output=True, text=True, check=True).stdout
+        self.sides = {
+            "webdock": Side(["docker"], ours.environ),
+            f"podman {told.split()[-1]}": Side([*podman, "--log-level=error"], dict(os.environ), podman=True),
+            f"docker {peer.client.get('/version')['Version']}": Side(["docker"], docker),
+        }
 
     def put(self, kind: str, mark: str) -> tuple[str, Image]:
         """An image nobody has seen, in the registry."""
@@ -157,39 +179,97 @@ class Contest:
         self._registry.put(repository, "latest", image)
         return f"{self._registry.host}/{repository}:latest", image
 
+    def close(self) -> None:
+        """What podman keeps; the others are ended by who started them."""
+        podman = next(side for side in self.sides.values() if side.podman)
+        for _ in range(2):  # an image whose layers another has just lost is taken by the second
+            subprocess.run([*podman.argv, "rmi", "-a", "-f"], capture_output=True, check=False)
+        subprocess.run(["umount", "-R", self._podman_root / "overlay"], capture_output=True, check=False)
+
+    def measure(
+        self,
+        words: Mapping[str, Sequence[str]],
+        times: Times,
+        most: Memory,
+        target: Path | None = None,
+    ) -> None:
+        """Run each side's command once, taking its time; and our engine's memory meanwhile.
+
+        ``target`` is what it writes, removed before: podman does not write over an archive.
+        """
+        for who, side in self.sides.items():
+            if target is not None:
+                target.unlink(missing_ok=True)
+            argv = [*side.argv, *words["podman" if side.podman else "docker"]]
+            with Memory(self._engine) as memory:
+                times[who].append(timed(lambda: run(argv, side.environ)))  # noqa: B023
+            if who == "webdock":
+                most.engine_mib = max(most.engine_mib, memory.engine_mib)
+                most.all_mib = max(most.all_mib, memory.all_mib)
+
+    def times(self) -> Times:
+        return {who: [] for who in self.sides}
+
     def pull(self, kind: str) -> None:
-        times: dict[str, list[float]] = {who: [] for who in self.environs}
-        engine_mib = all_mib = 0.0
+        times, most = self.times(), Memory(self._engine)
         for at in range(ROUNDS):
             name, image = self.put(kind, f"{kind} {at}")
             subprocess.run(["sync"], check=True)
-            for who, environ in self.environs.items():
-                with Memory(self._engine) as memory:
-                    times[who].append(timed(lambda: run(["docker", "pull", "-q", name], environ)))  # noqa: B023
-                engine_mib, all_mib = max(engine_mib, memory.engine_mib), max(all_mib, memory.all_mib)
-        fetched = sum(len(layer.blob) for layer in image.layers) / (1 << 20)
-        unpacked = sum(len(layer.archive) for layer in image.layers) / (1 << 20)
-        table(f"pull: {kind} ({fetched:.1f} MiB fetched, {unpacked:.1f} MiB unpacked)", times)
-        hashing, writing = alone(image, self._place)
-        print(f"  alone: SHA-256 {1000 * hashing:.0f} ms, writing and syncing {1000 * writing:.0f} ms")
-        print(f"  at most resident: engine {engine_mib:.0f} MiB, with its unpack workers {all_mib:.0f} MiB")
+            plain = ["pull", "-q", name]
+            self.measure({"docker": plain, "podman": [*plain, "--tls-verify=false"]}, times, most)
+        fetched = sum(len(layer.blob) for layer in image.layers)
+        self.tell(f"pull: {kind}", times, most, [layer.blob for layer in image.layers], unpacked(image))
+        print(f"  {fetched / MIB:.1f} MiB were fetched, {unpacked(image) / MIB:.1f} MiB unpacked")
 
     def archives(self, kind: str) -> None:
-        """Save what was pulled; load what an old Docker would have saved."""
-        saves: dict[str, list[float]] = {who: [] for who in self.environs}
-        loads: dict[str, list[float]] = {who: [] for who in self.environs}
+        """Load what an old Docker would have saved, and save it again."""
+        loads, saves, most, most_saving = (
+            self.times(),
+            self.times(),
+            Memory(self._engine),
+            Memory(self._engine),
+        )
         for at in range(ROUNDS):
-            name, _ = self.put(kind, f"archive {kind} {at}")
+            name, image = self.put(kind, f"archive {kind} {at}")
             with tempfile.TemporaryDirectory(dir="/var/tmp", prefix="webdock-bench-") as place:
-                archive = f"docker-archive:{place}/in.tar:bench/loaded:{at}"
+                archive = f"docker-archive:{place}/in.tar:docker.io/bench/loaded:{at}"
                 run(["skopeo", "copy", "--src-tls-verify=false", f"docker://{name}", archive], os.environ)
-                for who, environ in self.environs.items():
-                    load = ["docker", "load", "-q", "-i", f"{place}/in.tar"]
-                    save = ["docker", "save", "-o", f"{place}/out.tar", f"bench/loaded:{at}"]
-                    loads[who].append(timed(lambda: run(load, environ)))  # noqa: B023
-                    saves[who].append(timed(lambda: run(save, environ)))  # noqa: B023
-        table(f"load: {kind}", loads)
-        table(f"save: {kind}", saves)
+                subprocess.run(["sync"], check=True)
+                load = ["load", "-q", "-i", f"{place}/in.tar"]
+                self.measure({"docker": load, "podman": load}, loads, most)
+                save = ["save", "-o", f"{place}/out.tar", f"docker.io/bench/loaded:{at}"]
+                words = {"docker": save, "podman": [save[0], "-q", *save[1:]]}
+                self.measure(words, saves, most_saving, Path(place, "out.tar"))
+        pieces = [layer.archive for layer in image.layers]
+        self.tell(f"load: {kind}", loads, most, pieces, 2 * unpacked(image))
+        self.tell(f"save: {kind}", saves, most_saving, [], unpacked(image))
+
+    def imports(self, kind: str) -> None:
+        """A root file system's archive, not compressed, as `docker export` gives it."""
+        times, most = self.times(), Memory(self._engine)
+        for at in range(ROUNDS):
+            layer = KINDS[kind](material(), f"import {kind} {at}").layers[0]
+            with tempfile.TemporaryDirectory(dir="/var/tmp", prefix="webdock-bench-") as place:
+                Path(place, "root.tar").write_bytes(layer.archive)
+                subprocess.run(["sync"], check=True)
+                words = ["import", f"{place}/root.tar", f"docker.io/bench/imported:{at}"]
+                self.measure({"docker": words, "podman": [words[0], "-q", *words[1:]]}, times, most)
+        self.tell(f"import: {kind}", times, most, [layer.archive], 2 * len(layer.archive))
+
+    def tell(
+        self, title: str, times: Times, most: Memory, hashed: Sequence[bytes], written_bytes: int
+    ) -> None:
+        table(title, times)
+        hashing = timed(lambda: [hashlib.sha256(piece).digest() for piece in hashed])
+        writing = writing_s(written_bytes, self._place)
+        print(f"  alone: SHA-256 {1000 * hashing:.0f} ms, writing and syncing {1000 * writing:.0f} ms")
+        print(
+            f"  at most resident: engine {most.engine_mib:.0f} MiB, with its workers {most.all_mib:.0f} MiB"
+        )
+
+
+def unpacked(image: Image) -> int:
+    return sum(len(layer.archive) for layer in image.layers)
 
 
 def on_a_disk_of_its_own() -> None:
@@ -213,6 +293,7 @@ def main() -> None:
     peer, registry = Dockerd(), RealRegistry()
     ours = Installation("bench", config=f'[registries."{registry.host}"]\ninsecure = true\n')
     twin: subprocess.Popen[bytes] | None = None
+    contest: Contest | None = None
     try:
         registry.start()
         ours.up()
@@ -228,7 +309,11 @@ def main() -> None:
             contest.pull(kind)
         for kind in ("four layers of 75 MB", "30,000 files"):
             contest.archives(kind)
+        for kind in ("one layer of 300 MB", "30,000 files"):
+            contest.imports(kind)
     finally:
+        if contest is not None:
+            contest.close()
         if twin is not None:
             twin.terminate()
             twin.wait()

@@ -9,7 +9,10 @@ import stat
 import struct
 import subprocess
 import tarfile
+import threading
 from collections.abc import AsyncIterator
+from contextlib import suppress
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -317,6 +320,43 @@ async def test_what_leads_out_is_refused_and_touches_nothing(unpack: Unpacker, m
     assert (unpack.outside / "secret").stat().st_nlink == 1
     assert not (unpack.place / "pwned").exists()
     assert not Path("/pwned").exists()
+
+
+async def test_a_directory_that_turns_into_a_link_meanwhile_leads_nowhere(unpack: Unpacker) -> None:
+    """Somebody who could change the layer while it is made still gains nothing outside of it."""
+    (unpack.outside / "secret").write_text("secret")
+    unpack.root.mkdir()
+    links = [str(unpack.outside), "../outside", "/", "../../../../../../../../tmp"]
+    over = threading.Event()
+
+    def swap() -> None:
+        directory, aside = unpack.root / "d", unpack.root / "aside"
+        for target in cycle(links):
+            if over.is_set():
+                return
+            try:
+                directory.rename(aside)
+                directory.symlink_to(target)
+                directory.unlink()
+                aside.rename(directory)
+            except OSError:
+                continue
+
+    swapper = threading.Thread(target=swap)
+    swapper.start()
+    try:
+        for _ in range(4):
+            members = [directory("d"), *(file(f"d/raced{at}", b"x" * 200) for at in range(1500))]
+            members += [hardlink(f"d/link{at}", "d/secret") for at in range(20)]
+            with suppress(LayerInvalid):
+                await unpack(tar(*members))
+    finally:
+        over.set()
+        swapper.join()
+    assert [path.name for path in unpack.outside.iterdir()] == ["secret"]
+    assert (unpack.outside / "secret").stat().st_nlink == 1
+    for place in (Path("/"), Path("/tmp"), unpack.place):
+        assert not list(place.glob("raced*"))
 
 
 async def test_symlinks_inside_are_followed_inside(unpack: Unpacker) -> None:
