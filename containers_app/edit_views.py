@@ -28,6 +28,7 @@ from webdock.engines.clients import client as client_of
 from webdock.engines.pages import page
 from webdock.engines.wording import explain
 from webdock.jobs.running import TooMany
+from webdock.people.belongings import viewer_rights
 from webdock.people.rights import requires, wants_json
 
 
@@ -158,7 +159,7 @@ async def _begin(
 async def recreation(request: HttpRequest, id: uuid.UUID) -> HttpResponse:
     """How far a recreation is; JSON for the script that follows it."""
     row = await Recreation.objects.filter(pk=id).afirst()
-    if row is None:
+    if row is None or "operate" not in await sync_to_async(viewer_rights)("container", row.old_id):
         raise Http404
     reached = STEPS.index(row.step)
     steps = [

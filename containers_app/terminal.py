@@ -25,13 +25,13 @@ from webdock.engines.consumers import (
     CLOSE_FORBIDDEN,
     CLOSE_GONE,
     CLOSE_SLOW,
-    RECHECK_S,
     Closed,
     SocketConsumer,
     whole,
 )
 from webdock.engines.threads import in_thread
 from webdock.engines.wording import explain
+from webdock.people import holding
 
 FLOOD_GAP_S, FLOOD_PIECES = 0.002, 8  # that many pieces that close together are a flood
 GATHER_S = 0.003  # in a flood small pieces wait this long for each other; echoed keys never do
@@ -201,7 +201,7 @@ class TerminalConsumer(SocketConsumer):
     async def _stay(self) -> None:
         """A guest stays while invited; another process may have taken the invitation back."""
         while True:
-            await asyncio.sleep(RECHECK_S)
+            await asyncio.sleep(holding.RECHECK_S)
             if await admitted(self._session.pk, self.user.pk) is None:
                 raise Closed(CLOSE_FORBIDDEN, _("This terminal is not shared with you any more."))
 

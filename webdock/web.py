@@ -112,6 +112,13 @@ def run(listen: str | None = None, *, on_ready: Callable[[str], None] | None = N
             if not self.refused:
                 super().process()
 
+        def handle_exception(self, exception: BaseException) -> None:
+            """An answer that began and cannot be finished is cut off: nobody shall take it for whole."""
+            if self._response_started and self.channel is not None:
+                self.channel.transport.abortConnection()
+            else:
+                super().handle_exception(exception)
+
         def refuse(self) -> None:
             if not self.refused:
                 self.refused = True

@@ -22,7 +22,7 @@ from runtime.api.errors import EngineError, EngineUnreachable, NotFound, Unavail
 from webdock.engines.audit import Actor, scope_address
 from webdock.engines.hints import group
 from webdock.engines.wording import explain
-from webdock.people import sockets, viewer
+from webdock.people import holding, sockets, viewer
 
 CLOSE_RESTART = 1012  # the web process goes; come back
 CLOSE_FAILED = 1011
@@ -33,7 +33,6 @@ CLOSE_STATE = 4409
 CLOSE_SLOW = 4429
 CLOSE_ENGINE = 4503
 
-RECHECK_S = 3.0  # a lost right closes the socket within five seconds
 SOCKETS_MAX = 200  # of one person in this process
 TEXT_MAX_CHARS = 64 * 1024  # one control message
 REASON_MAX_BYTES = 123  # RFC 6455 5.5: 125 bytes with the code
@@ -63,7 +62,7 @@ class Gone(Exception):
 class SocketConsumer:
     """One websocket. Subclasses give ``right``, ``run`` and ``receive_text`` / ``receive_bytes``."""
 
-    right: str  # asked at the door and every RECHECK_S
+    right: str  # asked at the door, every few seconds, and whenever something about people changed
 
     def __init__(self, scope: Scope, send: Send) -> None:
         self.scope = scope
@@ -196,13 +195,14 @@ class SocketConsumer:
         self._judge(await sockets.admit(self.session_key, right, thing, fresh=True))
 
     async def _guard(self) -> None:
-        while True:
-            await asyncio.sleep(RECHECK_S)
-            answer = await sockets.admit(self.session_key, self.right, self.thing)
-            if answer.user.pk != self.user.pk:
-                raise Closed(CLOSE_LOGIN)
-            self._judge(answer)
-            self.user = self.viewer.user = answer.user  # what else they may do can have changed
+        with holding.doubting() as doubt:
+            while True:
+                await holding.next_look(doubt)
+                answer = await sockets.admit(self.session_key, self.right, self.thing)
+                if answer.user.pk != self.user.pk:
+                    raise Closed(CLOSE_LOGIN)
+                self._judge(answer)
+                self.user = self.viewer.user = answer.user  # what else they may do can have changed
 
     def _judge(self, answer: sockets.Admission) -> None:
         """Raises: Closed unless this person may hold the socket."""

@@ -22,12 +22,16 @@ from django.utils.translation import gettext as _
 from webdock.engines.clients import client as client_of
 from webdock.people import viewer
 from webdock.people.belongings import KINDS
+from webdock.people.holding import doubt, held
 from webdock.people.roles import known
+from webdock.people.sockets import admit
 from webdock.people.standing import Person, standing
 
 logger = logging.getLogger("webdock.people")
 
 PUBLIC = "public"  # no login: login itself, the welcome link, healthz
+
+SAFE = ("GET", "HEAD", "OPTIONS")
 
 View = Callable[..., Any]
 
@@ -69,6 +73,29 @@ def rights_needed(request: HttpRequest, view: View) -> tuple[str, ...] | None:
     return None
 
 
+def _about_people(request: HttpRequest) -> bool:
+    """Whether the view that answered may have changed who may do what."""
+    match = request.resolver_match
+    if match is None:
+        return False
+    module = str(getattr(match.func, "view_class", match.func).__module__)
+    return match.namespaces[:1] == ["admin"] or module.startswith("webdock.people")
+
+
+def hold(
+    request: HttpRequest, response: HttpResponseBase, needed: tuple[str, ...], thing: tuple[str, str] | None
+) -> None:
+    """Let a long answer go on only while its person may have it."""
+    key, user_id = request.session.session_key or "", request.user.pk
+
+    async def may() -> bool:
+        answers = [await admit(key, right, thing) for right in needed]
+        return all(answer.allowed and answer.user.pk == user_id for answer in answers)
+
+    if response.is_async:
+        response.streaming_content = held(aiter(response.streaming_content), may)
+
+
 def thing_named(request: HttpRequest, kwargs: dict[str, Any]) -> tuple[str, str] | None:
     """The container, network or volume a path names: ("network", "shop")."""
     if "container_id" in kwargs:
@@ -95,9 +122,14 @@ class RightsMiddleware:
 
     async def __call__(self, request: HttpRequest) -> HttpResponseBase:
         try:
-            return await self.get_response(request)
+            response = await self.get_response(request)
         finally:
             viewer.look_as(None)
+        if request.method not in SAFE and _about_people(request):
+            doubt()
+        if response.streaming and (needed := getattr(request, "rights_asked", None)) is not None:
+            hold(request, response, *needed)
+        return response
 
     async def process_view(
         self, request: HttpRequest, view: View, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -130,6 +162,7 @@ class RightsMiddleware:
                 )
             raise PermissionDenied
         viewer.look_as(viewer.Viewer(user))
+        request.rights_asked = needed, named
         return None
 
     @staticmethod

@@ -22,12 +22,13 @@ from django.utils.crypto import constant_time_compare
 
 from webdock.engines.threads import in_thread
 from webdock.people.belongings import rights_over
-from webdock.people.rights import allowed
-from webdock.people.standing import Person
+from webdock.people.holding import forget_when_in_doubt
+from webdock.people.roles import known
+from webdock.people.standing import Person, standing
 
 Thing = tuple[str, str] | None  # ("container", id)
 
-KNOWN_S = 1.0
+KNOWN_S = 0.5
 KNOWN_MAX = 1000
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -109,7 +110,7 @@ def admission(key: str, right: str, thing: Thing = None) -> Admission:
     kept = session.get(HASH_SESSION_KEY, "")
     if not constant_time_compare(kept, user.get_session_auth_hash()):
         return Admission(AnonymousUser(), False)
-    door = allowed(user, right)
+    door = known(right) in standing(user).anywhere
     if thing is None:
         return Admission(user, door)
     rights = rights_over(user, *thing)
@@ -118,6 +119,9 @@ def admission(key: str, right: str, thing: Thing = None) -> Admission:
 
 _admission = in_thread(admission)
 _known: dict[tuple[str, str, Thing], tuple[float, Admission]] = {}  # answers of the last moment
+
+
+forget_when_in_doubt(_known.clear)
 
 
 async def admit(key: str, right: str, thing: Thing = None, *, fresh: bool = False) -> Admission:

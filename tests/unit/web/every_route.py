@@ -11,7 +11,10 @@ from webdock.asgi import websocket_urlpatterns
 
 # Names in paths that are nobody's: what they lead to is the whole engine's, or the view looks among
 # one's own only (tokens, recordings).
-ANYBODYS = {"image_id", "job_id", "token", "code", "verb", "host"}
+ANYBODYS = {"image_id", "job_id", "token", "code", "verb", "host", "id"}
+
+
+NO_UUID = "00000000-0000-4000-8000-000000000000"
 
 
 def patterns(
@@ -45,7 +48,8 @@ def filled(pattern: URLPattern, values: dict[str, str]) -> str:
         found = re.search(part, text)
         assert found, (name, text)
         digits = re.search(r"\{(\d+)\}", found[1] or "")
-        text = re.sub(part, values.get(name, "0" * int(digits[1]) if digits else "x"), text)
+        some = "0" * int(digits[1]) if digits else NO_UUID if found[2] == "uuid:" else "x"
+        text = re.sub(part, values.get(name, some), text)
     return "/" + text.replace(r"(?:sha256:)?", "").strip("^$").replace("\\", "")
 
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from channels.testing import WebsocketCommunicator
-from django.contrib.auth.models import User
 from django.test import AsyncClient
 
 from containers_app import consumers
@@ -19,7 +18,7 @@ from images_app.pulls import as_pull, clean_reference
 from runtime.api.client import EngineClient
 from runtime.api.errors import Internal
 from tests.fakes.engine import FakeEngine
-from tests.unit.web.conftest import PASSWORD, Connect, browser_of, closing, eventually, make_container
+from tests.unit.web.conftest import PASSWORD, Connect, closing, eventually, make_container
 from webdock.engines import consumers as base
 from webdock.engines import rows as rows_module
 from webdock.engines.sync import EngineSync
@@ -116,49 +115,6 @@ def test_same_origin_behind_a_proxy_that_ends_tls(settings: Any) -> None:
     settings.BEHIND_PROXY = True
     assert same_origin(secure)
     assert not same_origin(plain)
-
-
-async def logout(browser: AsyncClient, user: User) -> int:
-    await browser.post("/logout/")
-    return 4401
-
-
-async def deactivate(browser: AsyncClient, user: User) -> int:
-    await User.objects.filter(pk=user.pk).aupdate(is_active=False)
-    return 4401
-
-
-async def change_password(browser: AsyncClient, user: User) -> int:
-    user.set_password("another long password")
-    await user.asave()
-    return 4401
-
-
-@pytest.mark.parametrize("lose", [logout, deactivate, change_password])
-async def test_sockets_close_soon_after_the_session_ended(
-    operator: User, connect: Connect, monkeypatch: pytest.MonkeyPatch, lose: Any
-) -> None:
-    assert base.RECHECK_S <= 4
-    monkeypatch.setattr(base, "RECHECK_S", 0.05)
-    monkeypatch.setattr("webdock.people.sockets.KNOWN_S", 0.0)
-    browser = await browser_of(operator)
-    socket = await connect(browser, "/ws/rows/containers/")
-    await heard(socket, "engine")
-    code = await lose(browser, operator)
-    assert (await closing(socket))[0] == code
-
-
-async def test_sockets_close_soon_after_the_right_was_lost(
-    operator: User, connect: Connect, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(base, "RECHECK_S", 0.05)
-    monkeypatch.setattr("webdock.people.sockets.KNOWN_S", 0.0)
-    monkeypatch.setattr(consumers.LogsConsumer, "right", "operate")
-    monkeypatch.setattr(consumers.ContainerRowsConsumer, "right", "operate")
-    socket = await connect(await browser_of(operator), "/ws/rows/containers/")
-    await heard(socket, "engine")
-    await operator.groups.aclear()
-    assert (await closing(socket))[0] == 4403
 
 
 async def test_a_socket_that_is_cancelled_says_come_back(as_viewer: AsyncClient, connect: Connect) -> None:

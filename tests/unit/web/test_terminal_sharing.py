@@ -90,7 +90,7 @@ async def test_taking_it_back_throws_the_guest_out_at_once(
 async def test_an_invitation_taken_back_elsewhere_ends_it_too(
     shell: Any, as_operator: AsyncClient, guest: User, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("containers_app.terminal.RECHECK_S", 0.05)
+    monkeypatch.setattr("webdock.people.holding.RECHECK_S", 0.05)
     await shell()
     session = await TerminalSession.objects.aget()
     await share(as_operator, session, user="guest")
