@@ -57,8 +57,8 @@ def health_of(state: dict[str, Any]) -> str:
 
 def ports_of(ports: object) -> list[dict[str, Any]]:
     """{"80/tcp": [{"HostIp", "HostPort"}]} -> [{"private": 80, "public": 8080, "type": "tcp", "ip": ""}];
-    a port that is exposed and not published has public None; one published on every address is told once,
-    though engines name it for both families."""
+    a port that is exposed and not published has public None and comes last; one published on every address is
+    told once, though engines name it for both families."""
     found: list[dict[str, Any]] = []
     if not isinstance(ports, dict):
         return found
@@ -81,7 +81,11 @@ def ports_of(ports: object) -> list[dict[str, Any]]:
                     "ip": str(binding.get("HostIp") or ""),
                 }
             )
-    return sorted(found, key=lambda one: (one["private"], one["type"], one["public"] or 0, one["ip"]))
+
+    def place(one: dict[str, Any]) -> tuple[Any, ...]:
+        return one["public"] is None, one["private"], one["type"], one["public"] or 0, one["ip"]
+
+    return sorted(found, key=place)
 
 
 def networks_of(networks: object) -> list[dict[str, Any]]:

@@ -46,7 +46,17 @@ document.addEventListener("click", (event) => {
   }
 });
 
-for (const menu of document.querySelectorAll(".menu[popover]")) {
+// Menus of rows come and go with their rows; the events of popovers do not bubble.
+document.addEventListener(
+  "toggle",
+  ({ target, newState }) => {
+    if (newState !== "open" || !target.matches?.(".ports-menu")) return;
+    placeBeside(target, document.querySelector(`[popovertarget="${CSS.escape(target.id)}"]`));
+  },
+  true,
+);
+
+for (const menu of document.querySelectorAll(".menu[popover]:not(.ports-menu)")) {
   menu.addEventListener("toggle", (event) => {
     if (event.newState === "closed") closedAt = performance.now();
     else if (!menu.dataset.id) visible(menu)[0]?.focus();

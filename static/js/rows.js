@@ -3,6 +3,7 @@
 
 import { heard, mark } from "./actions.js";
 import { fill } from "./dom.js";
+import { gettext, interpolate } from "./i18n.js";
 import { Link } from "./socket.js";
 
 const FILTER_WAIT_MS = 220;
@@ -122,16 +123,23 @@ function flash(row) {
   setTimeout(() => row.classList.remove("news"), NEWS_MS);
 }
 
-// Published TCP ports open in a tab; the host is the one this page came from.
+const SECURE_PORTS = ["443", "8443"]; // inside the container
+
+// Published TCP ports open in a tab, others are copied; the host is the one this page came from.
 export function adopt(root) {
-  for (const port of root.querySelectorAll("a[data-port]:not([href])")) {
-    if (port.dataset.type !== "tcp") continue;
+  for (const port of root.querySelectorAll("[data-port]")) {
     const ip = port.dataset.ip;
     const anyAddress = !ip || ip === "0.0.0.0" || ip === "::";
-    const host = anyAddress ? location.hostname : ip.includes(":") ? `[${ip}]` : ip;
-    port.href = `http://${host}:${port.dataset.port}/`;
-    port.target = "_blank";
-    port.rel = "noopener noreferrer";
+    const place = `${anyAddress ? location.hostname : ip.includes(":") ? `[${ip}]` : ip}:${port.dataset.port}`;
+    if (port.localName === "a") {
+      port.href = `${SECURE_PORTS.includes(port.dataset.inside) ? "https" : "http"}://${place}/`;
+      port.target = "_blank";
+      port.rel = "noopener noreferrer";
+      port.title = port.href;
+    } else {
+      port.dataset.copy = place;
+      port.title = interpolate(gettext("Copy %s"), [place]);
+    }
   }
 }
 

@@ -7,8 +7,10 @@ import itertools
 from typing import Any
 
 import pytest
+from django.template.loader import render_to_string
 from django.test import AsyncClient
 
+from containers_app.models import Container
 from runtime.api.client import EngineClient
 from tests.unit.web.conftest import eventually, make_container
 from webdock.engines.drawing import BOXES_MAX, draw
@@ -160,3 +162,14 @@ def test_drawing_of_very_many_is_bounded_and_says_so() -> None:
     assert len(drawing["boxes"]) == 50 + BOXES_MAX
     assert drawing["left_out"] == 140
     assert draw([])["lines"] == []
+
+
+def test_every_published_port_of_a_row_can_be_opened(db: None) -> None:
+    ports = [{"private": 80 + n, "public": 8080 + n, "type": "tcp", "ip": "0.0.0.0"} for n in range(5)]
+    ports.append({"private": 53, "public": 5353, "type": "udp", "ip": "127.0.0.1"})
+    row = Container(container_id="c" * 64, name="web", state="running", ports=ports)
+    text = render_to_string("containers/_row.html", {"container": row})
+    for n in range(5):
+        assert f'<a class="chip" data-port="{8080 + n}"' in text
+    assert '<button class="chip" type="button" data-port="5353" data-ip="127.0.0.1">' in text
+    assert ">+4</button>" in text

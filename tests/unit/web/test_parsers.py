@@ -196,8 +196,8 @@ def test_moments_of_go_and_nonsense() -> None:
 def test_ports_of_an_inspect_document() -> None:
     ports = {"80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}], "53/udp": None, "bad": None}
     assert ports_of(ports) == [
-        {"private": 53, "public": None, "type": "udp", "ip": ""},
         {"private": 80, "public": 8080, "type": "tcp", "ip": "0.0.0.0"},
+        {"private": 53, "public": None, "type": "udp", "ip": ""},
     ]
     assert ports_of(None) == []
 
