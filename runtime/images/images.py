@@ -20,7 +20,7 @@ from runtime.events import EventHub
 from runtime.images import ask
 from runtime.images import platform as platforms
 from runtime.images import reference as references
-from runtime.images.auth import credentials
+from runtime.images.auth import NOBODY, credentials
 from runtime.images.catalog import Catalog
 from runtime.images.changes import Asked
 from runtime.images.collect import Collector
@@ -397,16 +397,22 @@ class Images:
     def verify(self, refs: Sequence[str] = (), *, repair: bool = False) -> AsyncIterator[Message]:
         """Look at every byte of these images, or of all.
 
-        ``repair`` throws away damaged blobs, so that the next pull fetches them, and makes damaged layers
-        anew. Messages are progress, ``{"finding": {"image", "what", "mended"}}`` for each thing that is
-        wrong, and ``{"verified": images, "findings": number}`` at the end.
+        ``repair`` pulls damaged blobs again from where the image came, without credentials, and makes
+        damaged layers anew. Messages are progress, ``{"finding": {"image", "what", "mended"}}`` for each thing
+        that is wrong, and ``{"verified": images, "findings": number}`` at the end.
         Raises at once: NotFound, InvalidArgument.
         """
         images = [self.get(ref) for ref in refs] if refs else list(self._store)
         progress = Progress()
 
+        async def fetch(image: ImageRecord) -> None:
+            platform = platforms.of_json(image.config)
+            await self._puller.pull(image.sources[0], NOBODY, platform, progress)
+
         async def work() -> None:
             findings = await self._verifier.verify(images, progress, repair=repair)
+            if repair:
+                findings = await self._verifier.pull_again(images, findings, progress, fetch)
             for finding in findings:
                 progress.put({"finding": asdict(finding)})
             progress.put({"verified": len(images), "findings": len(findings)})

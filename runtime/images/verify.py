@@ -1,26 +1,31 @@
 """Verifying images: blobs against their digests, unpacked layers against their blobs; mending what can be.
 
-A damaged blob is thrown away, and the next pull fetches it again; a damaged layer is made anew from its blob.
+A damaged blob is thrown away and fetched again, now or by the next pull; a damaged layer is made anew from
+its blob.
 
 Spec: OCI image 1.1, descriptor.md "Digests".
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from runtime.api.errors import Conflict, EngineError, NotFound
 from runtime.images.collect import Collector
 from runtime.images.content import ContentStore
 from runtime.images.fetch import Fetches
 from runtime.images.layers import Layers, Step, steps
-from runtime.images.progress import Progress, short, status
+from runtime.images.progress import Progress, first_error, short, status
 from runtime.images.reference import Digest
 from runtime.images.store import ImageRecord
 from runtime.images.threads import to_the_end
 from runtime.images.workers import Workers
 from runtime.snapshots.base import Snapshotter
+
+AGAIN = "pull the image again"
+
+Fetch = Callable[[ImageRecord], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +64,7 @@ class Verifier:
         blobs: dict[Digest, bool] = {}  # whether it is sound
         layers: dict[str, bool] = {}  # by chain id, which may be the digest of a blob
         for image in images:
-            name = image.tags[0] if image.tags else short(image.id)
+            name = _named(image)
             progress.put(status("Verifying", name))
             before = len(findings)
             for digest in sorted(image.all_blobs):
@@ -77,13 +82,38 @@ class Verifier:
             progress.put(status("Sound" if len(findings) == before else "Damaged", name))
         return findings
 
+    async def pull_again(
+        self, images: Iterable[ImageRecord], findings: Sequence[Finding], progress: Progress, fetch: Fetch
+    ) -> list[Finding]:
+        """Fetch damaged images from where they came, and look again: the findings as they are then."""
+        left = {finding.image for finding in findings if not finding.mended}
+        for image in images:
+            name = _named(image)
+            if name not in left or not image.sources:
+                continue
+            before = [finding for finding in findings if finding.image == name]
+            after: list[Finding] = []
+            try:
+                await fetch(image)
+                after = await self.verify([image], progress, repair=True)
+            except (ExceptionGroup, EngineError) as error:
+                why = first_error(error) if isinstance(error, ExceptionGroup) else error
+                after = [replace(one, what=f"{one.what} ({why.message})") for one in before if not one.mended]
+            mended = [
+                replace(one, what=one.what.replace(AGAIN, "pulled again"), mended=True)
+                for one in before
+                if all(one.what not in other.what for other in after)
+            ]
+            findings = [*(one for one in findings if one.image != name), *mended, *after]
+        return list(findings)
+
     async def _blob(self, name: str, digest: Digest, repair: bool) -> Finding:
         here = self._content.has(digest)
         if here and repair:
             async with self._collector.lock:
                 await to_the_end(self._content.remove, digest)
         what = "is damaged" if here else "is missing"
-        return Finding(name, f"blob {digest} {what}: pull the image again", mended=False)
+        return Finding(name, f"blob {digest} {what}: {AGAIN}", mended=False)
 
     async def _layer(self, name: str, step: Step, blob_is_sound: bool, repair: bool) -> list[Finding]:
         """What is wrong with one unpacked layer."""
@@ -121,6 +151,10 @@ class Verifier:
         except (ExceptionGroup, EngineError):
             return False
         return True
+
+
+def _named(image: ImageRecord) -> str:
+    return image.tags[0] if image.tags else short(image.id)
 
 
 def lost(images: Iterable[ImageRecord], boot: str) -> list[ImageRecord]:

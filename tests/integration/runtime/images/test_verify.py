@@ -13,7 +13,7 @@ import pytest
 
 from runtime.images import settle
 from tests.fakes.image_files import Image, Layer, directory, file, hardlink, symlink, tar
-from tests.fakes.registry import FakeRegistry
+from tests.fakes.registry import FakeRegistry, answering
 from tests.integration.runtime.images.conftest import Engine, MakeEngine, told
 
 LAYERS = [
@@ -114,11 +114,30 @@ async def test_a_damaged_blob_is_fetched_by_the_next_pull(
         path.unlink()
     else:
         path.write_bytes(path.read_bytes()[:-1] + b"!")
+    registry.fault("GET", "/v2/", answering(404, b"{}"))
     [found] = await findings(engine, repair=True)
-    assert "pull the image again" in found["what"]
+    assert "pull the image again (" in found["what"]
+    registry.heal()
     messages = await told(engine.images.pull(f"{registry.host}/x:y"))
     assert "error" not in messages[-1]
     assert await findings(engine) == []
+
+
+@pytest.mark.parametrize("what", ["blob", "config", "manifest", "blob and layer"])
+async def test_what_is_damaged_is_pulled_again(engine: Engine, registry: FakeRegistry, what: str) -> None:
+    record = engine.images.get(f"{registry.host}/x:y")
+    digests = {"config": record.id, "manifest": record.manifest.digest}
+    path = engine.root / "images/blobs/sha256" / digests.get(what, record.blobs[0].digest)[7:]
+    path.write_bytes(path.read_bytes()[:-1] + b"!")
+    if what == "blob and layer":
+        (engine.layer(record.id, 0) / "etc/a").write_text("damaged")
+    found = await findings(engine, repair=True)
+    assert found
+    assert all(finding["mended"] for finding in found)
+    assert "pulled again" in found[0]["what"]
+    assert await findings(engine) == []
+    assert engine.images.get(f"{registry.host}/x:y").names == record.names
+    assert (engine.layer(record.id, 0) / "etc/a").read_bytes() == b"x" * 5000
 
 
 async def test_a_layer_a_container_stands_on_is_told_but_not_touched(
