@@ -6,7 +6,6 @@ Owns the wiring of this room and the rules of Docker's image verbs. The work is 
 from __future__ import annotations
 
 import logging
-import secrets
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -28,19 +27,16 @@ from runtime.images.content import ContentStore
 from runtime.images.fetch import Fetches
 from runtime.images.filters import Filters
 from runtime.images.layers import Layers
-from runtime.images.layout import Saved
 from runtime.images.leases import Leases
 from runtime.images.load import Loader
 from runtime.images.make import Maker, NewImage
 from runtime.images.progress import Message, Progress, status, streamed
 from runtime.images.pull import Puller
 from runtime.images.push import Pusher
-from runtime.images.reference import Reference
 from runtime.images.registries import Registries, host_of
 from runtime.images.remove import InUse
 from runtime.images.remover import Remover
-from runtime.images.save import archive
-from runtime.images.save import plan as plan_archive
+from runtime.images.saver import Saver
 from runtime.images.settle import Settler
 from runtime.images.store import Change, ImageRecord, ImageStore, boot_id
 from runtime.images.threads import to_the_end
@@ -53,7 +49,6 @@ from runtime.snapshots.base import Snapshotter
 log = logging.getLogger(__name__)
 
 Rows = list[dict[str, Any]]
-Meant = list[tuple[ImageRecord, list[Reference]]]
 
 
 class Images:
@@ -88,6 +83,7 @@ class Images:
         self._layers = Layers(self._fetches, self._workers, snapshots)
         self._catalog = Catalog(self._content, self._store, snapshots, in_use)
         self._remover = Remover(self._store, self._collector, in_use, events, self._publish)
+        self._saver = Saver(self._content, self._store, self._leases, self._collector, self._publish)
         self._verifier = Verifier(
             self._content, snapshots, self._collector, self._fetches, self._layers, self._workers
         )
@@ -317,38 +313,7 @@ class Images:
 
     def save(self, refs: Sequence[str]) -> AsyncIterator[bytes]:
         """An archive of these images. Raises at once: NotFound, InvalidArgument."""
-        found = []
-        for ref in refs:
-            for image, names in self._meant(ref):
-                found.append((image, names))
-                self._publish("save", image, image.id)
-        return self._saved([image for image, _ in found], plan_archive(found))
-
-    async def _saved(self, images: Sequence[ImageRecord], saved: Sequence[Saved]) -> AsyncIterator[bytes]:
-        """The archive, its blobs kept from collection until it is written."""
-        async with self._collector.lock:
-            blobs = {digest for image in images for digest in image.all_blobs}
-            lease = self._leases.take(f"save-{secrets.token_hex(8)}", blobs, (), time.time())
-        try:
-            async for piece in archive(self._content, saved):
-                yield piece
-        finally:
-            self._leases.leave(lease, keep=False)
-
-    def _meant(self, ref: str) -> Meant:
-        """What ``save`` takes a name without a tag for: every tag of the repository, as Docker does."""
-        prefix = references.id_prefix(ref)
-        if prefix is None and not ref.startswith("sha256:"):
-            name = references.parse(ref)
-            if not name.tag and not name.digest:
-                tagged = [
-                    (image, [one for one in image.names if one.repository == name]) for image in self._store
-                ]
-                tagged = [(image, names) for image, names in tagged if names]
-                if tagged:
-                    return tagged
-        image, found = self._store.resolve(ref)
-        return [(image, [found] if found is not None else [])]
+        return self._saver.save(refs)
 
     def import_(
         self,
@@ -398,8 +363,8 @@ class Images:
         """Look at every byte of these images, or of all.
 
         ``repair`` pulls damaged blobs again from where the image came, without credentials, and makes
-        damaged layers anew. Messages are progress, ``{"finding": {"image", "what", "mended"}}`` for each thing
-        that is wrong, and ``{"verified": images, "findings": number}`` at the end.
+        damaged layers anew. Messages are progress, ``{"finding": {"image", "what", "mended"}}`` for each
+        thing that is wrong, and ``{"verified": images, "findings": number}`` at the end.
         Raises at once: NotFound, InvalidArgument.
         """
         images = [self.get(ref) for ref in refs] if refs else list(self._store)
