@@ -28,6 +28,16 @@ def response_schema(method: str, path: str, status: int = 200) -> Any:
     return _API["responses"][path][method.lower()][str(status)]
 
 
+def described() -> set[tuple[str, str]]:
+    """(method, path) of every answer that is JSON."""
+    return {
+        (method, path)
+        for path, methods in _API["responses"].items()
+        for method, answers in methods.items()
+        if any(_resolve(schema).get("type") != "string" for schema in answers.values())
+    }
+
+
 def definition(name: str) -> Any:
     return {"$ref": f"#/definitions/{name}"}
 

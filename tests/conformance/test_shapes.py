@@ -6,13 +6,14 @@ import asyncio
 import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
 from runtime.api.client import EngineClient
 from tests.conformance.api import WAIT_S, Api
 from tests.conformance.conftest import BUSYBOX, MakeContainer, UnderTest
-from tests.conformance.shape import definition, fields, problems, response_schema
+from tests.conformance.shape import definition, described, fields, problems, response_schema
 
 # What Docker 20.10 says and the description of 1.47 does not (any more); new clients do not read it.
 OLD = json.loads((Path(__file__).parent / "docker-20.10-fields.json").read_text())
@@ -108,7 +109,52 @@ async def test_answers_of_posts_have_the_described_form(
     network = await api("POST", "/networks/create", json={"Name": name})
     check(engine, network.json(), response_schema("post", "/networks/create", 201))
     await api("DELETE", f"/networks/{name}")
+    volume = await api("POST", "/volumes/create", json={"Name": f"{name}.2", "Labels": {"cf": name}})
+    check(engine, volume.json(), response_schema("post", "/volumes/create", 201))
+    await api("DELETE", f"/volumes/{name}.2")
+    image = await api("POST", f"/commit?container={other}&repo={name.lower()}&tag=v1", json={})
+    check(engine, image.json(), response_schema("post", "/commit", 201))
+    removed = await api("DELETE", f"/images/{name.lower()}:v1")
+    assert removed.json()
+    check(engine, removed.json(), response_schema("delete", "/images/{name}"))
     await api("DELETE", f"/containers/{other}")
+
+
+async def test_answers_of_prunes_have_the_described_form(
+    api: Api, engine: UnderTest, client: EngineClient, make_container: MakeContainer, name: str
+) -> None:
+    label = {"cf": name}
+    await make_container("true", Labels=label)
+    await api("POST", "/networks/create", json={"Name": name, "Labels": label})
+    await api("POST", "/volumes/create", json={"Name": name, "Labels": label})
+    wanted = {"containers": "ContainersDeleted", "networks": "NetworksDeleted", "volumes": "VolumesDeleted"}
+    for kind, field in wanted.items():
+        filters: dict[str, list[str]] = {"label": [f"cf={name}"]}
+        pruned = await api("POST", f"/{kind}/prune?filters={quote(json.dumps(filters))}")
+        check(engine, pruned.json(), response_schema("post", f"/{kind}/prune"))
+        if kind != "volumes":  # a newer API keeps named ones
+            assert len(pruned.json()[field]) == 1
+    await client.volume_remove(name, force=True)
+    filters = {"dangling": ["true"], "label": [f"cf={name}"]}
+    pruned = await api("POST", f"/images/prune?filters={quote(json.dumps(filters))}")
+    check(engine, pruned.json(), response_schema("post", "/images/prune"))
+
+
+# Streams and samples, which have tests of their own; a registry's answers: tests/integration/runtime/images.
+ELSEWHERE = {
+    *(("get", "/events"), ("get", "/containers/{id}/stats")),
+    *(("get", "/distribution/{name}/json"), ("get", "/images/search"), ("post", "/auth")),
+}
+POSTS = {
+    *(("post", f"/{kind}/prune") for kind in ("containers", "images", "networks", "volumes")),
+    *(("post", f"/containers/{{id}}/{verb}") for verb in ("exec", "update", "wait")),
+    *(("post", f"/{kind}/create") for kind in ("containers", "networks", "volumes")),
+    *(("post", "/commit"), ("get", "/exec/{id}/json"), ("delete", "/images/{name}")),
+}
+
+
+def test_every_described_answer_is_checked() -> None:
+    assert {("get", path) for path in GETS} | POSTS | ELSEWHERE == described()
 
 
 async def test_events_have_the_described_form(

@@ -379,7 +379,7 @@ class FakeContainers:
 
     async def prune(self, filters: dict[str, list[str]]) -> Body:
         check_filters(filters, ("until", "label", "label!"))
-        gone = [container for container in self._all.values() if not container.running]
+        gone = [one for one in self._all.values() if not one.running and self._matches(one, filters)]
         for container in gone:
             self._forget(container)
         return {"ContainersDeleted": [container.id for container in gone] or None, "SpaceReclaimed": 0}

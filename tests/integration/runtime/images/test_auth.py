@@ -10,6 +10,7 @@ import pytest
 
 from runtime.api.errors import NotFound, Unauthorized
 from runtime.config import RegistryConfig
+from tests.conformance.shape import problems, response_schema
 from tests.fakes.image_files import simple
 from tests.fakes.registry import FakeRegistry, answering, redirecting
 from tests.integration.registry import RealRegistry
@@ -65,6 +66,7 @@ async def test_authenticate_says_whether_they_are_right(
 ) -> None:
     engine = await make_engine(guarded)
     answer = await engine.images.authenticate({**AUTH, "serveraddress": f"http://{guarded.host}/v2/"})
+    assert problems(answer, response_schema("post", "/auth")) == []
     assert answer == {"Status": "Login Succeeded", "IdentityToken": ""}
     for wrong in (WRONG, {}):
         with pytest.raises(Unauthorized, match=r"unauthorized|no credentials"):

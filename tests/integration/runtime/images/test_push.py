@@ -10,6 +10,7 @@ import pytest
 
 from runtime.api.errors import InvalidArgument, NotFound
 from runtime.images.transport import Patience
+from tests.conformance.shape import problems, response_schema
 from tests.fakes.image_files import Image, Layer, file, simple, tar
 from tests.fakes.registry import FakeRegistry, answering
 from tests.integration.registry import RealRegistry
@@ -211,10 +212,12 @@ async def test_distribution_and_search_ask_the_registry(
     body = await engine.images.distribution(f"{real_registry.host}/asked/app:v1")
     assert body["Descriptor"]["digest"] == digest
     assert body["Platforms"] == [{"architecture": image.architecture, "os": "linux"}]
+    assert problems(body, response_schema("get", "/distribution/{name}/json")) == []
     with pytest.raises(NotFound, match="manifest unknown"):
         await engine.images.distribution(f"{real_registry.host}/asked/app:nope")
     found = await engine.images.search(f"{real_registry.host}/asked")
     assert [row["name"] for row in found] == [f"{real_registry.host}/asked/app"]
+    assert problems(found, response_schema("get", "/images/search")) == []
     registry.fault("GET", "/v1/search", answering(404))
     registry.fault("GET", "/v2/_catalog", answering(404))
     with pytest.raises(Exception, match="offers no search"):
