@@ -9,7 +9,7 @@ import pytest
 
 from runtime.api.client import EngineClient
 from tests.conformance.api import Api
-from tests.conformance.conftest import BUSYBOX, UnderTest
+from tests.conformance.conftest import BUSYBOX, MakeContainer, UnderTest
 
 
 @pytest.mark.parametrize("path", ["/_ping", "/v1.24/_ping", "/v1.41/_ping"])
@@ -106,6 +106,26 @@ async def test_system_df_lists_images_containers_and_volumes(client: EngineClien
     usage = await client.system_df()
     assert {"LayersSize", "Images", "Containers", "Volumes"} <= set(usage)
     assert usage["LayersSize"] > 0
+
+
+async def test_the_numbers_of_system_df_add_up(
+    client: EngineClient, make_container: MakeContainer, engine: UnderTest
+) -> None:
+    if engine.kind == "fake":  # its containers have no disk of their own
+        return
+    command = "dd if=/dev/zero of=/data bs=1024 count=700"
+    container = await make_container("sh", "-c", command, start=True)
+    await client.container_wait(container)
+    usage = await client.system_df()
+    [row] = [row for row in usage["Containers"] if row["Id"] == container]
+    image_id = (await client.image_inspect(BUSYBOX))["Id"]
+    [image] = [image for image in usage["Images"] if image["Id"] == image_id]
+    assert image["Containers"] >= 1
+    assert row["SizeRw"] == 700 << 10
+    assert row["SizeRootFs"] == row["SizeRw"] + image["Size"]
+    alone = sum(image["Size"] - image["SharedSize"] for image in usage["Images"])
+    assert alone <= usage["LayersSize"]
+    assert all(0 <= image["SharedSize"] <= image["Size"] for image in usage["Images"])
 
 
 @pytest.mark.parametrize(
