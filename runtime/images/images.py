@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -374,15 +374,7 @@ class Images:
             platform = platforms.of_json(image.config)
             await self._puller.pull(image.sources[0], NOBODY, platform, progress)
 
-        async def work() -> None:
-            findings = await self._verifier.verify(images, progress, repair=repair)
-            if repair:
-                findings = await self._verifier.pull_again(images, findings, progress, fetch)
-            for finding in findings:
-                progress.put({"finding": asdict(finding)})
-            progress.put({"verified": len(images), "findings": len(findings)})
-
-        return streamed(progress, work())
+        return streamed(progress, self._verifier.tell(images, progress, repair=repair, fetch=fetch))
 
     async def collect(self) -> int:
         """Remove what no image and no container needs any more; returns the bytes freed."""

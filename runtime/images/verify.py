@@ -9,7 +9,7 @@ Spec: OCI image 1.1, descriptor.md "Digests".
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 from runtime.api.errors import Conflict, EngineError, NotFound
 from runtime.images.collect import Collector
@@ -55,6 +55,17 @@ class Verifier:
         self._fetches = fetches
         self._layers = layers
         self._workers = workers
+
+    async def tell(
+        self, images: Sequence[ImageRecord], progress: Progress, *, repair: bool, fetch: Fetch
+    ) -> None:
+        """Verify, and mend when asked; what is wrong comes last, as messages."""
+        findings = await self.verify(images, progress, repair=repair)
+        if repair:
+            findings = await self.pull_again(images, findings, progress, fetch)
+        for finding in findings:
+            progress.put({"finding": asdict(finding)})
+        progress.put({"verified": len(images), "findings": len(findings)})
 
     async def verify(
         self, images: Iterable[ImageRecord], progress: Progress, *, repair: bool
