@@ -32,7 +32,9 @@ LAYERS = [
 
 
 @pytest.fixture
-async def engine(make_engine: MakeEngine, registry: FakeRegistry) -> Engine:
+async def engine(make_engine: MakeEngine, registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch) -> Engine:
+    """One that pulled an image and syncs it only when it is closed, however slow the test is."""
+    monkeypatch.setattr(settle, "DELAY_S", 3600)
     registry.put("x", "y", Image(LAYERS))
     made: Engine = await make_engine(registry)
     await told(made.images.pull(f"{registry.host}/x:y"))
