@@ -84,6 +84,7 @@ VERBS: dict[str, tuple[str, str, str]] = {
     # this installation
     "up": ("up", "up", "Start engine and web on this machine and keep them running"),
     "down": ("down", "down", "Stop engine and web; containers keep running"),
+    "ready": ("services", "ready", "Wait for the services, then print the address and the first link"),
     "status": ("serve", "status", "Show whether engine and web run"),
     "check": ("serve", "check", "Say what this machine lacks to run containers"),
     "backup": ("backup", "backup", "Write accounts, configuration and volumes as one archive"),
@@ -134,7 +135,7 @@ SECTIONS = (
     ("Images", "images pull push tag rmi history save load import login logout"),
     ("Resources", "network volume prune df"),
     ("Engine", "inspect version info completion"),
-    ("This machine", "up down status check user backup restore engine web"),
+    ("This machine", "up down ready status check user backup restore engine web"),
 )
 
 

@@ -15,7 +15,7 @@ from webdock.cli import instance as instances
 from webdock.cli.errors import Failure
 from webdock.cli.http import Client
 from webdock.cli.instance import Instance
-from webdock.cli.running import engine_answers, released, stop_strays, take_locks
+from webdock.cli.running import UNITS, engine_answers, released, run_by_systemd, stop_strays, take_locks
 from webdock.cli.serve import chosen, need_root
 from webdock.cli.setup import ensure_directories, ensure_users, repair_machine
 from webdock.cli.supervisor import Child, Log, StartFailed, Supervisor
@@ -36,6 +36,8 @@ def down(options: argparse.Namespace) -> int:
     """Stop engine and web; containers keep running. With --purge nothing of the instance is left."""
     need_root("down")
     instance = chosen(options)
+    if run_by_systemd(instance):
+        raise Failure(f"systemd runs this one; stop it with: systemctl stop {' '.join(UNITS)}")
     if not options.purge:
         if stop_supervisor(instance):
             print("webdock has stopped; containers keep running")

@@ -12,6 +12,7 @@ import http.client
 import json
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,10 +21,12 @@ from urllib.parse import urlsplit
 
 from webdock.cli.errors import Failure
 from webdock.cli.http import Client
-from webdock.cli.instance import Instance
+from webdock.cli.instance import DEFAULT_HOME, Instance
 
 PING_TIMEOUT_S = 2.0
 STRAY_TIMEOUT_S = 30.0
+SYSTEMCTL_TIMEOUT_S = 30.0
+UNITS = ("webdock-engine.service", "webdock-web.service")  # as in deploy/
 
 
 def take_locks(instance: Instance) -> list[int] | None:
@@ -98,6 +101,16 @@ def web_answers(instance: Instance) -> bool:
         return False
     finally:
         connection.close()
+
+
+def run_by_systemd(instance: Instance) -> bool:
+    """Whether the services that ``scripts/install.sh`` made have this instance's engine or web running."""
+    if str(instance.home) != DEFAULT_HOME or not Path("/run/systemd/system").is_dir():
+        return False
+    asked = subprocess.run(
+        ["systemctl", "is-active", "--quiet", *UNITS], check=False, timeout=SYSTEMCTL_TIMEOUT_S
+    )
+    return asked.returncode == 0  # at least one of them
 
 
 def stop_strays(instance: Instance) -> None:

@@ -21,8 +21,10 @@ from webdock.cli.errors import Failure
 from webdock.cli.http import Client
 from webdock.cli.instance import Instance
 from webdock.cli.running import (
+    UNITS,
     engine_answers,
     read_owner,
+    run_by_systemd,
     stop_strays,
     take_locks,
     web_answers,
@@ -66,6 +68,12 @@ def up(options: argparse.Namespace) -> int:
     if options.supervise:
         return supervise_detached(instance, [int(fd) for fd in options.supervise.split(",")])
 
+    if run_by_systemd(instance):
+        print(
+            f"webdock is running already, as services: {instance.url}. "
+            f"Stop them: systemctl stop {' '.join(UNITS)}"
+        )
+        return 0
     try:
         locks = take_locks(instance)
     except OSError as error:
