@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import statistics
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 
 def timed(act: Callable[[], object]) -> float:
@@ -53,6 +55,28 @@ def table(title: str, times: Mapping[str, Sequence[float]]) -> None:
         print(f"  {name:<28} {milliseconds(values)}")
     ratio = statistics.median(times[first]) / statistics.median(times[peer])
     print(f"  {first} takes {ratio:.2f} of the time of {peer}")
+
+
+def processes(*words: str) -> list[int]:
+    """Processes whose command line holds all the words."""
+    found: list[int] = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            line = (process / "cmdline").read_bytes().decode(errors="replace")
+        except OSError:
+            continue
+        if all(word in line for word in words):
+            found.append(int(process.name))
+    return found
+
+
+def processor_s(pid: int) -> float:
+    """Processor time a process has taken; 0 when it has gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / float(os.sysconf("SC_CLK_TCK"))
 
 
 def resident_mib(pid: int) -> float:

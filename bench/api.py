@@ -1,6 +1,6 @@
-"""Container verbs through the API, the same requests to both engines: run, exec, attach, list, logs, output.
+"""Container verbs through the API, the same requests to both engines, and what watching and resting cost.
 
-.venv/bin/python -m bench.api [PART]...      parts: run exec attach list logs output; all without a name
+.venv/bin/python -m bench.api [PART]...      parts: run exec attach list logs output stats idle
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlencode
 
-from bench._measure import interleaved, table
+from bench._measure import interleaved, processes, processor_s, run, table
 from tests.integration.dockerd import Dockerd
 from tests.integration.installation import Installation
 from webdock.cli.http import Client
@@ -27,14 +27,21 @@ LISTED = 200
 LOG_LINES = 400_000
 OUTPUT_MIB = 300
 OUTPUT_ROUNDS = 3
+WATCHED = 50  # containers that `docker stats` shows
+WATCH_S = 6.0
+RESTING = 200  # containers that an idle engine has
+REST_S = 10.0
+SETTLE_S = 3.0  # after the last start
 READ_BYTES = 1 << 18
 
 
 class Engine:
     """One engine as a plain client of its socket sees it."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, processes: Callable[[], list[int]]) -> None:
+        """processes: the engine's own, whose processor time is its."""
         self.path = path
+        self.processes = processes
         self.client = Client(f"unix://{path}", {})
 
     def create(self, *command: str, name: str = "", **more: object) -> str:
@@ -206,6 +213,58 @@ def part_output(engines: dict[str, Engine]) -> None:
         engine.remove(containers[name])
 
 
+def many(engine: Engine, count: int) -> list[str]:
+    """Containers that run and do nothing."""
+    with ThreadPoolExecutor(8) as pool:
+        return list(pool.map(lambda _: engine.start("sleep", "100000"), range(count)))
+
+
+def gone(engine: Engine, containers: list[str]) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(engine.remove, containers))
+
+
+def share(engine: Engine, seconds: float) -> float:
+    """Of one processor, what the engine takes over a while."""
+    pids = engine.processes()
+    spent, began = sum(map(processor_s, pids)), time.monotonic()
+    time.sleep(seconds)
+    return (sum(map(processor_s, pids)) - spent) / (time.monotonic() - began)
+
+
+def part_stats(engines: dict[str, Engine]) -> None:
+    made = {name: many(engine, WATCHED) for name, engine in engines.items()}
+    environs = {name: {"DOCKER_HOST": f"unix://{engine.path}"} for name, engine in engines.items()}
+    argv = ["docker", "stats"]
+    once = {name: lambda e=environ: run([*argv, "--no-stream"], e) for name, environ in environs.items()}
+    table(f"docker stats --no-stream of {WATCHED} containers", interleaved(once, OUTPUT_ROUNDS, warm_up=1))
+    taken: dict[str, float] = {}
+    for name, engine in engines.items():
+        with subprocess.Popen(argv, env=environs[name], stdout=subprocess.DEVNULL) as watching:
+            time.sleep(SETTLE_S)
+            taken[name] = share(engine, WATCH_S)
+            watching.terminate()
+    shares(f"engine while docker stats shows {WATCHED} containers", taken)
+    for name, engine in engines.items():
+        gone(engine, made[name])
+
+
+def part_idle(engines: dict[str, Engine]) -> None:
+    made = {name: many(engine, RESTING) for name, engine in engines.items()}
+    time.sleep(SETTLE_S)
+    shares(f"idle engine with {RESTING} containers", {n: share(e, REST_S) for n, e in engines.items()})
+    for name, engine in engines.items():
+        gone(engine, made[name])
+
+
+def shares(title: str, taken: dict[str, float]) -> None:
+    print(title)
+    for name, part in taken.items():
+        print(f"  {name:<28} {100 * part:6.2f} % of a processor")
+    first, peer = taken
+    print(f"  {first} takes {taken[first] / taken[peer] if taken[peer] else 0:.2f} of the time of {peer}")
+
+
 PARTS = {
     "run": part_run,
     "exec": part_exec,
@@ -213,6 +272,8 @@ PARTS = {
     "list": part_list,
     "logs": part_logs,
     "output": part_output,
+    "stats": part_stats,
+    "idle": part_idle,
 }
 
 
@@ -226,8 +287,8 @@ def main(parts: list[str]) -> None:
         subprocess.run(["docker", "load"], env=theirs, input=saved.stdout, check=True, capture_output=True)
         version = peer.client.get("/version")["Version"]
         engines = {
-            "webdock": Engine(str(ours.run / "engine.sock")),
-            f"docker {version}": Engine(str(peer.socket)),
+            "webdock": Engine(str(ours.run / "engine.sock"), lambda: [ours.engine_pid()]),
+            f"docker {version}": Engine(str(peer.socket), lambda: processes(str(peer.root))),
         }
         for part in parts or PARTS:
             PARTS[part](engines)

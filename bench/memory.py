@@ -5,26 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
-from bench._measure import private_mib, resident_mib
+from bench._measure import private_mib, processes, resident_mib
 from tests.integration.dockerd import Dockerd
 from tests.integration.installation import Installation
 
 CONTAINERS = 10
 SETTLE_S = 3.0
-
-
-def processes(*words: str) -> Iterator[int]:
-    """Processes whose command line holds all the words."""
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            line = (process / "cmdline").read_bytes().decode(errors="replace")
-        except OSError:
-            continue
-        if all(word in line for word in words):
-            yield int(process.name)
 
 
 def main() -> None:
