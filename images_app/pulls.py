@@ -14,6 +14,7 @@ from webdock.engines.audit import Actor
 from webdock.engines.clients import client as client_of
 from webdock.jobs import words
 from webdock.jobs.running import LiveJob, TooMany, board, start
+from webdock.registries.credentials import auth_for
 
 KIND = "pull"
 RUNNING_MAX = 8  # at once in this process
@@ -24,7 +25,7 @@ READABLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@\[\]-]*")
 def start_pull(
     actor: Actor, engine: str, reference: str, auth: dict[str, str] | None, platform: str | None = None
 ) -> LiveJob:
-    """Begin, or join the one that runs for the same reference.
+    """Begin, or join the one that runs for the same reference. Without ``auth`` a kept password is sent.
 
     Raises: TooMany.
     """
@@ -35,7 +36,8 @@ def start_pull(
         raise TooMany(words.too_many())
 
     async def work(job: LiveJob) -> str:
-        async with client_of(engine).image_pull(reference, platform=platform, auth=auth) as progress:
+        sent = auth or await auth_for(reference)
+        async with client_of(engine).image_pull(reference, platform=platform, auth=sent) as progress:
             async for news in progress:
                 job.progress.take(news)
                 job.tell()

@@ -160,10 +160,13 @@ def secret_key(environ: Mapping[str, str], directory: Path) -> str:
         if named:
             raise
     key = secrets.token_urlsafe(SECRET_KEY_BYTES)
-    if not directory.is_dir():
-        return key
+    return keep_secret(path, key) if directory.is_dir() else key
+
+
+def keep_secret(path: Path, key: str) -> str:
+    """Write a key to a file only its user reads, unless there is one already; the one that is there then."""
     # Race: two processes may start at once; the link makes exactly one of them the author.
-    draft = directory / f".secret_key.{os.getpid()}"
+    draft = path.parent / f".{path.name}.{os.getpid()}"
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write(key + "\n")

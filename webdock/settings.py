@@ -46,6 +46,7 @@ SECURE = PUBLIC_URL.secure if PUBLIC_URL else False  # people reach us over TLS
 DEBUG = env.flag(os.environ, "WEBDOCK_DEBUG")
 METRICS_TOKEN = env.secret(os.environ, "WEBDOCK_METRICS_TOKEN_FILE")  # who shows it may read /metrics
 SECRET_KEY = env.secret_key(os.environ, WEB_DIR)
+REGISTRIES_KEY_FILE = WEB_DIR / "registries.key"  # encrypts the registries' passwords in the database
 
 INSTALLED_APPS = [
     "webdock.people.apps.AdminConfig",
@@ -58,6 +59,7 @@ INSTALLED_APPS = [
     "webdock.engines",
     "webdock.people",
     "webdock.jobs.apps.JobsConfig",
+    "webdock.registries.apps.RegistriesConfig",
     "images_app",
     "containers_app",
 ]

@@ -12,6 +12,7 @@ urlpatterns = [
     path("", include("images_app.urls")),
     path("", include("webdock.engines.urls")),
     path("", include("webdock.jobs.urls")),
+    path("", include("webdock.registries.urls")),
     path("", include("webdock.people.urls")),
     path("language/", requires(PUBLIC)(set_language), name="set_language"),
     path("language/<slug:code>.js", javascript_catalogue, name="javascript-catalogue"),

@@ -3,6 +3,7 @@
     backup.json              what it is, of which version of the state
     web/webdock.sqlite3      accounts, rights, audit: a consistent copy, taken while everything runs
     web/secret_key           the key that signs sessions
+    web/registries.key       the key that the passwords of registries are encrypted with
     config/engine.toml       the engine's configuration, when there is one
     volumes/<name>/…         named volumes, with owners, modes, links and attributes
 
@@ -32,6 +33,7 @@ from webdock.cli.serve import chosen, need_root
 FORMAT = 1
 KIND = "webdock backup"
 DATABASE = "webdock.sqlite3"
+KEYS = ("secret_key", "registries.key")
 STATE_VERSION = "state-version"
 COPY_TIMEOUT_S = 600.0
 TAR = ("tar", "--numeric-owner", "--xattrs", "--xattrs-include=*", "--acls", "--sparse")
@@ -105,9 +107,9 @@ def collect(instance: Instance, stage: Path) -> None:
     (stage / "web").mkdir()
     web_user_copies(["-c", COPY_DATABASE, str(instance.web_home / DATABASE)], stage / "web" / DATABASE)
     read = "import sys; sys.stdout.buffer.write(open(sys.argv[1], 'rb').read())"
-    key = instance.web_home / "secret_key"
-    if key.exists():
-        web_user_copies(["-c", read, str(key)], stage / "web" / "secret_key")
+    for name in KEYS:
+        if (key := instance.web_home / name).exists():
+            web_user_copies(["-c", read, str(key)], stage / "web" / name)
     config = instance.config or Path(instances.DEFAULT_CONFIG)
     if config.is_file():
         (stage / "config").mkdir()
@@ -200,7 +202,7 @@ def examine(stage: Path, source: Path) -> dict[str, Any]:
 
 def put_in_place(instance: Instance, stage: Path, about: dict[str, Any]) -> None:
     """Move the parts where engine and web look for them; the engine checks the version at its start."""
-    for name in (DATABASE, "secret_key"):
+    for name in (DATABASE, *KEYS):
         part = stage / "web" / name
         if part.is_file() and not part.is_symlink():
             part.chmod(0o600)

@@ -53,6 +53,7 @@ def web_settings(settings: Any, tmp_path: Path) -> Any:
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     settings.ENGINES = {"local": f"unix://{tmp_path}/nobody.sock"}
     settings.ALLOWED_HOSTS = ["testserver", "localhost"]
+    settings.REGISTRIES_KEY_FILE = tmp_path / "registries.key"
     return settings
 
 
