@@ -7,7 +7,9 @@ from typing import Any
 
 from django.apps import apps
 from django.core.paginator import Page, Paginator
-from django.db.models import Count, Exists, Min, OuterRef, Q, QuerySet
+from django.db.models import Count, Exists, Min, OuterRef, Q, QuerySet, TextField
+from django.db.models.fields.json import KeyTextTransform
+from django.db.models.functions import Cast
 from django.http import QueryDict
 
 from images_app.models import Image, ImageTag, listed
@@ -17,6 +19,7 @@ PAGE_ROWS = 50
 TEXT_MAX_CHARS = 200
 DEFAULT_SORT = "-created"
 SORTS = {"name": "first_tag", "size": "size_bytes", "created": "created_at"}
+SHOWN = ("used", "unused", "untagged")
 
 
 @dataclass(frozen=True)
@@ -24,15 +27,27 @@ class Filters:
     """What the list is narrowed to, as the templates show it."""
 
     q: str
+    label: str  # "team" or "team=shop"
+    show: str  # one of SHOWN, "" for all
     sort: str
 
     @classmethod
     def of(cls, query: QueryDict) -> Filters:
-        sort = query.get("sort", "")
+        sort, show = query.get("sort", ""), query.get("show", "")
         return cls(
-            q=storable_text(query.get("q", "")).strip()[:TEXT_MAX_CHARS],
+            q=_text(query, "q"),
+            label=_text(query, "label"),
+            show=show if show in SHOWN else "",
             sort=sort if sort.removeprefix("-") in SORTS else DEFAULT_SORT,
         )
+
+    @property
+    def any(self) -> bool:
+        return bool(self.q or self.label or self.show)
+
+
+def _text(query: QueryDict, key: str) -> str:
+    return storable_text(query.get(key, "")).strip()[:TEXT_MAX_CHARS]
 
 
 def select(filters: Filters) -> QuerySet[Image]:
@@ -42,6 +57,17 @@ def select(filters: Filters) -> QuerySet[Image]:
         tagged = ImageTag.objects.filter(image=OuterRef("pk"), name__icontains=filters.q)
         short = filters.q.lower().removeprefix("sha256:")
         rows = rows.filter(Q(Exists(tagged)) | Q(image_id__startswith=f"sha256:{short}"))
+    if filters.label:
+        key, equals, value = filters.label.partition("=")
+        rows = rows.filter(labels__has_key=key)
+        if equals:
+            text = Cast(KeyTextTransform(key, "labels"), TextField())
+            rows = rows.annotate(label_value=text).filter(label_value=value)
+    if filters.show == "untagged":
+        rows = rows.filter(~Exists(ImageTag.objects.filter(image=OuterRef("pk"))))
+    elif filters.show:
+        used = Exists(containers().filter(image_id=OuterRef("image_id"), engine=OuterRef("engine")))
+        rows = rows.filter(used if filters.show == "used" else ~used)
     key = SORTS[filters.sort.removeprefix("-")]
     if key == "first_tag":
         rows = rows.annotate(first_tag=Min("tag_rows__name"))
@@ -73,7 +99,12 @@ def count_containers(images: list[Image]) -> list[Image]:
 
 
 def counts() -> dict[str, int]:
-    return {"total": Image.objects.filter(removed_at=None).count()}
+    """How many images there are, in all and by what the list can be narrowed to."""
+    rows = Image.objects.filter(removed_at=None)
+    used = Exists(containers().filter(image_id=OuterRef("image_id"), engine=OuterRef("engine")))
+    total, in_use = rows.count(), rows.filter(used).count()
+    untagged = rows.filter(~Exists(ImageTag.objects.filter(image=OuterRef("pk")))).count()
+    return {"total": total, "used": in_use, "unused": total - in_use, "untagged": untagged}
 
 
 def context_of(query: QueryDict) -> dict[str, Any]:

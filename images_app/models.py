@@ -17,9 +17,11 @@ class Image(models.Model):
     # observed
     image_id = models.CharField(max_length=80)  # "sha256:..."
     size_bytes = models.BigIntegerField(default=0)
+    shared_bytes = models.BigIntegerField(default=-1)  # in layers other images have as well; -1 not known
     created_at = models.DateTimeField(null=True, blank=True)
     platform = models.CharField(max_length=64, blank=True, default="")  # "linux/amd64"
     digests = models.JSONField(default=list, blank=True)
+    labels = models.JSONField(default=dict, blank=True)
     revision = models.BigIntegerField(default=0)
     removed_at = models.DateTimeField(null=True, blank=True)  # a tombstone until the pages have heard of it
     inspect = models.JSONField(default=dict, blank=True)  # last column: lists defer it
@@ -34,6 +36,11 @@ class Image(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def unique_bytes(self) -> int:
+        """What removing it alone would free; -1 when that is not known."""
+        return self.size_bytes - self.shared_bytes if self.shared_bytes >= 0 else -1
 
     @property
     def short_id(self) -> str:

@@ -47,10 +47,11 @@ class ImageProjection:
         return []
 
     async def relist(self, engine: Engine, client: EngineClient, *, full: bool) -> bool:
-        summaries = {one["Id"]: one for one in await client.image_list()}
+        summaries = {one["Id"]: one for one in await client.image_list(shared_size=True)}
         rows = await _known(engine)
         wanted = [id for id, one in summaries.items() if full or id not in rows or _tags(one) != rows[id]]
         changed = await self.look(engine, client, wanted)
+        changed |= await share(engine, _shared(summaries.values()))
         gone = [id for id in rows if id not in summaries]
         if gone and await apply(engine, dict.fromkeys(gone)):
             changed = True
@@ -74,7 +75,28 @@ class ImageProjection:
         for start in range(0, len(ids), APPLY_BATCH):
             seen = dict(await asyncio.gather(*(inspect(id) for id in ids[start : start + APPLY_BATCH])))
             changed |= await apply(engine, seen)
+        if changed:  # what images share changes with every one that comes or goes
+            await share(engine, _shared(await client.image_list(shared_size=True)))
         return changed
+
+
+def _shared(summaries: Iterable[dict[str, Any]]) -> dict[str, int]:
+    return {one["Id"]: int(one.get("SharedSize", -1)) for one in summaries}
+
+
+@in_thread
+def share(engine: Engine, shared: dict[str, int]) -> bool:
+    """Write how much of each image others have as well; True when a list shows it differently."""
+    changed = False
+    with transaction.atomic():
+        for row in Image.objects.filter(engine=engine, image_id__in=shared, removed_at=None).only(
+            "image_id", "shared_bytes"
+        ):
+            if row.shared_bytes != shared[row.image_id]:
+                row.shared_bytes, row.revision = shared[row.image_id], next_revision(KIND)
+                row.save(update_fields=["shared_bytes", "revision"])
+                changed = True
+    return changed
 
 
 def image_fields(body: dict[str, Any]) -> dict[str, Any]:
@@ -84,6 +106,7 @@ def image_fields(body: dict[str, Any]) -> dict[str, Any]:
         "size_bytes": int(body.get("Size") or 0),
         "created_at": moment(body.get("Created")),
         "platform": "/".join(str(part) for part in parts if part)[:64],
+        "labels": dict((body.get("Config") or {}).get("Labels") or {}),
         "digests": sorted(str(one) for one in body.get("RepoDigests") or ()),
     }
 

@@ -33,9 +33,7 @@ def start_push(actor: Actor, image: Image, name: str, auth: dict[str, str] | Non
                 job.tell()
         return _("%(name)s was pushed. %(digest)s") % {"name": name, "digest": job.progress.message}
 
-    return start(
-        actor, KIND, work, engine=engine, subject=name, url=image.get_absolute_url(), cancels="push"
-    )
+    return start(actor, KIND, work, engine=engine, subject=name, url=image.get_absolute_url(), cancels="push")
 
 
 def split(name: str) -> tuple[str, str]:
@@ -67,9 +65,7 @@ async def saved(actor: Actor, image: Image, names: list[str]) -> AsyncIterator[b
         job.message = _("%(size)s were downloaded.") % {"size": disk_size(job.progress.current)}
 
 
-async def brought(
-    job: LiveJob, engine: str, body: AsyncIterator[bytes], reference: str | None
-) -> str:
+async def brought(job: LiveJob, engine: str, body: AsyncIterator[bytes], reference: str | None) -> str:
     """Load the archive, or with a reference import it as a root file system; what came of it, for people."""
     client = client_of(engine)
     if reference is None:
@@ -87,5 +83,3 @@ async def brought(
     if reference is not None:
         return _("%(name)s was imported.") % {"name": reference}
     return " ".join(said[:20]) or _("The archive was loaded.")
-
-

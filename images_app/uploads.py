@@ -1,8 +1,8 @@
 """/ws/images/load/: an image archive from a browser to the engine, piece by piece.
 
 A request's body would be taken in whole before anybody looks at it; over this socket never more than a window
-is on its way. The browser sends binary frames while less than WINDOW_BYTES are uncredited, then {"type": "end"};
-the answer is {"type": "done", "ok", "message"}.
+is on its way. The browser sends binary frames while less than WINDOW_BYTES are uncredited, then
+{"type": "end"}; the answer is {"type": "done", "ok", "message"}.
 """
 
 from __future__ import annotations
@@ -87,8 +87,11 @@ class LoadConsumer(SocketConsumer):
             if self._ended:
                 return
             self._news.clear()
-            async with asyncio.timeout(IDLE_S):
-                await self._news.wait()
+            try:
+                async with asyncio.timeout(IDLE_S):
+                    await self._news.wait()
+            except TimeoutError:
+                raise Closed(CLOSE_STATE, _("Nothing came for too long.")) from None
 
     async def receive_bytes(self, data: bytes) -> None:
         self._held += len(data)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from asgiref.sync import sync_to_async
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
 from images_app import listing
-from images_app.models import ID_PREFIX, Image
-from images_app.projection import KIND, ImageProjection
+from images_app.finding import find
+from images_app.layers import layers_of
+from images_app.projection import KIND
 from images_app.pulls import clean_reference, start_pull
 from images_app.verbs import prune, remove, tag
 from runtime.api.errors import EngineError
@@ -37,26 +38,6 @@ async def image_list(request: HttpRequest) -> HttpResponse:
     return await page(request, "images/list.html", context)
 
 
-async def find(hex_id: str) -> Image:
-    """The row of an image; one the sync has not reported yet is looked at first.
-
-    Raises: Http404.
-    """
-    rows = Image.objects.select_related("engine").prefetch_related("tag_rows")
-    rows = rows.filter(image_id=ID_PREFIX + hex_id, removed_at=None)
-    image = await rows.afirst()
-    if image is None:
-        engine = await sync_to_async(current_engine)()
-        try:
-            await ImageProjection().look(engine, client_of(engine.alias), [ID_PREFIX + hex_id])
-        except EngineError:
-            raise Http404 from None
-        image = await rows.afirst()
-    if image is None:
-        raise Http404
-    return image
-
-
 @requires("view")
 @require_GET
 async def image_detail(request: HttpRequest, image_id: str) -> HttpResponse:
@@ -71,6 +52,7 @@ async def image_detail(request: HttpRequest, image_id: str) -> HttpResponse:
     )
     context = {
         "image": image,
+        "layers": await layers_of(image),
         "history": history,
         "inspect": image.inspect,
         "used_by": [container async for container in used],

@@ -56,6 +56,7 @@ class FakeImages:
         self.registries = Registries(state / "registries.json", {}, {})
         self.in_use: Callable[[str], list[tuple[str, bool]]] = lambda image_id: []
         self.registry: dict[str, Pullable] = {}
+        self.pushed: dict[str, Body | None] = {}  # what was sent along, by name
         self.add("webdock/hello", "latest", config={"Cmd": ["/bin/echo", "Hello from webdock!"]})
         self.add(
             "webdock/busybox",
@@ -352,7 +353,8 @@ class FakeImages:
         for entry in manifest:
             for full in entry["RepoTags"]:
                 repo, _, tag = full.rpartition(":")
-                self.add(repo, tag, config=entry.get("Config_") or {"Cmd": ["sh"]})
+                made = self.add(repo, tag, config=entry.get("Config_") or {"Cmd": ["sh"]})
+                self._events.publish("image", "load", made, {"name": full})
                 yield {"stream": f"Loaded image: {full}\n"}
 
     async def import_(
@@ -386,6 +388,7 @@ class FakeImages:
 
     async def push(self, ref: str, tag: str | None, *, auth: Body | None) -> AsyncIterator[Body]:
         image = self.get(f"{ref}:{tag}" if tag else ref)
+        self.pushed[f"{ref}:{tag or 'latest'}"] = auth
         yield {"status": f"The push refers to repository [{ref}]"}
         yield {"status": f"{tag or 'latest'}: digest: {image.id} size: 500"}
 

@@ -71,6 +71,7 @@ class LiveJob:
     progress: Progress = field(default_factory=Progress)
     task: asyncio.Task[Any] | None = None
     cancelled: bool = False  # by a person
+    lost: Any = words.RESTARTED  # why it ended when nobody cancelled it
 
     def tell(self) -> None:
         """Something about it changed: whoever watches hears of it."""
@@ -230,7 +231,7 @@ async def tracked(
     The block sets ``job.message`` to the outcome. Errors are the job's failure and pass on. Raises: TooMany.
     """
     job = LiveJob(kind, engine, subject, name, actor.username, sees=sees, cancels=cancels)
-    job.task = asyncio.current_task()
+    job.task, job.lost = asyncio.current_task(), words.LEFT
     board().add(job)
     failures: list[EngineError] = []
     async with _kept(job, failures), _audited(job, actor, object_kind, action):
@@ -268,11 +269,14 @@ async def _kept(job: LiveJob, failures: list[EngineError] | None = None) -> Asyn
             failures.append(error)
     except asyncio.CancelledError:
         if not job.cancelled:
-            job.end(State.FAILED, str(words.RESTARTED))
+            job.end(State.FAILED, str(job.lost))
             raise
         job.end(State.CANCELLED, str(words.CANCELLED))
         if (task := asyncio.current_task()) is not None:
             task.uncancel()  # meant for the job; the task it was part of may go on
+    except GeneratorExit:  # the block is a response's body, and its asker left
+        job.end(State.FAILED, str(job.lost))
+        raise
     finally:
         if job.state == State.RUNNING:  # a bug; nobody may wait for ever
             job.end(State.FAILED, str(words.BROKEN))

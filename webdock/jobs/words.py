@@ -19,6 +19,7 @@ KINDS: dict[str, Any] = {
     "recreate": _("Recreate"),
     "registry": _("Local registry"),
 }
+LEFT = _("The browser went away.")
 RESTARTED = _("The web process was restarted.")
 BROKEN = _("The job failed; the log of the web process says how.")
 CANCELLED = _("Cancelled.")
