@@ -30,3 +30,12 @@ async def find(hex_id: str) -> Image:
     if image is None:
         raise Http404
     return image
+
+
+async def look_again(image: Image) -> None:
+    """Have the next page show what was just changed; the event would come a moment later."""
+    try:
+        engine = image.engine
+        await ImageProjection().look(engine, client_of(engine.alias), [image.image_id])
+    except EngineError:
+        return  # the sync looks again when the engine is back

@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
 from images_app import listing
-from images_app.finding import find
+from images_app.finding import find, look_again
 from images_app.layers import layers_of
 from images_app.projection import KIND
 from images_app.pulls import clean_reference, start_pull
@@ -103,6 +103,7 @@ async def image_remove(request: HttpRequest, image_id: str) -> HttpResponse:
         return await answer(request, False, message, image, status=404)
     force = request.POST.get("force", "").lower() in TRUE_WORDS
     outcome = await remove(await actor_of(request), image, tag=name or None, force=force)
+    await look_again(image)
     stays = not outcome.ok or (bool(name) and len(image.tags) > 1)
     return await answer(
         request, outcome.ok, outcome.message, image if stays else "image-list", status=outcome.status
@@ -119,4 +120,5 @@ async def image_tag(request: HttpRequest, image_id: str) -> HttpResponse:
         message = _("name: expected a name such as registry.example.org/team/app:1")
         return await answer(request, False, message, image, status=400)
     outcome = await tag(await actor_of(request), image, name)
+    await look_again(image)
     return await answer(request, outcome.ok, outcome.message, image, status=outcome.status)

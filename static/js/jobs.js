@@ -10,6 +10,7 @@ import { toast } from "./toast.js";
 
 const DONE_STAYS_MS = 8_000; // in a page's region; the panel keeps it
 const SHOWN_MAX = 20;
+const NEWS_MS = 15 * 60_000; // older failures are in the panel alone
 
 const button = document.querySelector("[data-jobs-button]");
 const jobs = new Map(); // id -> the newest news
@@ -26,7 +27,7 @@ class Region {
   show(job, before) {
     if (this.kinds.length && !this.kinds.includes(job.kind)) return;
     if (this.dismissed.has(job.id)) return;
-    if (!this.keepsDone && !before && job.state !== "running" && job.state !== "failed") return;
+    if (!this.keepsDone && !before && !isNews(job)) return;
     const card = this.cards.get(job.id);
     if (card) card.draw(job);
     else {
@@ -62,6 +63,8 @@ class Region {
     }
   }
 }
+
+const isNews = ({ state, ended }) => state === "running" || (state === "failed" && Date.now() - Date.parse(ended) < NEWS_MS);
 
 const panel = document.querySelector("[data-jobs]");
 const regions = [];
