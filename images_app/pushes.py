@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 
 from django.utils.translation import gettext as _
@@ -15,6 +16,7 @@ from webdock.jobs.running import LiveJob, start, tracked
 from webdock.registries.credentials import auth_for
 
 KIND = "push"
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 def start_push(actor: Actor, image: Image, name: str, auth: dict[str, str] | None) -> LiveJob:
@@ -31,7 +33,10 @@ def start_push(actor: Actor, image: Image, name: str, auth: dict[str, str] | Non
             async for news in progress:
                 job.progress.take(news)
                 job.tell()
-        return _("%(name)s was pushed. %(digest)s") % {"name": name, "digest": job.progress.message}
+        found = DIGEST.search(job.progress.message)
+        if found is None:
+            return _("%(name)s was pushed.") % {"name": name}
+        return _("%(name)s was pushed, its digest is %(digest)s.") % {"name": name, "digest": found[0]}
 
     return start(actor, KIND, work, engine=engine, subject=name, url=image.get_absolute_url(), cancels="push")
 

@@ -17,6 +17,8 @@ PAGES = (
     "/containers/",
     "/containers/run/",
     "/images/",
+    "/registries/",
+    "/jobs/",
     "/networks/",
     "/volumes/",
     "/terminals/",
