@@ -145,9 +145,10 @@ def facts_of(container: Container) -> list[tuple[str, str]]:
 @requires("logs")
 @require_GET
 async def container_logs(request: HttpRequest, container_id: str) -> HttpResponse:
-    return await page(
-        request, "containers/logs.html", await tab_context(await find(container_id, removed=True), "logs")
-    )
+    container = await find(container_id, removed=True)
+    context = await tab_context(container, "logs")
+    context |= {"socket": f"ws/logs/{container_id}/", "log_name": container.name}
+    return await page(request, "containers/logs.html", context)
 
 
 @requires("view")

@@ -161,6 +161,10 @@ async def recreation(request: HttpRequest, id: uuid.UUID) -> HttpResponse:
     row = await Recreation.objects.filter(pk=id).afirst()
     if row is None or "operate" not in await sync_to_async(viewer_rights)("container", row.old_id):
         raise Http404
+    shown = row.new_id if row.outcome == "done" else row.old_id
+    user = await request.auser()
+    if row.user_id != user.pk:
+        await find(shown, removed=True)  # not there for them: neither is this
     reached = STEPS.index(row.step)
     steps = [
         {"name": name, "words": str(words), "done": STEPS.index(name) <= reached}
@@ -177,5 +181,4 @@ async def recreation(request: HttpRequest, id: uuid.UUID) -> HttpResponse:
                 "warning": row.warning,
             }
         )
-    shown = row.new_id if row.outcome == "done" else row.old_id
     return await page(request, "containers/recreation.html", {"row": row, "steps": steps, "shown": shown})

@@ -16,6 +16,7 @@ from django.utils.translation import gettext as _
 from containers_app import notations, runspec
 from containers_app.intent import BRIDGE, JOINED, NETWORKLESS
 from webdock.engines import secrets
+from webdock.people.belongings import CLAIM_LABEL
 
 Body = dict[str, Any]
 
@@ -146,6 +147,8 @@ def _write_env(body: Body, entries: Any) -> None:
 def _label_lines(labels: Any) -> dict[str, str]:
     shown = {}
     for name, value in (labels or {}).items():
+        if name == CLAIM_LABEL:
+            continue  # ours; it goes with the container
         line = f"{name}={runspec.quoted(str(value))}"
         try:
             reads_back = runspec.parse_labels(line) == {name: value}

@@ -1,4 +1,4 @@
-"""A container's log as a file: all of it, or what was written between two moments, or its end."""
+"""A container's log as a file: all of it, or between two moments, or its end; and several logs as a page."""
 
 from __future__ import annotations
 
@@ -6,24 +6,29 @@ import math
 from collections.abc import AsyncIterator
 from posixpath import basename
 
-from django.http import HttpRequest, QueryDict, StreamingHttpResponse
+from asgiref.sync import sync_to_async
+from django.http import HttpRequest, HttpResponse, QueryDict, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import reverse
-from django.utils.http import content_disposition_header
+from django.utils.http import content_disposition_header, urlencode
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET
 
 from containers_app.detail import find
+from containers_app.merged_logs import asked_for, logs_of
+from containers_app.models import Container, listed
 from runtime.api.errors import EngineError, InvalidArgument
 from runtime.api.streams import LogStream
 from webdock.engines.audit import actor_of, audited
 from webdock.engines.clients import client as client_of
-from webdock.engines.pages import answer
+from webdock.engines.pages import answer, page
 from webdock.engines.wording import explain
 from webdock.people.rights import requires
 
 PIECE_BYTES = 64 << 10  # the engine's frames may be a line each: they are sent in company
 SECONDS_MAX = 1 << 40
+CHOICE_MAX = 200  # containers offered beside the merged logs
+NAME_MAX_CHARS = 80  # of the file the lines are saved as
 DIGITS_MAX = 12  # of a number of lines
 
 
@@ -66,6 +71,28 @@ async def container_log_download(request: HttpRequest, container_id: str) -> Htt
             "Content-Disposition": content_disposition_header(True, f"{name}.log"),
         },
     )
+
+
+@requires("logs")
+@require_GET
+async def merged_logs(request: HttpRequest) -> HttpResponse:
+    """Several containers' logs as one; which ones stands in the address."""
+    ids = asked_for(request.GET.getlist("container"))
+    rows = await logs_of(ids)
+
+    def choice() -> list[Container]:
+        return list(listed().order_by("name")[:CHOICE_MAX])
+
+    query = urlencode([("container", id) for id in ids])
+    context = {
+        "containers": [{"container": one, "number": ids.index(one.container_id)} for one in rows],
+        "choice": await sync_to_async(choice)(),
+        "chosen": ids,
+        "socket": f"ws/logs/?{query}",
+        "sources": {str(ids.index(one.container_id)): one.name for one in rows},
+        "log_name": "-".join(basename(one.name) for one in rows)[:NAME_MAX_CHARS],
+    }
+    return await page(request, "containers/merged_logs.html", context)
 
 
 async def pieces(log: LogStream) -> AsyncIterator[bytes]:

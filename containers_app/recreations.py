@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import uuid
 from datetime import timedelta
 from typing import Any
 
+from asgiref.sync import sync_to_async
 from django.db import IntegrityError
 from django.db.models import Q
 from django.urls import reverse
@@ -27,6 +29,8 @@ from webdock.engines.clients import client as client_of
 from webdock.engines.documents import storable
 from webdock.engines.models import Engine
 from webdock.jobs.running import LiveJob, TooMany, start
+from webdock.people.standing import standing
+from webdock.people.viewer import Viewer, look_as
 
 HEARTBEAT_S = 5
 HELD_FOR = timedelta(seconds=20)  # without a heartbeat its holder is gone
@@ -151,12 +155,19 @@ async def resume() -> None:
 async def resume_once() -> list[LiveJob]:
     """Take over every unfinished row nobody holds; the jobs that work on them."""
     jobs = []
-    async for row in Recreation.objects.filter(_unheld(), outcome="").select_related("engine"):
+    async for row in Recreation.objects.filter(_unheld(), outcome="").select_related("engine", "user"):
         mine = Recreation.objects.filter(_unheld(), pk=row.pk, outcome="")
         if not await mine.aupdate(holder=_process, held_at=timezone.now()):
             continue
+        if row.username and row.user is None and not row.failure:
+            row.failure = str(_("The account of who asked for it is gone."))  # nobody's rights: it goes back
+            await row.keep("failure")
+        if row.user is not None:
+            await sync_to_async(standing)(row.user)  # kept on the account for whoever asks in the loop
+        context = contextvars.copy_context()
+        context.run(look_as, Viewer(row.user) if row.user is not None else None)
         try:
-            jobs.append(_begin_job(row))
+            jobs.append(context.run(_begin_job, row))
         except TooMany:
             await Recreation.objects.filter(pk=row.pk).aupdate(held_at=None)
     await Recreation.objects.filter(finished_at__lt=timezone.now() - KEPT_FOR).adelete()

@@ -78,7 +78,7 @@ def parse_labels(text: str) -> dict[str, str]:
     found = {}
     for line in lines(text):
         key, _equals, value = line.partition("=")
-        if not key.strip():
+        if not key.strip() or "\0" in line:
             raise ValueError(_("“%(line)s” is not KEY=VALUE") % {"line": line})
         found[key.strip()] = unquoted(value)
     return found

@@ -14,6 +14,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from containers_app.intent import BRIDGE, JOINED, NETWORKLESS
+from webdock.people.belongings import CLAIM_LABEL
 
 Body = dict[str, Any]
 NAME_MAX_CHARS = 200
@@ -72,8 +73,12 @@ def with_volumes(intent: Body, inspect: Mapping[str, Any]) -> Body:
 
 
 def without_addresses(intent: Body) -> Body:
-    """The intent without what only one container can have: fixed and hardware addresses."""
+    """The intent without what only one container can have: fixed and hardware addresses, and whose it is."""
     body = copy.deepcopy(intent)
+    labels = body.get("Labels") or {}
+    labels.pop(CLAIM_LABEL, None)
+    if not labels:
+        body.pop("Labels", None)
     body.pop("MacAddress", None)
     for settings in ((body.get("NetworkingConfig") or {}).get("EndpointsConfig") or {}).values():
         settings.pop("IPAMConfig", None)

@@ -26,6 +26,7 @@ urlpatterns = [
     path("containers/run/check/", run_views.container_run_check, name="container-run-check"),
     path("containers/run/read/", run_views.container_run_read, name="container-run-read"),
     path("recreations/<uuid:id>/", edit_views.recreation, name="recreation"),
+    path("logs/", log_views.merged_logs, name="logs"),
     path("containers/prune/", views.container_prune, name="container-prune"),
     path("terminals/", terminals.terminal_list, name="terminal-list"),
     path("terminals/<uuid:session>/rename/", terminals.terminal_rename, name="terminal-rename"),

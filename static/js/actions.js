@@ -157,6 +157,13 @@ document.addEventListener("submit", (event) => {
 
 const bar = document.querySelector("[data-bulk]");
 
+bar?.addEventListener("click", (event) => {
+  const to = event.target.closest("[data-open-ticked]")?.dataset.openTicked;
+  if (!to) return;
+  const rows = [...document.querySelectorAll("tr[data-id]:has(input[name=ids]:checked)")];
+  location.assign(`${to}?${new URLSearchParams(rows.map((row) => ["container", row.dataset.id]))}`);
+});
+
 bar?.addEventListener("click", async (event) => {
   const button = event.target.closest("button[data-verb]");
   if (!button || button.getAttribute("aria-disabled") === "true") return;

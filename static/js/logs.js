@@ -7,6 +7,8 @@ import { saveText } from "./copy.js";
 import { recall, remember } from "./dom.js";
 import { count } from "./format.js";
 import { gettext, interpolate, ngettext } from "./i18n.js";
+import { levelOf } from "./levels.js";
+import { followRange } from "./range.js";
 import { Ring } from "./ring.js";
 import { Link } from "./socket.js";
 
@@ -27,6 +29,8 @@ const newest = root.querySelector("[data-newest]");
 const findInput = root.querySelector("[data-find]");
 const found = root.querySelector("[data-found]");
 
+const sources = JSON.parse(document.getElementById("log-sources")?.textContent ?? "null"); // number -> name, of merged logs
+let range = { since: 0, until: 0 }; // seconds since 1970; 0: open
 let waiting = new Ring(WAITING_MAX);
 const kept = new Ring(KEPT_MAX);
 let style; // SGR state, runs on from line to line
@@ -39,8 +43,8 @@ let uncredited = 0;
 // -- the socket ------------------------------------------------------------------------
 
 let link;
-let lastTime = ""; // of the newest line
-let again = ""; // the newest line when this connection began
+const lastTimes = new Map(); // container -> of its newest line
+let again = new Map(); // the same, when this connection began
 const WORDS = { connecting: "connecting", open: "live", waiting: "reconnecting", stopped: "ended" };
 
 function connect() {
@@ -48,7 +52,7 @@ function connect() {
   link = new Link(address(), {
     text: receive,
     state(state, { code, reason } = {}) {
-      if (state === "connecting") again = lastTime;
+      if (state === "connecting") again = new Map(lastTimes);
       if (state === "open") uncredited = 0;
       if (state === "waiting") link.aim(address());
       tellState(state === "stopped" && code !== 1000 && reason ? reason : WORDS[state]);
@@ -64,8 +68,16 @@ function tellState(words) {
 let ended = false;
 
 // After a loss only what came since is asked for; lines seen already are left out.
-const address = () =>
-  `ws/logs/${root.dataset.logs}/?timestamps=1&${lastTime ? `tail=${TAIL_AGAIN}&since=${Math.floor(Date.parse(lastTime) / 1000)}` : `tail=${TAIL}`}`;
+function address() {
+  const [path, which = ""] = root.dataset.logs.split("?");
+  const query = new URLSearchParams(which);
+  const newest = [...lastTimes.values()].map((time) => Math.floor(Date.parse(time) / 1000));
+  query.set("tail", newest.length || range.since || range.until ? TAIL_AGAIN : TAIL);
+  const since = newest.length ? Math.min(...newest) : range.since;
+  if (since) query.set("since", since);
+  if (range.until) query.set("until", range.until);
+  return `${path}?${query}`;
+}
 
 // Whether an RFC 3339 time is later than another, to the nanosecond; fractions come with their zeros cut.
 export function later(time, than) {
@@ -78,10 +90,10 @@ function receive(message) {
   if (message.type === "skipped") waiting.push({ skipped: message.count });
   else if (message.type === "end") tellState("ended");
   if (message.type !== "lines") return;
-  for (const [stream, text, time] of message.lines) {
-    if (again && time && !later(time, again)) continue;
-    if (time) lastTime = time;
-    const line = { stream, text, time };
+  for (const [stream, text, time, source = 0] of message.lines) {
+    if (again.has(source) && time && !later(time, again.get(source))) continue;
+    if (time) lastTimes.set(source, time);
+    const line = { stream, text, time, source };
     kept.push(line);
     waiting.push(line);
   }
@@ -131,9 +143,16 @@ function append(line) {
   shown += 1;
 }
 
-function lineElement({ stream, text, time }) {
+function lineElement({ stream, text, time, source }) {
   const element = document.createElement("div");
   element.className = stream === 2 ? "log-line err" : "log-line";
+  element.dataset.level = levelOf(text);
+  if (sources) {
+    const name = document.createElement("b");
+    name.dataset.source = source;
+    name.textContent = sources[source] ?? "";
+    element.append(name);
+  }
   if (time) {
     const stamp = document.createElement("time");
     stamp.dateTime = time;
@@ -310,11 +329,40 @@ findInput.addEventListener("keydown", (event) => {
 function setToggle(name, on) {
   toggle(name).setAttribute("aria-pressed", String(on));
   view.classList.toggle(name, on);
-  const whole = root.querySelector("[data-whole]"); // not there once the container is removed
-  if (name === "times" && whole) whole.search = on ? "?timestamps=1" : "";
+  if (name === "times") aimWhole(on);
   if (name !== "only") remember(`logs-${name}`, on ? "1" : null);
   if (following) view.scrollTop = view.scrollHeight;
 }
+
+// The whole log, as far as it is looked at, with its times when they are shown.
+function aimWhole(times = toggle("times").getAttribute("aria-pressed") === "true") {
+  const whole = root.querySelector("[data-whole]"); // not there once the container is removed
+  if (!whole) return;
+  const query = new URLSearchParams();
+  if (times) query.set("timestamps", "1");
+  if (range.since) query.set("since", range.since);
+  if (range.until) query.set("until", range.until);
+  whole.search = String(query);
+}
+
+root.querySelector("[data-level]").addEventListener("change", ({ target }) => {
+  view.dataset.level = target.value;
+  if (following) view.scrollTop = view.scrollHeight;
+});
+
+followRange(root.querySelector("[data-range]"), root.querySelector("[data-range-words]"), (chosen) => {
+  range = chosen;
+  lastTimes.clear();
+  waiting.clear();
+  kept.clear();
+  for (const old of view.querySelectorAll(".log-chunk, .log-note")) old.remove();
+  chunk = null;
+  style = undefined;
+  shown = 0;
+  aimWhole();
+  follow(true);
+  connect();
+});
 
 root.addEventListener("click", (event) => {
   const button = event.target.closest("button");
@@ -327,7 +375,7 @@ root.addEventListener("click", (event) => {
 
 function download() {
   const lines = [];
-  for (const { text, time } of kept) lines.push(`${time ? `${time} ` : ""}${plain(text)}\n`);
+  for (const { text, time, source } of kept) lines.push(`${sources ? `${sources[source] ?? ""} ` : ""}${time ? `${time} ` : ""}${plain(text)}\n`);
   saveText(lines, `${root.dataset.name}.log`);
 }
 
@@ -345,5 +393,6 @@ addEventListener("resize", () => {
   if (following) view.scrollTop = view.scrollHeight;
 });
 
+view.dataset.level = root.querySelector("[data-level]").value; // a browser may bring the choice back with the page
 for (const name of ["times", "wrap"]) if (recall(`logs-${name}`)) setToggle(name, true);
 connect();

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from asgiref.sync import sync_to_async
 
 from containers_app.intent import intent_of
 from containers_app.models import Recreation
@@ -21,6 +22,7 @@ from tests.fakes.engine import FakeEngine
 from tests.unit.web.conftest import eventually, local_engine, make_container, recreated
 from webdock.engines.audit import Actor
 from webdock.engines.models import AuditEntry
+from webdock.people.belongings import claim
 
 NOBODY = Actor(None, "ada", "10.0.0.9")
 
@@ -345,3 +347,40 @@ async def test_a_row_of_a_container_that_is_gone_is_undone(
     assert row.outcome == "stuck"
     with pytest.raises(NotFound):
         await api.container_inspect("web")
+
+
+async def test_rows_are_taken_over_with_the_rights_of_who_asked(
+    transactional_db: None, prepare: Prepare, api: EngineClient, viewer: Any
+) -> None:
+    notes = await prepare()
+    fields: dict[str, Any] = {
+        name: getattr(notes, name) for name in ("old_id", "name", "old_name", "kept_name", "body", "networks")
+    }
+    await sync_to_async(claim)("container", None, None, notes.old_id)  # somebody else's by now
+    row = await Recreation.objects.acreate(
+        engine=await local_engine(), user=viewer, username="viewer", was="running", **fields
+    )
+    (job,) = await resume_once()
+    assert job.task is not None
+    await job.task
+    row = await recreated(row.pk)
+    assert row.outcome != "done"
+    assert (await api.container_inspect("web"))["Id"] == notes.old_id
+
+
+async def test_a_row_of_an_account_that_is_gone_goes_back(
+    transactional_db: None, prepare: Prepare, api: EngineClient
+) -> None:
+    notes = await prepare()
+    fields: dict[str, Any] = {
+        name: getattr(notes, name) for name in ("old_id", "name", "old_name", "kept_name", "body", "networks")
+    }
+    await api.container_rename(notes.old_id, notes.kept_name)
+    row = await Recreation.objects.acreate(
+        engine=await local_engine(), username="gone", step="renamed", was="running", **fields
+    )
+    (job,) = await resume_once()
+    assert job.task is not None
+    await job.task
+    assert (await recreated(row.pk)).outcome == "undone"
+    assert await names(api) == {"/web": "running"}

@@ -28,7 +28,7 @@ def sent(texts: dict[str, Any], **changed: Any) -> dict[str, Any]:
     }
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40, deadline=None, derandomize=True)
 @given(asked())
 def test_a_form_sent_back_as_it_was_changes_nothing(body: dict[str, Any]) -> None:
     form = RunForm(sent(texts_of(body)), base=body)
@@ -36,7 +36,7 @@ def test_a_form_sent_back_as_it_was_changes_nothing(body: dict[str, Any]) -> Non
     assert form.body() == body
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40, deadline=None, derandomize=True)
 @given(asked())
 def test_every_field_typed_anew_shows_the_same_again(body: dict[str, Any]) -> None:
     body["Env"] = [entry for entry in body.get("Env") or () if MASK not in entry]
@@ -153,7 +153,7 @@ def test_differences_say_which_lines_and_hide_secrets() -> None:
     assert differences(BASE, BASE, {}) == []
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(st.text(max_size=30))
 def test_quoted_values_read_back_or_are_not_shown(value: str) -> None:
     entry = f"A={value}"
@@ -258,7 +258,7 @@ def test_what_is_no_such_line_says_so(line: str) -> None:
         runline.read(line)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(st.text(max_size=80))
 def test_reading_never_fails_otherwise(text: str) -> None:
     try:
@@ -267,7 +267,7 @@ def test_reading_never_fails_otherwise(text: str) -> None:
         pass
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40, deadline=None, derandomize=True)
 @given(asked())
 def test_a_line_written_and_read_is_the_same_container(body: dict[str, Any]) -> None:
     body.pop("MacAddress", None)
