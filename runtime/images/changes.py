@@ -56,7 +56,7 @@ def changes(layer: Path, lowers: Sequence[Path], asked: Asked, opaque: str) -> L
         raise InvalidArgument(f"limit is 1 to {CHANGES_MAX} and depth 0 or more, got {limit}, {asked.depth}")
     try:
         start = clean(os.fsencode(asked.below))
-    except UnpackError as error:
+    except (UnpackError, UnicodeEncodeError) as error:
         raise InvalidArgument(str(error)) from None
     walk = _Walk(opaque)
     top, beneath = os.fsencode(layer), walk.visible([os.fsencode(lower) for lower in lowers])

@@ -237,7 +237,7 @@ def _certificates(host: str, text: str) -> str:
         raise InvalidArgument(f"the certificates of registry {host} are longer than {CA_MAX_BYTES} bytes")
     try:
         ssl.create_default_context().load_verify_locations(cadata=text)
-    except (ssl.SSLError, ValueError) as error:
+    except (ssl.SSLError, ValueError, TypeError) as error:  # the last for what is not ASCII
         reason = getattr(error, "reason", None) or str(error)
         raise InvalidArgument(f"the certificates of registry {host} are no PEM: {reason}") from None
     return text

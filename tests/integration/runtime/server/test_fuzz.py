@@ -35,7 +35,7 @@ SLOW = {
     "container_attach_websocket",
     "auth",
 }
-FAR = {"image_create", "image_push", "image_search", "distribution_inspect"}
+FAR = {"image_create", "image_push", "image_search", "distribution_inspect", "registry_test"}
 
 WORDS = [
     "",

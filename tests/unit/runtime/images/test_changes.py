@@ -104,7 +104,13 @@ def test_no_link_is_followed(tmp_path: Path) -> None:
     for path in ("/out", "/out/layer", "/none"):
         with pytest.raises(NotFound):
             changes(tmp_path / "layer", [], Asked(below=path), OPAQUE)
-    for asked in (Asked(below="/.."), Asked(limit=5001), Asked(depth=-1), Asked(after="ü")):
+    for asked in (
+        Asked(below="/\ud800"),
+        Asked(below="/.."),
+        Asked(limit=5001),
+        Asked(depth=-1),
+        Asked(after="ü"),
+    ):
         with pytest.raises(InvalidArgument):
             changes(tmp_path / "layer", [], asked, OPAQUE)
 

@@ -84,6 +84,7 @@ async def test_settings_that_cannot_be_are_refused_and_change_nothing(tmp_path: 
         ({"Mirrors": ["https://m.example", "https://m.example/"]}, "twice"),
         ({"Mirrors": [f"https://m{n}.example" for n in range(MIRRORS_MAX + 1)]}, "more than"),
         ({"CA": "no certificate"}, "no PEM"),
+        ({"CA": "-----BEGIN CERTIFICATE-----\nä\n-----END CERTIFICATE-----"}, "no PEM"),
         ({"TokenHosts": ["https://auth.example"]}, "no host name"),
     ):
         with pytest.raises(InvalidArgument, match=why):
