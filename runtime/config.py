@@ -120,7 +120,9 @@ class PolicyConfig:
     memory_max_bytes: int | None = None  # per container; a container without a limit is refused then
     cpus_max: float | None = None  # per container, same reading
     pids_max: int | None = None  # per container, same reading
-    containers_max: int | None = None  # made through the confined socket, in total
+    containers_max: int | None = None  # on the engine, in total
+    memory_total_bytes: int | None = None  # limits of all containers together; one without is refused then
+    cpus_total: float | None = None  # same reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,6 +313,8 @@ def _policy(table: _Table) -> PolicyConfig:
         cpus_max=table.decimal("cpus_max"),
         pids_max=table.positive("pids_max"),
         containers_max=table.positive("containers_max"),
+        memory_total_bytes=table.size("memory_total"),
+        cpus_total=table.decimal("cpus_total"),
     )
     table.refuse_rest()
     return policy

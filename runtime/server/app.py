@@ -58,6 +58,7 @@ class ApiServer:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._policy = Policy(engine.config.policy)
+        self._turns = guard.Turns(self._policy)
         self._headers = _common_headers(engine)
         self._hang_ups: HangUps | None = None
         self._servers: list[SocketServer] = []
@@ -183,7 +184,9 @@ class ApiServer:
         if route.body is not None:
             call.body = shape(await read_json(request), route.body, strict=confined)
         if confined:
-            await guard.check(call, self._policy)
+            async with self._turns.of(call.operation):
+                await guard.check(call, self._policy)
+                return await route.handler(call)
         return await route.handler(call)
 
     def _no_route(self, method: str, path: str, confined: bool) -> EngineError:

@@ -94,8 +94,8 @@ def of_existing(
             yield from _bind_source(str(mount.get("Source", "")), not mount.get("RW", True), policy)
         elif mount.get("Type") == "volume":
             yield from of_volume_fact(str(mount.get("Name", "")), volumes)
-    if str(host.get("NetworkMode", "")) == "host" and not policy.allow_host_network:
-        yield "it has the host's network"
+    for name in networks_of(host, {}):  # also the host's by its id
+        yield from of_network(name, policy, networks)
     yield from _shared(host, policy, containers, volumes, networks, depth - 1)
 
 
@@ -126,7 +126,12 @@ def of_update(body: Body, policy: PolicyConfig) -> Reasons:
             continue
         if body[key] < 0 or body[key] > ceiling:
             yield f"{key} over the ceiling ({name})"
+        elif key == "PidsLimit" and body[key] == 0:  # Spec: ContainerUpdate, 0 takes the limit away
+            yield f"{key} taken away ({name})"
+    yield from _swap_ceiling(body, policy)
     yield from _quota_ceiling(body, policy)
+    if policy.cpus_max is not None and body.get("CpuPeriod") and not body.get("CpuQuota"):
+        yield "CpuPeriod without CpuQuota, which makes a quota worth more (policy.cpus_max)"
 
 
 def of_network(name: str, policy: PolicyConfig, networks: Known) -> Reasons:
@@ -401,11 +406,15 @@ def _ceilings(host: Body, policy: PolicyConfig) -> Reasons:
             yield f"a container without {key} ({name})"
         elif value > ceiling:
             yield f"{key} over the ceiling ({name})"
+    yield from _swap_ceiling(host, policy)
+    yield from _quota_ceiling(host, policy)
+
+
+def _swap_ceiling(host: Body, policy: PolicyConfig) -> Reasons:
     if policy.memory_max_bytes is not None:
         swap = host.get("MemorySwap") or 0
         if swap < 0 or swap > 2 * policy.memory_max_bytes:
             yield "MemorySwap over twice the ceiling (policy.memory_max)"
-    yield from _quota_ceiling(host, policy)
 
 
 def _quota_ceiling(host: Body, policy: PolicyConfig) -> Reasons:

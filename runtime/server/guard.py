@@ -5,10 +5,12 @@ Owns the look-ups in the engine's rooms. Never judges.
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from runtime.api.errors import EngineError, Forbidden, InvalidArgument, NotFound
-from runtime.server import confinement, policy
+from runtime.server import confinement, policy, totals
 from runtime.server.policy import Asked, Facts, Policy
 
 if TYPE_CHECKING:
@@ -16,6 +18,18 @@ if TYPE_CHECKING:
     from runtime.server.call import Call
 
 CONTAINERS_MAX = 64  # looked at for one request
+COUNTED = ("container_create", "container_update")  # what totals are about
+
+
+class Turns:
+    """Lets what is counted happen one after the other: two together could each find room for one."""
+
+    def __init__(self, rules: Policy) -> None:
+        self._counts = totals.counts(rules.config)
+        self._lock = asyncio.Lock()
+
+    def of(self, operation: str) -> AbstractAsyncContextManager[object]:
+        return self._lock if self._counts and operation in COUNTED else nullcontext()
 
 
 async def check(call: Call, rules: Policy) -> None:
@@ -24,7 +38,7 @@ async def check(call: Call, rules: Policy) -> None:
     Raises: Forbidden; NotFound and InvalidArgument for a reference that leads nowhere.
     """
     asked = Asked(call.operation, call.params, call.query, call.body or {})
-    facts = await _gather(call.engine, asked, count=rules.config.containers_max is not None)
+    facts = await _gather(call.engine, asked, count=totals.counts(rules.config))
     rules.check(asked, facts)
     ids = {ref: str(found["Id"]) for ref, found in facts.containers.items()}
     if call.operation == "container_create":
@@ -42,7 +56,7 @@ async def _gather(engine: Engine, asked: Asked, *, count: bool) -> Facts:
         session = await engine.execs.inspect(asked.params["ref"])
         facts.execs[asked.params["ref"]] = session
         waiting.append(session["ContainerID"])
-    volumes = policy.volume_names(asked)
+    volumes, networks = policy.volume_names(asked), policy.network_refs(asked)
     looked = 0
     while waiting:
         ref = waiting.pop()
@@ -56,18 +70,21 @@ async def _gather(engine: Engine, asked: Asked, *, count: bool) -> Facts:
         waiting += policy.shared_refs(found["HostConfig"])
         volumes += [mount["Name"] for mount in found.get("Mounts") or () if mount.get("Type") == "volume"]
         volumes += confinement.volumes_of(found["HostConfig"])
+        networks += confinement.networks_of(found["HostConfig"], {})
     for name in volumes:
         described = await _maybe(engine.volumes.inspect(name))
         if described is not None:
             facts.volumes[name] = described
-    for name in policy.network_refs(asked):
+    for name in networks:
         described = await _maybe(engine.networks.inspect(name))
         if described is not None:
             facts.networks[name] = described
-    if count and asked.operation == "container_create":
-        facts.container_count = len(
-            await engine.containers.list(all=True, limit=None, size=False, filters={})
-        )
+    if count and asked.operation in COUNTED:
+        rows = await engine.containers.list(all=True, limit=None, size=False, filters={})
+        facts.container_count = len(rows)
+        own = {str(found["Id"]) for found in facts.containers.values()}
+        others = [await _maybe(engine.containers.inspect(row["Id"])) for row in rows if row["Id"] not in own]
+        facts.others = totals.added(found["HostConfig"] for found in others if found is not None)
     return facts
 
 

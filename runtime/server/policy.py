@@ -27,8 +27,9 @@ from runtime.config import PolicyConfig
 from runtime.images import reference
 from runtime.images.registries import mirror_host
 from runtime.images.session import HUB_NAMES
-from runtime.server import confinement
+from runtime.server import confinement, totals
 from runtime.server.decode import Query
+from runtime.server.totals import Totals
 
 Body = dict[str, Any]
 Reasons = Iterator[str]
@@ -66,6 +67,7 @@ class Facts:
     networks: dict[str, Body] = field(default_factory=dict)  # by the reference used
     execs: dict[str, Body] = field(default_factory=dict)  # by id
     container_count: int = 0
+    others: Totals = field(default_factory=Totals)  # limits of all containers but the one asked about
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +89,11 @@ class Policy:
 
         Raises: Forbidden.
         """
-        for reason in self._reasons(asked, facts):
+        for reason in self.reasons(asked, facts):
             raise Forbidden(f"not allowed on this socket: {reason}")
 
-    def _reasons(self, asked: Asked, facts: Facts) -> Reasons:
+    def reasons(self, asked: Asked, facts: Facts) -> Reasons:
+        """Everything that speaks against it; nothing when it passes."""
         rule = _RULES.get(asked.operation)
         if rule is None:
             yield f"the operation {asked.operation}"
@@ -127,9 +130,14 @@ class Policy:
             yield f"more than {config.containers_max} containers on this engine (policy.containers_max)"
         yield from self._image(str(asked.body.get("Image", "")))
         yield from confinement.of_request(asked.body, config, facts.containers, facts.volumes, facts.networks)
+        yield from totals.reasons(asked.body.get("HostConfig", {}), facts.others, config)
 
     def _container_update(self, asked: Asked, facts: Facts) -> Reasons:
         yield from confinement.of_update(asked.body, self.config)
+        known = facts.containers.get(asked.params.get("ref", ""), {}).get("HostConfig", {})
+        asks = {key: value for key, value in asked.body.items() if value}
+        if totals.limits_of(asks) != totals.Totals():
+            yield from totals.reasons({**known, **asks}, facts.others, self.config)
 
     def _exec_create(self, asked: Asked, facts: Facts) -> Reasons:
         if asked.body.get("Privileged"):

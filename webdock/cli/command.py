@@ -94,6 +94,7 @@ VERBS: dict[str, tuple[str, str, str]] = {
     "user password": ("accounts", "user_password", "Give an account a new password; its sessions end"),
     "user disable": ("accounts", "user_disable", "Keep an account from logging in; its sessions end"),
     "user enable": ("accounts", "user_enable", "Let a disabled account log in again"),
+    "policy explain": ("policy", "policy_explain", "Say whether the dashboard's socket would take a request"),
     "engine": ("serve", "engine", "Run the engine in the foreground (root)"),
     "web": ("serve", "web", "Run the web dashboard in the foreground"),
 }
@@ -124,7 +125,7 @@ for _noun, _verbs in {
 }.items():
     ALIASES.update({f"{_noun} {_verb}": _verb for _verb in _verbs.split()})
 
-NOUNS = ("network", "volume", "container", "image", "system", "user")
+NOUNS = ("network", "volume", "container", "image", "system", "user", "policy")
 
 SECTIONS = (
     (
@@ -135,7 +136,7 @@ SECTIONS = (
     ("Images", "images pull push tag rmi history save load import login logout"),
     ("Resources", "network volume prune df"),
     ("Engine", "inspect version info completion"),
-    ("This machine", "up down ready status check user backup restore engine web"),
+    ("This machine", "up down ready status check user policy backup restore engine web"),
 )
 
 
@@ -269,7 +270,12 @@ def overview() -> str:
         "Runs containers, and shows them in a browser.",
         "",
     ]
-    nouns = {"network": "Manage networks", "volume": "Manage volumes", "user": "Manage accounts of the pages"}
+    nouns = {
+        "network": "Manage networks",
+        "volume": "Manage volumes",
+        "user": "Manage accounts of the pages",
+        "policy": "Ask what the dashboard's socket would take",
+    }
     for title, names in SECTIONS:
         lines.append(f"{title}:")
         lines += [f"  {name:<10} {nouns.get(name) or VERBS[name][2]}" for name in names.split()]
