@@ -47,7 +47,7 @@ def filled(pattern: URLPattern, values: dict[str, str]) -> str:
         part = rf"\(\?P<{name}>((?:[^()]|\([^()]*\))*)\)|<(\w+:)?{name}>"
         found = re.search(part, text)
         assert found, (name, text)
-        digits = re.search(r"\{(\d+)\}", found[1] or "")
+        digits = re.search(r"\{(\d+)(?:,\d*)?\}", found[1] or "")
         some = "0" * int(digits[1]) if digits else NO_UUID if found[2] == "uuid:" else "x"
         text = re.sub(part, values.get(name, some), text)
     return "/" + text.replace(r"(?:sha256:)?", "").strip("^$").replace("\\", "")
