@@ -17,7 +17,7 @@ from django.utils.translation import gettext as _
 
 from containers_app.models import TerminalGuest, TerminalSession
 from containers_app.terminal_hub import Hub
-from containers_app.terminal_stream import end, hub_of, linger
+from containers_app.terminal_stream import end, hub_of, linger, note_size
 from containers_app.terminal_viewer import Viewer
 from runtime.api.errors import EngineError
 from webdock.engines.audit import audited
@@ -89,6 +89,7 @@ class TerminalConsumer(SocketConsumer):
                 hub.leave(viewer)
                 if not hub.viewers:
                     linger(hub)
+                    await note_size(session, hub.size)
         except EngineError as error:
             await self.send_json({"type": "error", "message": explain(error)})
             raise

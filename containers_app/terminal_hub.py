@@ -17,10 +17,10 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from containers_app.models import TerminalSession
-from containers_app.terminal_output import Output
 from containers_app.terminal_viewer import WINDOW_BYTES, Viewer
 from runtime.api.client import EngineClient
 from runtime.api.errors import EngineError, EngineUnreachable
+from runtime.api.screens import Output
 from runtime.api.streams import ClientStream
 from webdock.engines.threads import spawn
 

@@ -20,7 +20,8 @@ from webdock.engines.threads import carry_on, in_thread
 
 EXIT_NOTED_S = 2.0  # how long after a stream's end its exit is waited for
 END_GRACE_S = 2.0  # HUP, then KILL
-LINGER_S = 900.0  # without a viewer its output is kept here so long
+LINGER_S = 60.0  # without a viewer its output is kept here so long: the engine has it as well …
+FOREIGN_LINGER_S = 900.0  # … but other engines have not
 CTRL_C, CTRL_D, CTRL_U = b"\x03", b"\x04", b"\x15"
 
 
@@ -30,6 +31,8 @@ def hub_of(session: TerminalSession) -> Hub:
     if hub is None:
         hub = hubs[session.pk] = Hub(session, client_of(session.engine.alias), _open, _settle)
     hub.session = session
+    if hub.size is None:
+        hub.output.size = (session.rows, session.columns)
     return hub
 
 
@@ -45,12 +48,20 @@ async def _open(hub: Hub) -> ClientStream:
         size = (session.rows, session.columns)
         return await client.exec_start(session.exec_id, tty=session.tty, console_size=size)
     try:
-        stream = await client.exec_attach(session.exec_id, tty=session.tty)
+        stream = await client.exec_attach(session.exec_id, tty=session.tty, history=True)
     except (NotFound, NotSupported, Conflict):
         await note_end(session, None)
         hubs.pop(session.pk, None)
         raise Closed(CLOSE_GONE, _("This terminal has ended.")) from None
-    hub.redraw()  # what was written while nobody listened is not known
+    past = b""
+    while len(past) < stream.past and (piece := await stream.read()) is not None:
+        past += piece[1]
+    if not past:
+        hub.redraw()  # an engine that keeps nothing: what was written while nobody listened is not known
+    elif (missed := hub.output.rejoin(past)) is not None:
+        hub.output.append(missed)
+    else:
+        hub.output.replace(past)
     return stream
 
 
@@ -100,7 +111,8 @@ async def _exec_code(client: EngineClient, exec_id: str) -> tuple[bool, int | No
 
 def linger(hub: Hub) -> None:
     """The last viewer has left: keep the hub for a while, then let go of it."""
-    asyncio.get_running_loop().call_later(LINGER_S, _retire, hub)
+    native = hub.session.engine.kind == Engine.Kind.NATIVE
+    asyncio.get_running_loop().call_later(LINGER_S if native else FOREIGN_LINGER_S, _retire, hub)
 
 
 def _retire(hub: Hub) -> None:
@@ -176,3 +188,10 @@ def note_end(session: TerminalSession, code: int | None) -> None:
     TerminalSession.objects.filter(pk=session.pk, ended_at=None).update(
         ended_at=timezone.now(), exit_code=code
     )
+
+
+@in_thread
+def note_size(session: TerminalSession, size: tuple[int, int] | None) -> None:
+    """How large the screen was: whoever takes the session up in another process draws it so."""
+    if size is not None and size != (session.rows, session.columns):
+        TerminalSession.objects.filter(pk=session.pk).update(rows=size[0], columns=size[1])

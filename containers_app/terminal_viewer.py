@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from containers_app.terminal_output import Output
+from runtime.api.screens import Output
 
 WINDOW_BYTES = 256 << 10  # output the browser has not drawn yet
 FRAME_BYTES = 64 << 10

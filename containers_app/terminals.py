@@ -223,6 +223,7 @@ async def _open(actor: Actor, container: Container, session: TerminalSession, co
                     "AttachStderr": True,
                     "ConsoleSize": [session.rows, session.columns],
                     "Env": ["TERM=xterm-256color"],
+                    "KeepOutput": True,
                 },
             )
         await session.asave()

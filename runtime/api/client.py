@@ -45,6 +45,7 @@ CONNECTIONS = 64  # at once to one engine, streams not counted
 BUFFER_BYTES = 256 << 10  # read ahead per connection
 HEAD_MAX_BYTES = 64 << 10  # head of the answer to an upgrade
 ERROR_MAX_BYTES = 64 << 10  # body of a refusal
+PAST_HEADER = "Webdock-Past"  # ours: so many bytes of a stream were written before
 
 Body = Mapping[str, Any]
 Filters = Mapping[str, list[str]]
@@ -363,12 +364,16 @@ class EngineClient:
     async def exec_resize(self, exec_id: str, *, height: int, width: int) -> None:
         await self._nothing("POST", f"/exec/{_seg(exec_id)}/resize", _query(h=height, w=width))
 
-    async def exec_attach(self, exec_id: str, *, tty: bool = False) -> ClientStream:
+    async def exec_attach(self, exec_id: str, *, tty: bool = False, history: bool = False) -> ClientStream:
         """Take up a running exec session again, also after the engine was restarted.
+
+        history: what draws its screen comes first, if it was created with ``KeepOutput``.
 
         Only this engine has it; others answer NotFound.
         """
-        return await self._upgrade(f"/exec/{_seg(exec_id)}/attach", [], None, ref=None, tty=tty)
+        return await self._upgrade(
+            f"/exec/{_seg(exec_id)}/attach", _query(history=history), None, ref=None, tty=tty
+        )
 
     async def exec_kill(self, exec_id: str, *, signal: str = "HUP") -> None:
         """Signal an exec session's process. Only this engine has it; others answer NotFound."""
@@ -734,7 +739,8 @@ class EngineClient:
                     refusal = await _read_body(reader, headers)
                     raise _refusal(status, refusal, f"POST {path}")
                 tty = await self._is_tty(ref, headers.get("content-type", ""), tty)
-            return ClientStream(reader, writer, tty=tty)
+            past = headers.get(PAST_HEADER.lower(), "")
+            return ClientStream(reader, writer, tty=tty, past=int(past) if past.isdecimal() else 0)
         except BaseException as error:
             if writer is not None:
                 writer.close()

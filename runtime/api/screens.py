@@ -18,6 +18,9 @@ SEQUENCE_MAX_BYTES = 4096  # a control string longer than this is taken as over
 LINE_SEARCH_BYTES = 8192  # a cut moves on so far to a line's beginning
 COLOURS_MAX = 64  # sequences carried over since the last reset
 TITLE_MAX_BYTES = 512
+OVERLAP_BYTES = 256  # the same in two pasts: they are one
+KEPT_BYTES = 1 << 20  # 5,000 lines of two hundred bytes
+SHORTEN_AT_BYTES = KEPT_BYTES + (512 << 10)
 
 _SWITCH = re.compile(rb"\x1b\[\?(?:[0-9]{1,5};){0,8}(?:1049|1047|47)(?:;[0-9]{1,5}){0,8}([hl])")
 _SEQUENCE = re.compile(
@@ -150,3 +153,58 @@ def _colours(output: bytes, since: int) -> bytes:
         found.pop(colour[0], None)
         found[colour[0]] = None
     return b"".join([one for one in found if one not in (b"\x1b[m", b"\x1b[0m")][-COLOURS_MAX:])
+
+
+class Output:
+    """What a terminal wrote last, by position: its screen for who joins, the next bytes for who looks on.
+
+    Bounded; what falls out at its beginning is summed up.
+    """
+
+    def __init__(self) -> None:
+        self.start = 0  # position of the first byte that is still here
+        self.end = 0
+        self.whole = True  # False: the alternate screen may lack parts until its program draws it again
+        self.size = (0, 0)  # rows and columns it is written for; 0: not known
+        self._head = b""  # draws what was before
+        self._tail = bytearray()
+
+    def append(self, data: bytes) -> None:
+        self._tail += data
+        self.end += len(data)
+        if len(self._head) + len(self._tail) > SHORTEN_AT_BYTES:
+            self._shorten()
+
+    def _shorten(self) -> None:
+        output = self._head + self._tail
+        head, at, whole = shorten(output, KEPT_BYTES)
+        dropped = at - len(self._head)
+        if dropped < 0:
+            head, dropped = head + output[at : len(self._head)], 0
+        self._head = head
+        self.whole = whole if at else self.whole
+        self.start += dropped
+        del self._tail[:dropped]
+
+    def replace(self, output: bytes) -> None:
+        """Forget everything for what is known better; positions before this mean nothing any more."""
+        self.start = self.end = self.end + 1
+        self._head, self._tail, self.whole = b"", bytearray(), True
+        self.append(output)
+
+    def rejoin(self, past: bytes) -> bytes | None:
+        """What follows of a past that overlaps with the end of this; None when that is not seen."""
+        end = bytes(self._tail[-OVERLAP_BYTES:])
+        at = past.rfind(end) if end else -1
+        return None if at < 0 else past[at + len(end) :]
+
+    def since(self, position: int, limit: int) -> bytes:
+        """Up to so many bytes from a position between start and end."""
+        at = position - self.start
+        return bytes(self._tail[at : at + limit])
+
+    def picture(self, keep: int = SHORTEN_AT_BYTES) -> bytes:
+        """What draws the screen as it is at ``end`` on an empty terminal, with as much before it as fits."""
+        output = self._head + self._tail
+        head, at, _whole = shorten(output, keep)
+        return head + output[at:]

@@ -29,8 +29,16 @@ class ClientStream:
     """One attach or exec session: what the process writes comes out of ``read``, ``write`` is its stdin."""
 
     def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, tty: bool, first: bytes = b""
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        *,
+        tty: bool,
+        first: bytes = b"",
+        past: int = 0,
     ) -> None:
+        """past: so many bytes of output come first that were written before."""
+        self.past = past
         self.tty = tty
         self._reader = reader
         self._writer = writer

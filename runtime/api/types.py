@@ -273,6 +273,7 @@ class ExecCreateBody(TypedDict, total=False):
     Env: list[str]
     WorkingDir: str
     Cmd: Words
+    KeepOutput: bool  # ours: with a terminal, what it wrote is there for who takes it up again
 
 
 class ExecStartBody(TypedDict, total=False):

@@ -26,10 +26,11 @@ from runtime.containers.checks import parse_signal
 from runtime.containers.core import tell
 from runtime.containers.exec_record import FILE, Session, detach_keys
 from runtime.containers.foreseen import Foreseen
+from runtime.containers.kept import Kept
 from runtime.containers.rooms import Rooms
 from runtime.containers.spec import exec_process
 from runtime.containers.state import ALIVE, State
-from runtime.containers.streams import Attachment
+from runtime.containers.streams import Attachment, Stream
 from runtime.containers.table import Container, Table
 from runtime.oci.conmon import Conmon, ConmonHandle, ConmonStream, ExitInfo
 from runtime.oci.process import alive
@@ -54,6 +55,7 @@ class Execs:
         self._table = table
         self._sessions: dict[str, Session] = {}
         self._stops: dict[str, Any] = {}  # how to stop watching, by session id
+        self._kept: dict[str, Kept] = {}  # by session id
         self._foreseen = Foreseen(rooms.actions)
 
     async def create(self, ref: str, body: Body) -> str:
@@ -124,7 +126,9 @@ class Execs:
             raise Conflict(f"Container {container.id} is not running")
         try:
             # Without the container's lock: a session that begins must not hold up a stop.
-            stream = await self._launch(session, container, attach=not detach, console_size=console_size)
+            stream: Stream | None = await self._launch(
+                session, container, attach=not detach or session.keeps_output, console_size=console_size
+            )
         except BaseException as error:
             if isinstance(error, Internal):
                 # Race: the container ended or was paused under it; that is what the runtime complains about.
@@ -138,6 +142,9 @@ class Execs:
             self._end(session)
             raise error from None
         self._tell(session, "exec_start", _shown(session.body["Cmd"]))
+        if stream is not None and session.keeps_output:
+            kept = self._keep(session, stream)
+            stream = None if detach else kept.view(history=True)
         if stream is None:
             return None
         attachment = self._attachment(session)
@@ -184,16 +191,27 @@ class Execs:
                 self._conmon(session).resize(handle, size[0], size[1])
         return stream
 
-    async def attach(self, exec_id: str) -> Attachment:
-        """Take up a running session again; several can be attached at once. Raises: NotFound, Conflict."""
+    def _keep(self, session: Session, stream: Stream) -> Kept:
+        kept = self._kept[session.id] = Kept(stream, self._rooms.exec_directory(session.id))
+        return kept
+
+    async def attach(self, exec_id: str, *, history: bool = False) -> Attachment:
+        """Take up a running session again; several can be attached at once.
+
+        history: of a session that keeps its output, first what draws its screen as it is now.
+        Raises: NotFound, Conflict.
+        """
         session = self._find(exec_id)
         if not session.running or session.handle is None:
             raise Conflict(f"exec session {exec_id} is not running")
-        stream = await self._conmon(session).attach(
-            session.handle, stdin=bool(session.body.get("AttachStdin"))
-        )
         attachment = self._attachment(session)
-        attachment.connect(stream)
+        if (kept := self._kept.get(exec_id)) is not None:
+            view = kept.view(history=history)
+            attachment.past = view.past
+            attachment.connect(view)
+        else:
+            stdin = bool(session.body.get("AttachStdin"))
+            attachment.connect(await self._conmon(session).attach(session.handle, stdin=stdin))
         return attachment
 
     async def inspect(self, exec_id: str) -> Body:
@@ -292,6 +310,9 @@ class Execs:
         conmon, directory = self._conmon(session), self._rooms.exec_directory(session.id)
         if (handle := conmon.adopt(directory)) is not None and container.record.state in ALIVE:
             self._take(session, container, handle)
+            if session.keeps_output:
+                with contextlib.suppress(Conflict):
+                    self._keep(session, await conmon.attach(handle))
             return
         await conmon.abandon(directory)
         info = conmon.read_exit(directory)
@@ -301,6 +322,9 @@ class Execs:
     def close(self) -> None:
         """Let go of running sessions; they go on."""
         self._foreseen.close()
+        for kept in self._kept.values():
+            kept.close()
+        self._kept.clear()
         for stop in self._stops.values():
             stop()
         self._stops.clear()
@@ -320,6 +344,8 @@ class Execs:
         session.pid, session.handle = 0, None
         session.ended_ns = time.time_ns()
         self._stops.pop(session.id, None)
+        if kept := self._kept.pop(session.id, None):
+            kept.ended()
         if (container := self._table.get(session.container_id)) is not None:
             container.exec_ids.pop(session.id, None)
         if session.id not in self._sessions:

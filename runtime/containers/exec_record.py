@@ -38,6 +38,10 @@ class Session:
     def tty(self) -> bool:
         return bool(self.body.get("Tty"))
 
+    @property
+    def keeps_output(self) -> bool:
+        return self.tty and bool(self.body.get("KeepOutput"))
+
     def describe(self) -> Body:
         """Docker's ExecInspectResponse."""
         command = self.body["Cmd"]

@@ -60,6 +60,7 @@ class Attachment:
         self._over = False
         self._input_ended = False
         self.leaves = False  # the end of input leaves the session
+        self.past = 0  # so many bytes of output come first that were written before
         self._closed = asyncio.Event()
         self._drain: asyncio.Task[None] | None = None
         self.on_close: Callable[[], None] = lambda: None

@@ -333,7 +333,7 @@ _RULES: dict[str, _Rule] = {
     ),
     "exec_create": _rule("", Policy._exec_create, enters=_path_ref),
     "exec_start": _rule("", enters_exec=True),
-    "exec_attach": _rule("", enters_exec=True),
+    "exec_attach": _rule("history", enters_exec=True),
     "exec_resize": _rule("h w", enters_exec=True),
     "exec_kill": _rule("signal", enters_exec=True),
     "exec_inspect": _rule(),

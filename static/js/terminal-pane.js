@@ -234,6 +234,7 @@ export class Pane {
 
   begun(message) {
     this.restored = false;
+    this.note();
     this.session.own = message.own;
     this.session.may = message.may;
     this.watching = !message.types;

@@ -36,6 +36,32 @@ async def test_one_can_come_back_to_an_exec_session(
     second.close()
 
 
+async def test_a_session_that_keeps_its_output_shows_it_again(
+    client: EngineClient, running: str, engine: UnderTest
+) -> None:
+    session = await client.exec_create(running, {**SHELL, "KeepOutput": True})
+    first = await client.exec_start(session, tty=True)
+    await first.write(b"echo kept li''nes; sleep 1; echo wri''tten alone; echo re''ady\n")
+    await read_until(first, b"kept lines")
+    first.close()
+    if not engine.ours:
+        return  # it is none of their fields
+    watcher = await client.exec_attach(session, tty=True)
+    await read_until(watcher, b"ready")
+    seen = b""
+    second = await client.exec_attach(session, tty=True, history=True)
+    while b"ready" not in seen.replace(b"re''ady", b""):
+        item = await second.read()
+        assert item is not None
+        seen += item[1]
+    assert seen.count(b"kept lines") == seen.count(b"written alone") == 1
+    await second.write(b"echo on''wards\n")
+    await read_until(second, b"onwards")
+    await read_until(watcher, b"onwards")
+    second.close()
+    watcher.close()
+
+
 async def test_an_exec_session_can_be_ended(client: EngineClient, running: str, engine: UnderTest) -> None:
     session = await client.exec_create(running, SHELL)
     stream = await client.exec_start(session, tty=True)

@@ -849,12 +849,13 @@ class FakeExecs:
             end.cancel()
         self._publish(one, "exec_die", exitCode=str(one.exit_code))
 
-    async def attach(self, exec_id: str) -> Session:
+    async def attach(self, exec_id: str, *, history: bool = False) -> Session:
         one = self._get(exec_id)
         if one.process is None or one.exit_code is not None:
             raise Conflict(f"exec session {exec_id} is not running")
         session = self._session(one)
-        session.replay(one.process)
+        if history and one.body.get("Tty") and one.body.get("KeepOutput"):
+            session.replay(one.process)
         return session
 
     def detached(self, exec_id: str) -> None:

@@ -277,11 +277,14 @@ class Session:
             if self.queued >= QUEUE_BYTES and self._process is not None:
                 self._process._flow()
 
+    past = 0
+
     def replay(self, process: LocalProcess) -> None:
         for _, source, data in process.log:
             if source in self._sources:
                 self._queue.append((source, data))
                 self.queued += len(data)
+        self.past = self.queued
 
     def _end(self) -> None:
         self._ended = True

@@ -9,6 +9,7 @@ from typing import Any
 
 from aiohttp import web
 
+from runtime.api.client import PAST_HEADER
 from runtime.api.errors import Conflict, EngineError, InvalidArgument, NotFound
 from runtime.api.frames import STDOUT
 from runtime.server.answer import empty_answer, json_answer, stream_type
@@ -105,12 +106,18 @@ def check_size(size: list[int] | None) -> None:
 
 async def exec_attach(call: Call) -> web.StreamResponse:
     described = await call.engine.execs.inspect(call.ref)
-    session = await call.engine.execs.attach(call.ref)
-    return await _converse(call, described, session, tty=session.tty)
+    session = await call.engine.execs.attach(call.ref, history=call.query.flag("history"))
+    past = {PAST_HEADER: str(session.past)} if session.past else {}
+    return await _converse(call, described, session, tty=session.tty, headers=past)
 
 
 async def _converse(
-    call: Call, described: dict[str, Any], session: Duplex, *, tty: bool
+    call: Call,
+    described: dict[str, Any],
+    session: Duplex,
+    *,
+    tty: bool,
+    headers: dict[str, str] | None = None,
 ) -> web.StreamResponse:
     keys = b""
     if tty:
@@ -119,7 +126,7 @@ async def _converse(
         call.request,
         call.connection,
         session,
-        headers={**call.headers, "Content-Type": stream_type(call, tty=tty)},
+        headers={**call.headers, **(headers or {}), "Content-Type": stream_type(call, tty=tty)},
         framed=not tty,
         stdin=bool(described.get("OpenStdin")),
         detach_keys=keys,

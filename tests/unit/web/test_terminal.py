@@ -107,6 +107,7 @@ async def prepare(
             "AttachStdin": True,
             "AttachStdout": True,
             "Env": ["PS1=> "],
+            "KeepOutput": True,
         }
         exec_id = await api.exec_create(id, body)
     engine = await local_engine()
@@ -333,7 +334,7 @@ async def test_other_engines_shells_are_told_to_go(
 
     monkeypatch.setattr(EngineClient, "exec_kill", unknown)
     monkeypatch.setattr(EngineClient, "exec_attach", unknown)
-    monkeypatch.setattr(terminal_stream, "LINGER_S", 0.05)
+    monkeypatch.setattr(terminal_stream, "FOREIGN_LINGER_S", 0.05)
     id = await make_container(api)
 
     async def gone(session: TerminalSession) -> bool:

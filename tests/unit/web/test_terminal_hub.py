@@ -11,9 +11,9 @@ from django.contrib.auth.models import User
 from containers_app import terminal_hub, terminal_stream
 from containers_app.models import TerminalSession
 from containers_app.terminal_hub import hubs
-from containers_app.terminal_output import KEPT_BYTES, SHORTEN_AT_BYTES, Output
 from containers_app.terminal_viewer import FRAME_BYTES, LAG_KEPT_BYTES, LAG_MAX_BYTES, WINDOW_BYTES, Viewer
 from runtime.api.client import EngineClient
+from runtime.api.screens import KEPT_BYTES, SHORTEN_AT_BYTES, Output
 from tests.fakes.engine import FakeEngine
 from tests.unit.web.conftest import Connect, browser_of, eventually
 from tests.unit.web.test_terminal import Screen, shell

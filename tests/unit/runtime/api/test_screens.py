@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.api.screens import safe_cut, shorten, state_after
+from runtime.api.screens import Output, safe_cut, shorten, state_after
 
 SEQUENCES = [
     b"\x1b[31m",
@@ -111,3 +111,15 @@ def test_shortening_again_keeps_what_the_first_kept() -> None:
 def test_a_long_control_string_is_not_cut_open() -> None:
     output = b"text" * 100 + b"\x1b]52;c;" + b"A" * 3000 + b"\x07after\r\n$ "
     assert output[safe_cut(output, 1500) :] in (b"after\r\n$ ", b"$ ")
+
+
+def test_a_past_that_overlaps_tells_what_was_missed() -> None:
+    output = Output()
+    output.append(b"one\r\ntwo\r\n" * 100 + b"three\r\n")
+    assert output.rejoin(b"two\r\n" * 3 + b"one\r\ntwo\r\n" * 60 + b"three\r\nfour\r\n") == b"four\r\n"
+    assert output.rejoin(b"something else") is None
+    assert Output().rejoin(b"all of it") is None
+    position = output.end
+    output.replace(b"something else")
+    assert position < output.start
+    assert output.picture() == b"something else"

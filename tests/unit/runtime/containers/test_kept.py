@@ -1,0 +1,97 @@
+"""A kept session: what was written is there for who comes later, and everybody gets everything once."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from runtime.containers.kept import BEHIND_BYTES, FILE, Kept
+
+
+class Program:
+    """A stream whose output the test gives."""
+
+    tty = True
+
+    def __init__(self) -> None:
+        self.output: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self.written = b""
+        self.closed = False
+
+    async def read(self) -> tuple[int, bytes] | None:
+        data = await self.output.get()
+        return None if data is None else (1, data)
+
+    async def write(self, data: bytes) -> None:
+        self.written += data
+
+    async def close_stdin(self) -> None: ...
+
+    def close(self) -> None:
+        self.closed = True
+
+
+async def settled() -> None:
+    for _n in range(20):
+        await asyncio.sleep(0)
+
+
+async def test_history_and_what_follows_come_once(tmp_path: Path) -> None:
+    program = Program()
+    kept = Kept(program, tmp_path)
+    first = kept.view(history=True)
+    program.output.put_nowait(b"before ")
+    assert await first.read() == (1, b"before ")
+    second, third = kept.view(history=True), kept.view(history=False)
+    program.output.put_nowait(b"after")
+    assert [await second.read(), await second.read()] == [(1, b"before "), (1, b"after")]
+    assert await third.read() == (1, b"after")
+    await second.write(b"typed")
+    assert program.written == b"typed"
+    program.output.put_nowait(None)
+    assert await third.read() is None
+    assert program.closed
+    kept.close()
+
+
+async def test_the_slowest_viewer_makes_the_program_wait_until_it_leaves(tmp_path: Path) -> None:
+    program = Program()
+    kept = Kept(program, tmp_path)
+    slow, quick = kept.view(history=False), kept.view(history=False)
+    for _n in range(5):
+        program.output.put_nowait(b"x" * (BEHIND_BYTES - 1))
+    await settled()
+    assert program.output.qsize() == 3
+    await quick.read()
+    await settled()
+    assert program.output.qsize() == 3
+    slow.close()
+    await quick.read()
+    await settled()
+    assert program.output.qsize() < 3
+    assert await slow.read() is None
+    kept.close()
+
+
+async def test_a_later_engine_has_what_was_kept(tmp_path: Path) -> None:
+    program = Program()
+    kept = Kept(program, tmp_path)
+    program.output.put_nowait(b"a screen")
+    await settled()
+    kept.close()
+    assert (tmp_path / FILE).read_bytes() == b"a screen"
+    assert (tmp_path / FILE).stat().st_mode & 0o777 == 0o600
+    later = Kept(Program(), tmp_path)
+    assert await later.view(history=True).read() == (1, b"a screen")
+    later.close()
+
+
+async def test_nothing_is_saved_of_a_session_that_has_ended(tmp_path: Path) -> None:
+    program = Program()
+    kept = Kept(program, tmp_path)
+    kept.ended()
+    program.output.put_nowait(b"last words")
+    await settled()
+    assert await kept.view(history=True).read() == (1, b"last words")
+    kept.close()
+    assert not (tmp_path / FILE).exists()
