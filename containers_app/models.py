@@ -162,6 +162,7 @@ class TerminalSession(models.Model):
     seen_at = models.DateTimeField(default=timezone.now)  # when a browser was last there, to some minutes
     ended_at = models.DateTimeField(null=True, blank=True)
     exit_code = models.IntegerField(null=True, blank=True)
+    records = models.BooleanField(default=False)  # somebody asked for a recording, or the settings do
 
     class Meta:
         ordering = ["-created_at"]
@@ -233,6 +234,32 @@ class Recreation(models.Model):
         await self.asave(update_fields=fields)
         if self.told is not None:
             self.told()
+
+
+class Recording(models.Model):
+    """What a terminal showed from one moment to another; the output itself is a file beside the database."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    session = models.ForeignKey(TerminalSession, null=True, on_delete=models.SET_NULL, related_name="+")
+    engine_alias = models.CharField(max_length=64)
+    container_id = models.CharField(max_length=64)
+    container_name = models.CharField(max_length=255)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+    username = models.CharField(max_length=150)  # whose terminal it was, also when the account is gone
+    title = models.CharField(max_length=255)
+    columns = models.PositiveSmallIntegerField()
+    rows = models.PositiveSmallIntegerField()
+    started_at = models.DateTimeField(default=timezone.now)
+    ended_at = models.DateTimeField(null=True, blank=True)
+    duration_s = models.FloatField(default=0)
+    size_bytes = models.BigIntegerField(default=0)
+
+    class Meta:
+        ordering = ["-started_at"]
+        indexes = [models.Index(fields=["user", "-started_at"], name="recording_user")]  # one's own list
+
+    def __str__(self) -> str:
+        return f"recording of {self.title} in {self.container_name}"
 
 
 def listed() -> Any:

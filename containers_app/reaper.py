@@ -11,9 +11,13 @@ from django.conf import settings
 from django.utils import timezone
 
 from containers_app.models import TerminalSession
+from containers_app.recorder import Recorder
+from containers_app.recording import begin, tidy
 from containers_app.terminal_hub import hubs
+from containers_app.terminal_stream import hub_of
 from runtime.api.errors import EngineError, EngineUnreachable, Unavailable
 from webdock.engines.clients import client as client_of
+from webdock.engines.consumers import Closed
 from webdock.engines.threads import in_thread
 
 IDLE = timedelta(hours=settings.TERMINAL_IDLE_HOURS)  # without a browser
@@ -32,6 +36,14 @@ async def reap() -> None:
 
 async def reap_once() -> None:
     """Hang up what was left too long, forget what ended long ago, note which ones are open now."""
+    await tidy({sink.id for hub in hubs.values() for sink in hub.sinks if isinstance(sink, Recorder)})
+    for session in await _recorded():
+        try:
+            hub = hub_of(session)  # nobody need look on for a recording to go on
+            await hub.connect()
+            await begin(hub)
+        except (Closed, EngineError):
+            continue  # it has ended, or is asked again next time
     live = [id for id, hub in hubs.items() if hub.viewers]
     for session in await _left(live):
         try:
@@ -43,6 +55,14 @@ async def reap_once() -> None:
             pass  # it has ended already, or this engine cannot say so
         logger.info("terminal %s of %s was left alone and ended", session.title, session.container_id[:12])
         await _end(session)
+
+
+@in_thread
+def _recorded() -> list[TerminalSession]:
+    if settings.RECORD_TERMINALS == "never":
+        return []
+    sessions = TerminalSession.objects.filter(ended_at=None, records=True, started=True)
+    return list(sessions.exclude(pk__in=list(hubs)).select_related("engine", "user"))
 
 
 @in_thread

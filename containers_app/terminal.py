@@ -15,6 +15,7 @@ from uuid import UUID
 
 from django.utils.translation import gettext as _
 
+from containers_app import recording
 from containers_app.models import TerminalGuest, TerminalSession
 from containers_app.terminal_hub import Hub
 from containers_app.terminal_stream import end, hub_of, linger, note_size
@@ -76,6 +77,8 @@ class TerminalConsumer(SocketConsumer):
             await hub.join(viewer, at if at >= 0 else None)
             try:
                 await self.send_json(self._ready(viewer))
+                await recording.begin(hub)
+                viewer.tell({"type": "recording", "on": recording.recorder_of(hub) is not None})
                 self._viewer = viewer
                 for one in self._early:
                     await (self.receive_bytes(one) if isinstance(one, bytes) else self.receive_text(one))

@@ -22,7 +22,7 @@ from runtime.api.client import EngineClient
 from runtime.api.errors import EngineError, EngineUnreachable
 from runtime.api.screens import Output
 from runtime.api.streams import ClientStream
-from webdock.engines.threads import spawn
+from webdock.engines.threads import carry_on, spawn
 
 INPUT_MAX_BYTES = 4 << 20  # input the process has not read yet
 ACK_S = 0.2  # typed bytes are acknowledged so late, many at once
@@ -92,6 +92,17 @@ class Hub:
 
         at: the position the page has seen, of this very hub. Raises: EngineError; what ``open`` raises.
         """
+        await self.connect()
+        viewer.begin(self.output, at)
+        viewer.over = self.outcome is not None
+        self.viewers.append(viewer)
+        self._hungry.set()
+        if not self.output.whole:
+            self.redraw()
+        self.tell_people()
+
+    async def connect(self) -> None:
+        """Join the stream when there is none. Raises: as ``join``."""
         async with self._joining:
             if self.stream is None:
                 self.outcome = None
@@ -104,13 +115,6 @@ class Hub:
                         ("terminal size", self._follow_size),
                     )
                 ]
-        viewer.begin(self.output, at)
-        viewer.over = self.outcome is not None
-        self.viewers.append(viewer)
-        self._hungry.set()
-        if not self.output.whole:
-            self.redraw()
-        self.tell_people()
 
     def leave(self, viewer: Viewer) -> None:
         if viewer in self.viewers:
@@ -214,6 +218,9 @@ class Hub:
             viewer.wake()
         if outcome.over:
             hubs.pop(self.session.pk, None)
+            for sink in self.sinks:
+                carry_on(sink.close(), name="terminal sink")
+            self.sinks.clear()
 
     # Input
 

@@ -29,7 +29,7 @@ GUESTS_MAX = 20
 @require_POST
 async def terminal_share(request: HttpRequest, session: UUID) -> HttpResponse:
     """Invite somebody (user=name) to look on, or to type (types=on); again to change which."""
-    found = await _own(request, session)
+    found = await own_session(request, session)
     name, types = request.POST.get("user", "").strip(), bool(request.POST.get("types"))
     back = reverse("terminal-list")
     guest = await get_user_model().objects.filter(username=name, is_active=True).afirst()
@@ -61,7 +61,7 @@ async def terminal_share(request: HttpRequest, session: UUID) -> HttpResponse:
 @require_POST
 async def terminal_unshare(request: HttpRequest, session: UUID) -> HttpResponse:
     """Take an invitation back (user=name): whoever is there is out at once."""
-    found = await _own(request, session)
+    found = await own_session(request, session)
     name = request.POST.get("user", "")
     back = reverse("terminal-list")
     guest = await found.guests.filter(user__username=name).afirst()
@@ -74,10 +74,10 @@ async def terminal_unshare(request: HttpRequest, session: UUID) -> HttpResponse:
     return await answer(request, True, _("%(name)s is out.") % {"name": name}, back)
 
 
-async def _own(request: HttpRequest, id: UUID) -> TerminalSession:
+async def own_session(request: HttpRequest, id: UUID) -> TerminalSession:
     """Raises: Http404, also for somebody else's."""
     user = await request.auser()
-    sessions = TerminalSession.objects.select_related("engine")
+    sessions = TerminalSession.objects.select_related("engine", "user")
     session = await sessions.filter(pk=id, ended_at=None, user_id=user.pk).afirst()
     if session is None:
         raise Http404

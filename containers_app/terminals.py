@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from asgiref.sync import sync_to_async
+from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
@@ -137,6 +138,7 @@ async def container_terminal(request: HttpRequest, container_id: str) -> HttpRes
     context = await tab_context(container, "terminal")
     context["sessions"] = [session async for session in sessions]
     config = (container.inspect or {}).get("Config") or {}
+    context["may_record"] = settings.RECORD_TERMINALS == "asked"
     context["directory"] = str(config.get("WorkingDir") or "/")
     asked = request.GET.get("session")
     context["taken_up"] = next((one for one in context["sessions"] if str(one.pk) == asked), None)
@@ -226,4 +228,5 @@ async def _open(actor: Actor, container: Container, session: TerminalSession, co
                     "KeepOutput": True,
                 },
             )
+        session.records = settings.RECORD_TERMINALS == "always"
         await session.asave()

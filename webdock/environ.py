@@ -73,6 +73,17 @@ def secret(environ: Mapping[str, str], name: str) -> str:
     return line
 
 
+def choice(environ: Mapping[str, str], name: str, words: tuple[str, ...]) -> str:
+    """One of these words, the first when it is not set.
+
+    Raises: BadVariable.
+    """
+    value = environ.get(name, "").strip().lower() or words[0]
+    if value not in words:
+        raise BadVariable(f"{name}: expected one of {', '.join(words)}, got {value!r}")
+    return value
+
+
 def words(environ: Mapping[str, str], name: str) -> list[str]:
     """The parts of a comma-separated variable, without empty ones."""
     return [part.strip() for part in environ.get(name, "").split(",") if part.strip()]

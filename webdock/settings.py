@@ -155,6 +155,10 @@ LOGIN_REDIRECT_URL = "overview"
 LOGOUT_REDIRECT_URL = "login"
 
 AUDIT_DAYS = int(os.environ.get("WEBDOCK_AUDIT_DAYS", "365"))  # how long the audit trail is kept
+RECORD_TERMINALS = env.choice(
+    os.environ, "WEBDOCK_RECORD_TERMINALS", ("asked", "always", "never")
+)  # who is in a terminal is told
+RECORDING_DAYS = int(os.environ.get("WEBDOCK_RECORDING_DAYS", "90"))  # how long recordings are kept
 TERMINAL_IDLE_HOURS = env.hours(os.environ, "WEBDOCK_TERMINAL_IDLE_HOURS", 12)  # without a browser
 
 # Cookies are shared by every port of a host, so each instance has its own names.
