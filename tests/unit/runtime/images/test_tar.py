@@ -158,6 +158,24 @@ def test_extended_headers_are_bounded() -> None:
         read(info.tobuf(tarfile.USTAR_FORMAT) + bytes(2 << 20))
 
 
+def test_an_archive_of_mostly_extended_headers_is_read() -> None:
+    members = []
+    for at in range(300):
+        info, data = file(f"d/{at}", b"x" * at)
+        info.pax_headers = {f"SCHILY.xattr.user.k{key}": f"{at}.{key}" * 20 for key in range(60)}
+        info.pax_headers |= {"path": f"d/{'long' * 50}/{at}", "mtime": f"{at}.5", "comment": "c" * 3000}
+        members.append((info, data))
+    found = list(read(tar(*members)))
+    assert len(found) == 300
+    for at, (one, content) in enumerate(found):
+        assert one.name.endswith(b"/%d" % at)
+        assert one.mtime_ns == at * NS + NS // 2
+        assert one.xattrs is not None
+        assert len(one.xattrs) == 60
+        assert one.xattrs["user.k59"] == (f"{at}.59" * 20).encode()
+        assert content == b"x" * at
+
+
 def test_an_unknown_kind_is_named() -> None:
     with pytest.raises(TarError, match="unknown kind"):
         read(entry("a", b"Z").tobuf(tarfile.USTAR_FORMAT))
