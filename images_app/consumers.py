@@ -70,7 +70,7 @@ class PullsConsumer(SocketConsumer):
 
         stop = board().watch(note)
         try:
-            known = [as_pull(one) for one in board().all() if one.kind == PULL]
+            known = [as_pull(one) for one in board().settled() if one.kind == PULL]
             await self.send_json({"type": "pulls", "pulls": known})
             while True:
                 await wake.wait()

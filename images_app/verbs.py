@@ -12,6 +12,7 @@ from webdock.engines.outcomes import Outcome
 from webdock.engines.sizes import disk_size
 from webdock.engines.threads import carried_out
 from webdock.engines.wording import explain
+from webdock.jobs.running import LiveJob, start
 
 
 async def remove(actor: Actor, image: Image, *, tag: str | None = None, force: bool = False) -> Outcome:
@@ -66,20 +67,19 @@ async def _tag(actor: Actor, image: Image, name: str) -> Outcome:
     return Outcome(True, _("%(name)s is now a name of this image.") % {"name": f"{repo}:{label}"})
 
 
-async def prune(actor: Actor, alias: str, *, everything: bool) -> Outcome:
-    """Remove images without a name, or with ``everything`` all that no container uses."""
-    return await carried_out(_prune(actor, alias, everything), name="prune images")
+def start_prune(actor: Actor, alias: str, *, everything: bool) -> LiveJob:
+    """Remove images without a name, or with ``everything`` all that no container uses; a job.
 
-
-async def _prune(actor: Actor, alias: str, everything: bool) -> Outcome:
+    Raises: TooMany.
+    """
     filters = {"dangling": ["false" if everything else "true"]}
-    try:
-        async with audited(actor, "image.prune", engine=alias, kind="image") as entry:
-            answer = await client_of(alias).image_prune(filters=filters)
-            gone = [one["Deleted"] for one in answer.get("ImagesDeleted") or () if one.get("Deleted")]
-            freed = int(answer.get("SpaceReclaimed") or 0)
-            entry.detail = f"{len(gone)} removed, {freed} bytes freed"
-    except EngineError as error:
-        return Outcome(False, explain(error), error.status)
-    text = _("%(n)d images and layers were removed, %(size)s freed.")
-    return Outcome(True, text % {"n": len(gone), "size": disk_size(freed)})
+
+    async def work(job: LiveJob) -> str:
+        answer = await client_of(alias).image_prune(filters=filters)
+        gone = [one["Deleted"] for one in answer.get("ImagesDeleted") or () if one.get("Deleted")]
+        freed = int(answer.get("SpaceReclaimed") or 0)
+        text = _("%(n)d images and layers were removed, %(size)s freed.")
+        return text % {"n": len(gone), "size": disk_size(freed)}
+
+    subject = _("every unused image") if everything else _("images without a tag")
+    return start(actor, "prune", work, engine=alias, subject=subject, cancels="")

@@ -14,13 +14,15 @@ from images_app.finding import find, look_again
 from images_app.layers import layers_of
 from images_app.projection import KIND
 from images_app.pulls import clean_reference, start_pull
-from images_app.verbs import prune, remove, tag
+from images_app.verbs import remove, start_prune, tag
 from runtime.api.errors import EngineError
 from webdock.engines.audit import actor_of
 from webdock.engines.clients import client as client_of
 from webdock.engines.models import current_engine, last_revision
 from webdock.engines.pages import answer, page
+from webdock.jobs.models import Job
 from webdock.jobs.running import TooMany
+from webdock.people import belongings
 from webdock.people.rights import requires
 
 USED_BY_MAX = 200
@@ -47,15 +49,15 @@ async def image_detail(request: HttpRequest, image_id: str) -> HttpResponse:
         history = await client_of(image.engine.alias).image_history(image.image_id)
     except EngineError:
         history = []  # the page shows what was seen; how it was made is asked again next time
-    used = (
-        listing.containers().filter(image_id=image.image_id).defer("inspect").order_by("name")[:USED_BY_MAX]
-    )
+    everybodys = listing.containers().filter(image_id=image.image_id).defer("inspect").order_by("name")
+    used = await sync_to_async(belongings.seen)("container", everybodys, "container_id")
     context = {
         "image": image,
+        "used_count": await everybodys.acount(),
         "layers": await layers_of(image),
         "history": history,
         "inspect": image.inspect,
-        "used_by": [container async for container in used],
+        "used_by": await sync_to_async(list)(used[:USED_BY_MAX]),
     }
     return await page(request, "images/detail.html", context)
 
@@ -88,8 +90,12 @@ async def image_prune(request: HttpRequest) -> HttpResponse:
     """Remove images without a tag; with ``all`` every image no container uses."""
     everything = request.POST.get("all", "").lower() in TRUE_WORDS
     engine = await sync_to_async(current_engine)()
-    outcome = await prune(await actor_of(request), engine.alias, everything=everything)
-    return await answer(request, outcome.ok, outcome.message, "image-list", status=outcome.status)
+    try:
+        job = start_prune(await actor_of(request), engine.alias, everything=everything)
+    except TooMany as error:
+        return await answer(request, False, str(error), "image-list", status=429)
+    await job.over()
+    return await answer(request, job.state == Job.State.DONE, job.message, "image-list", status=409)
 
 
 @requires("pull")

@@ -51,7 +51,7 @@ class JobsConsumer(SocketConsumer):
     async def _send_all(self) -> None:
         who = await sync_to_async(standing)(self.user)
         jobs = {one["id"]: one for one in await rows.recent(who)}
-        jobs |= {one.id: one.as_dict() for one in board().all() if sees(who, one)}
+        jobs |= {one.id: one.as_dict() for one in board().settled() if sees(who, one)}
         newest = sorted(jobs.values(), key=lambda one: str(one["started"]), reverse=True)
         await self.send_json({"type": "jobs", "jobs": newest})
 

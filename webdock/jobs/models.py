@@ -18,6 +18,7 @@ class Job(models.Model):
     id = models.CharField(primary_key=True, max_length=32)  # a UUID's hexadecimal digits
     kind = models.CharField(max_length=32)  # "pull", "push", "recreate": words.py has the sentences
     engine = models.CharField(max_length=50, blank=True, default="")
+    object_kind = models.CharField(max_length=32, blank=True, default="")  # what the subject is: "container"
     subject = models.CharField(max_length=512, blank=True, default="")  # an id, or a reference
     name = models.CharField(max_length=512, blank=True, default="")  # what people read
     url = models.CharField(max_length=600, blank=True, default="")  # the page of what it made or changed

@@ -15,6 +15,7 @@ from webdock.engines.threads import in_thread
 from webdock.jobs import words
 from webdock.jobs.models import Job
 from webdock.jobs.sight import seen_rows
+from webdock.people.models import Belonging
 from webdock.people.standing import Standing
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def write(job: LiveJob) -> None:
             "username": storable_text(job.username)[:150],
             "sees": job.sees,
             "cancels": job.cancels,
+            "object_kind": job.object_kind,
             "owner_id": job.owner_id,
             "team_id": job.team_id,
             "state": job.state,
@@ -54,6 +56,17 @@ def write(job: LiveJob) -> None:
             "seen_at": timezone.now(),
         },
     )
+
+
+@in_thread
+def settle(job: LiveJob) -> None:
+    """Note whose the thing is that the job works on, also for the time after it is removed."""
+    row = Belonging.objects.filter(kind=job.object_kind, object_id=job.subject).first()
+    if row is None:
+        return
+    job.owner_id, job.team_id = row.owner_id, row.team_id
+    if row.owner_id is None and row.team_id is None:  # administrators alone see it
+        job.sees, job.cancels = "admin", job.cancels and "admin"
 
 
 def visible(who: Standing) -> QuerySet[Job]:

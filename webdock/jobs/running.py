@@ -12,8 +12,8 @@ An EngineError of ``work`` is the job's failure, in the words of ``explain``. A 
 ``asyncio.CancelledError`` inside ``work``; with ``cancels=""`` nobody can. The audit row is written here
 (``action``, else "container.recreate" from object_kind and kind). The row of the job outlives the process.
 
-``sees`` and ``cancels`` name rights, asked over what ``owner_id`` or ``team_id`` (a container's) own, else
-over anything at all.
+``sees`` and ``cancels`` name rights over what the job works on (``object_kind`` and ``subject``): jobs on a
+container that belongs to somebody are theirs to see.
 """
 
 from __future__ import annotations
@@ -61,8 +61,10 @@ class LiveJob:
     url: str = ""
     sees: str = "view"
     cancels: str = "operate"
-    owner_id: int | None = None
+    object_kind: str = "image"
+    owner_id: int | None = None  # of the subject, once that is known
     team_id: int | None = None
+    settled: bool = False  # before that nobody is told of it
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     started: datetime = field(default_factory=timezone.now)
     ended: datetime | None = None
@@ -76,6 +78,11 @@ class LiveJob:
     def tell(self) -> None:
         """Something about it changed: whoever watches hears of it."""
         board().told(self)
+
+    async def over(self) -> None:
+        """Wait for its end; who waits may leave without ending it."""
+        if self.task is not None:
+            await asyncio.wait([self.task])
 
     def end(self, state: str, message: str) -> None:
         self.state, self.message, self.ended = state, storable_text(message), timezone.now()
@@ -114,6 +121,10 @@ class Board:
         """Newest first."""
         return sorted(self._jobs.values(), key=lambda one: one.started, reverse=True)
 
+    def settled(self) -> list[LiveJob]:
+        """Those people may be told of."""
+        return [one for one in self.all() if one.settled]
+
     def running(self, kind: str = "") -> list[LiveJob]:
         return [one for one in self.all() if one.state == State.RUNNING and kind in ("", one.kind)]
 
@@ -126,6 +137,8 @@ class Board:
         return lambda: self._watchers.discard(watcher)
 
     def told(self, job: LiveJob) -> None:
+        if not job.settled:
+            return
         for watcher in tuple(self._watchers):
             watcher(job)
 
@@ -136,7 +149,6 @@ class Board:
         for old in [one for one in self.all() if one.state != State.RUNNING][KEPT - 1 :]:
             del self._jobs[old.id]
         self._jobs[job.id] = job
-        self.told(job)
 
     def cancel(self, id: str) -> bool:
         """End a running job; False when there is none of this id, or nobody may end it."""
@@ -179,8 +191,6 @@ def start(
     url: str = "",
     sees: str = "view",
     cancels: str = "operate",
-    owner_id: int | None = None,
-    team_id: int | None = None,
     detail: str = "",
 ) -> LiveJob:
     """Begin a job; one of the same kind that runs for the same subject of the same engine is joined instead.
@@ -199,13 +209,12 @@ def start(
         url=url,
         sees=sees,
         cancels=cancels,
-        owner_id=owner_id,
-        team_id=team_id,
+        object_kind=object_kind,
     )
     board().add(job)
 
     async def run() -> None:
-        async with _kept(job), _audited(job, actor, object_kind, action, detail):
+        async with _kept(job), _audited(job, actor, action, detail):
             job.message = await work(job)
 
     job.task = spawn(run(), name=f"{kind} {subject}")
@@ -230,25 +239,25 @@ async def tracked(
 
     The block sets ``job.message`` to the outcome. Errors are the job's failure and pass on. Raises: TooMany.
     """
-    job = LiveJob(kind, engine, subject, name, actor.username, sees=sees, cancels=cancels)
+    job = LiveJob(
+        kind, engine, subject, name, actor.username, sees=sees, cancels=cancels, object_kind=object_kind
+    )
     job.task, job.lost = asyncio.current_task(), words.LEFT
     board().add(job)
     failures: list[EngineError] = []
-    async with _kept(job, failures), _audited(job, actor, object_kind, action):
+    async with _kept(job, failures), _audited(job, actor, action):
         yield job
     for failure in failures:
         raise failure
 
 
 @asynccontextmanager
-async def _audited(
-    job: LiveJob, actor: Actor, object_kind: str, action: str, detail: str = ""
-) -> AsyncIterator[None]:
+async def _audited(job: LiveJob, actor: Actor, action: str, detail: str = "") -> AsyncIterator[None]:
     async with audited(
         actor,
-        action or f"{object_kind}.{job.kind}",
+        action or f"{job.object_kind}.{job.kind}",
         engine=job.engine,
-        kind=object_kind,
+        kind=job.object_kind,
         id=job.subject,
         name=job.name or job.subject,
         detail=detail,
@@ -260,6 +269,9 @@ async def _audited(
 async def _kept(job: LiveJob, failures: list[EngineError] | None = None) -> AsyncIterator[None]:
     """The job's row around the block, and its state after it. EngineErrors stop here (``failures``)."""
     try:
+        await rows.settle(job)
+        job.settled = True
+        job.tell()
         await rows.write(job)
         yield
         job.end(State.DONE, job.message)

@@ -56,7 +56,9 @@ async def job_list(request: HttpRequest) -> HttpResponse:
 async def job_cancel(request: HttpRequest, job_id: str) -> JsonResponse:
     """End a running job, also one that another web process runs."""
     who = await sync_to_async(standing)(await request.auser())
-    live, row = board().get(job_id), await Job.objects.filter(pk=job_id).afirst()
+    live = board().get(job_id)
+    live = live if live is not None and live.settled else None
+    row = await Job.objects.filter(pk=job_id).afirst()
     job = live or row
     if job is None or not sees(who, job):
         return _said(False, _("No such job."), 404)

@@ -20,6 +20,7 @@ from webdock.jobs import rows, running
 from webdock.jobs.models import Job
 from webdock.jobs.running import LiveJob, TooMany, board, start, tracked
 from webdock.jobs.watch import beat
+from webdock.people.models import Belonging
 
 ANNA = Actor(None, "anna", "192.0.2.1")
 JSON = {"accept": "application/json"}
@@ -210,6 +211,7 @@ async def test_a_tracked_job_is_its_askers_own_block(transactional_db: None) -> 
 
 async def test_the_socket_tells_of_jobs_of_everybody(as_viewer: AsyncClient, connect: Connect) -> None:
     event, work = held("Pushed.")
+    await Belonging.objects.acreate(kind="container", object_id="c2")  # administrators alone
     socket = await connect(as_viewer, "/ws/jobs/")
     assert await socket.receive_json_from(timeout=20) == {"type": "jobs", "jobs": []}
     job = start(ANNA, "push", work, subject="shop/app:1")
@@ -217,19 +219,23 @@ async def test_the_socket_tells_of_jobs_of_everybody(as_viewer: AsyncClient, con
     shown = await job_heard(socket, id=job.id, total=10)
     assert (shown["state"], shown["current"], shown["by"]) == ("running", 5, "anna")
     assert shown["parts"] == [{"id": "a", "status": "Pushing", "current": 5, "total": 10}]
+    hidden = start(ANNA, "recreate", work, object_kind="container", subject="c2")
+    await eventually(lambda: Job.objects.filter(pk=hidden.id, sees="admin").aexists())
     event.set()
     assert (await job_heard(socket, id=job.id, state="done"))["message"] == "Pushed."
     again = await connect(as_viewer, "/ws/jobs/")
     known = (await again.receive_json_from(timeout=20))["jobs"]
     assert [one["id"] for one in known] == [job.id]
     await ended(secret)
+    await ended(hidden)
 
 
 async def test_a_job_on_somebodys_container_is_seen_by_its_owner(
     as_viewer: AsyncClient, viewer: User, as_operator: AsyncClient, as_admin: AsyncClient, operator: User
 ) -> None:
     _event, work = held()
-    job = start(ANNA, "recreate", work, subject="c1", name="mine", owner_id=operator.pk)
+    await Belonging.objects.acreate(kind="container", object_id="c1", owner=operator)
+    job = start(ANNA, "recreate", work, object_kind="container", subject="c1", name="mine")
     await eventually(lambda: Job.objects.filter(pk=job.id).aexists())
     path = f"/jobs/{job.id}/cancel/"
     assert (await as_viewer.post(path)).status_code == 404
