@@ -42,6 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             environ[f"WEBDOCK_{name.upper()}"] = value
     try:
         config = load_config(environ, Path(options.config) if options.config else None)
+        if options.check_config:
+            print(f"read; the engine is {config.instance}, its runtime {config.runtime}")
+            return 0
         locks = [_lock(config.home, 0o700), _lock(config.run, 0o755)]
         generation.bring_forward(config.home)  # before any room reads, and with nobody else there
     except (ConfigError, EngineError, OSError) as error:
@@ -95,6 +98,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--log-level", default="info", choices=("debug", "info", "warning", "error"), help="default info"
     )
+    parser.add_argument("--check-config", action="store_true", help="read the configuration, and no more")
     return parser.parse_args(argv)
 
 

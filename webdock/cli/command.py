@@ -87,6 +87,7 @@ VERBS: dict[str, tuple[str, str, str]] = {
     "ready": ("services", "ready", "Wait for the services, then print the address and the first link"),
     "status": ("serve", "status", "Show whether engine and web run"),
     "check": ("serve", "check", "Say what this machine lacks to run containers"),
+    "doctor": ("doctor", "doctor", "Say what is wrong with this installation, and what helps"),
     "backup": ("backup", "backup", "Write accounts, configuration and volumes as one archive"),
     "restore": ("backup", "restore", "Fill an empty home from such an archive"),
     "user list": ("accounts", "user_list", "List the accounts of the pages"),
@@ -136,7 +137,7 @@ SECTIONS = (
     ("Images", "images pull push tag rmi history save load import login logout"),
     ("Resources", "network volume prune df"),
     ("Engine", "inspect version info completion"),
-    ("This machine", "up down ready status check user policy backup restore engine web"),
+    ("This machine", "up down ready status check doctor user policy backup restore engine web"),
 )
 
 

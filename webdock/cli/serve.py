@@ -107,7 +107,11 @@ def status(options: argparse.Namespace) -> int:
 
 def engine_options(parser: argparse.ArgumentParser) -> None:
     instances.add_options(parser)
-    parser.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    parser.add_argument("--runtime", help="OCI runtime, crun or runc (crun)")
+    parser.add_argument(
+        "--log-level", default="info", choices=("debug", "info", "warning", "error"), help="info"
+    )
+    parser.add_argument("--check-config", action="store_true", help="read the configuration, and no more")
 
 
 def engine(options: argparse.Namespace) -> int:
@@ -116,7 +120,10 @@ def engine(options: argparse.Namespace) -> int:
     os.environ.update(chosen(options).environ({}))
     from runtime.main import main
 
-    return int(main(options.rest))
+    more = [f"--runtime={options.runtime}"] if options.runtime else []
+    if options.check_config:
+        more.append("--check-config")
+    return int(main([f"--log-level={options.log_level}", *more]))
 
 
 def web_options(parser: argparse.ArgumentParser) -> None:
