@@ -42,7 +42,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_verbs_and_options_in_the_text_exist(page: Path) -> None:
     for code in re.findall(r"`(?:sudo )?webdock ([^`]+)`", prose(page)):
-        words = shlex.split(code.replace("'", ""))
+        words = [word.partition("|")[0] for word in shlex.split(code.replace("'", ""))]
         if words[0] in ("--help", "--version") or words in [[noun] for noun in command.NOUNS]:
             continue
         words = words[: words.index("…")] if "…" in words else words
