@@ -126,7 +126,10 @@ _HOST_CONFIG: Body = {
     "MaskedPaths": list(MASKED_PATHS),
     "ReadonlyPaths": list(READONLY_PATHS),
 }
-_HOST_CONFIG_OPTIONAL = ("Annotations", "StorageOpt", "Sysctls", "Tmpfs", "Init", "Mounts", "KernelMemoryTCP")
+_HOST_CONFIG_OPTIONAL = (
+    *("Annotations", "StorageOpt", "Sysctls", "Tmpfs", "Init", "Mounts", "KernelMemoryTCP"),
+    "KernelMemory",  # older clients': warned of and dropped
+)
 # For these an empty value means "not given".
 _EMPTY_IS_DEFAULT = (
     *("NetworkMode", "CgroupnsMode", "IpcMode", "Runtime", "ShmSize", "RestartPolicy", "LogConfig"),

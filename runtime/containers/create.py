@@ -61,6 +61,7 @@ class Creator:
         checks.check_config(config)
         checks.check_host_config(config, host)
         self._rooms.conmon(host["Runtime"])
+        self._check_others(host)
         self._check_realtime(host)
         if host.get("Init"):
             self._rooms.init_program()
@@ -176,6 +177,24 @@ class Creator:
             self._rooms.networks.check(self._launcher.request(record))
         except NotFound:
             pass
+
+    def _check_others(self, host: Body) -> None:
+        """Raises: InvalidArgument when a container is missing that it links to or shares namespaces with.
+
+        As Docker, its start says so of a network namespace.
+        """
+        for link in host["Links"] or ():
+            name = link.partition(":")[0]
+            try:
+                self._table.find(name)
+            except NotFound as error:
+                raise InvalidArgument(f"could not get container for {name}: {error.message}") from None
+        for field in ("IpcMode", "PidMode"):
+            if (ref := checks.joined(host[field])) is not None:
+                try:
+                    self._table.find(ref)
+                except NotFound as error:
+                    raise InvalidArgument(error.message) from None
 
     def _check_realtime(self, host: Body) -> None:
         """Raises: InvalidArgument when the group its own will be made in has less real-time than is asked."""

@@ -14,6 +14,12 @@ from runtime.containers.facts import HostFacts
 MEMORY_MIN_BYTES = 6 << 20
 SHM_BYTES = 64 << 20
 CPU_PERIOD_US = 100_000
+# What the kernel and the runtime can count; a greater limit could not be set at the start.
+MEMORY_MAX_BYTES = 1 << 60
+PIDS_MAX = 1 << 22
+CPU_QUOTA_MAX_US = (1 << 44) - 1
+REALTIME_MAX_US = (1 << 64) // 1000 - 1
+REALTIME_PERIOD_US = 1_000_000  # of a group for which none is given
 
 _DISCARDED = "Your kernel does not support {} or the cgroup is not mounted. {} discarded."
 _BLKIO_DEVICES = {
@@ -59,6 +65,10 @@ def check_resources(host_config: dict[str, Any], facts: HostFacts, *, update: bo
     if (host_config.get("PidsLimit") or 0) > 0 and "pids" not in facts.features:
         warnings.append(_DISCARDED.format("PIDs limit capabilities", "PIDs limit"))
         host_config["PidsLimit"] = None
+    if (host_config.get("PidsLimit") or 0) > PIDS_MAX:
+        raise InvalidArgument(
+            f"Invalid value: a PIDs limit of {host_config['PidsLimit']}, the most is {PIDS_MAX}"
+        )
     if _int(host_config, "ShmSize") < 0:
         raise InvalidArgument("SHM size can not be less than 0")
     for field in ("IOMaximumBandwidth", "IOMaximumIOps", "CpuCount", "CpuPercent"):
@@ -96,6 +106,11 @@ def _memory(host: dict[str, Any], facts: HostFacts, warnings: list[str], update:
     memory, swap, reservation = (_int(host, f) for f in ("Memory", "MemorySwap", "MemoryReservation"))
     if memory < 0 or (memory and memory < MEMORY_MIN_BYTES):
         raise InvalidArgument("Minimum memory limit allowed is 6MB")
+    for field in ("Memory", "MemorySwap", "MemoryReservation", "KernelMemoryTCP"):
+        if _int(host, field) > MEMORY_MAX_BYTES:
+            raise InvalidArgument(
+                f"Invalid value: {field} of {_int(host, field)} bytes, the most is {MEMORY_MAX_BYTES}"
+            )
     if memory and "memory" not in facts.features:
         warnings.append(_DISCARDED.format("memory limit capabilities", "Limitation"))
         host["Memory"], host["MemorySwap"], memory, swap = 0, -1, 0, -1
@@ -127,7 +142,7 @@ def _memory(host: dict[str, Any], facts: HostFacts, warnings: list[str], update:
         raise InvalidArgument("Minimum memory limit can not be less than memory reservation limit, see usage")
     if _int(host, "KernelMemory"):
         warnings.append("Specifying a kernel memory limit is deprecated and has no effect.")
-        host["KernelMemory"] = 0
+    host.pop("KernelMemory", None)
     if _int(host, "KernelMemoryTCP") and "kernel-memory-tcp" not in facts.features:
         warnings.append(_DISCARDED.format("kernel memory TCP capabilities", "Limitation"))
         host["KernelMemoryTCP"] = 0
@@ -176,10 +191,16 @@ def _cpu(host: dict[str, Any], facts: HostFacts, warnings: list[str]) -> None:
         )
     if quota > 0 and quota < 1000:
         raise InvalidArgument("CPU cfs quota can not be less than 1ms (i.e. 1000)")
+    if quota > CPU_QUOTA_MAX_US:
+        raise InvalidArgument(f"CPU cfs quota can not be larger than {CPU_QUOTA_MAX_US}")
     realtime = _int(host, "CpuRealtimePeriod"), _int(host, "CpuRealtimeRuntime")
     if any(realtime) and "cpu-realtime" not in facts.features:
         raise InvalidArgument("Your kernel does not support CPU real-time scheduler")
-    if min(realtime) < 0 or (realtime[0] and realtime[1] > realtime[0]):
+    if min(realtime) < 0 or max(realtime) > REALTIME_MAX_US:
+        raise InvalidArgument(
+            f"cpu real-time period and runtime are numbers of microseconds up to {REALTIME_MAX_US}"
+        )
+    if realtime[1] > (realtime[0] or REALTIME_PERIOD_US):
         raise InvalidArgument("cpu real-time runtime cannot be higher than cpu real-time period")
 
 

@@ -24,6 +24,12 @@ _MOUNT_HINT = (
 _RUNC_FIELD = re.compile(r'(?:^|\s)level=(?P<level>\w+) msg="(?P<text>(?:[^"\\]|\\.)*)"')
 _RUNC_CALL = re.compile(r"^(?:runc (?:create|exec|run|start) failed|exec failed): ")
 _CRUN_STAMP = re.compile(r"^\d{4}-\d\d-\d\dT[\d:.]+Z: ")
+# A value the kernel does not take: of a limit, in a control group's file or by setrlimit, or of a sysctl.
+_REFUSED_VALUE = re.compile(
+    r"writ(?:e|ing)\b.*: (?:invalid argument|numerical result out of range)"
+    r"|rlimit.*: operation not permitted",
+    re.IGNORECASE | re.DOTALL,
+)
 _CRUN_NOT_FOUND = re.compile(r"executable file [`'](?P<file>.*)[`'] not found")
 
 
@@ -41,7 +47,8 @@ class CannotStart(InvalidArgument):
 def translate(message: str, program: str, *, exec: bool = False) -> EngineError:
     """A runtime's complaint about create, start or exec of `program` as the error to raise.
 
-    CannotStart for what is wrong with program or mounts, Internal for everything else.
+    CannotStart for what is wrong with program or mounts, InvalidArgument for a value the kernel refuses,
+    Internal for everything else.
     """
     cause = _cause(message)
     low = cause.lower()
@@ -66,6 +73,8 @@ def translate(message: str, program: str, *, exec: bool = False) -> EngineError:
         return CannotStart(text, EXIT_NOT_FOUND)
     if "permission denied" in low or "is a directory" in low:
         return CannotStart(text, EXIT_NOT_STARTABLE)
+    if not exec and _REFUSED_VALUE.search(cause):
+        return InvalidArgument(text)
     return Internal(text)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from runtime.api.errors import Internal
+from runtime.api.errors import Internal, InvalidArgument
 from runtime.oci.words import CannotStart, translate
 
 CREATE = "failed to create task for container: failed to create shim task: OCI runtime create failed: "
@@ -70,7 +70,6 @@ def test_exec_has_its_own_beginning() -> None:
     "message",
     [
         "OOM: the memory limit could be too low: read from sync socket: Connection reset by peer",
-        "writing file `cpuset.cpus`: Numerical result out of range",
         "error stat'ing file `/nosuch`: No such file or directory",
         "",
     ],
@@ -78,6 +77,23 @@ def test_exec_has_its_own_beginning() -> None:
 def test_everything_else_is_the_engines_failure(message: str) -> None:
     error = translate(message, "sh")
     assert isinstance(error, Internal)
+    assert error.message.endswith(": unknown")
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "writing file `cpuset.cpus`: Numerical result out of range",
+        "writing file `pids.max`: Invalid argument",
+        "setrlimit `RLIMIT_NOFILE`: Operation not permitted",
+        "write to /proc/sys/net/core/somaxconn: Invalid argument",
+        runc("error setting rlimits for ready process: operation not permitted"),
+        runc('failed to write "9": write /sys/fs/cgroup/pids/x/pids.max: invalid argument'),
+    ],
+)
+def test_a_value_the_kernel_refuses_is_the_clients_mistake(message: str) -> None:
+    error = translate(message, "sh")
+    assert type(error) is InvalidArgument
     assert error.message.endswith(": unknown")
 
 
