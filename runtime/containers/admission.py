@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from runtime.api.errors import InvalidArgument, NotSupported
-from runtime.containers import capabilities, resources
+from runtime.containers import capabilities, health, resources
 from runtime.containers.devices import cgroup_rule
 from runtime.containers.facts import HostFacts
 from runtime.containers.limits import rlimits, sysctls
@@ -28,6 +28,7 @@ def check(config: dict[str, Any], host_config: dict[str, Any], facts: HostFacts)
     Raises: InvalidArgument in Docker's words, NotSupported for what no machine of this kind can do.
     """
     warnings = resources.check_resources(host_config, facts, update=False)
+    warnings += _healthcheck(config)
     if len(config.get("Hostname") or "") > HOSTNAME_BYTES:
         raise InvalidArgument(
             f"invalid hostname: {config['Hostname']!r} is longer than {HOSTNAME_BYTES} bytes"
@@ -53,6 +54,13 @@ def check(config: dict[str, Any], host_config: dict[str, Any], facts: HostFacts)
     _unsupported(host_config)
     container_mounts(host_config, resolved=(), privileged=False, mapping=None, cgroup_namespace=False)
     return warnings
+
+
+def _healthcheck(config: dict[str, Any]) -> list[str]:
+    kind = next(iter((config.get("Healthcheck") or {}).get("Test") or ()), "NONE")
+    if kind in ("", "NONE", *health.COMMANDS):
+        return []
+    return [f"Unknown healthcheck type {kind[:40]!r} (expected 'CMD'): there will be no health check."]
 
 
 def userns_mode(host_config: dict[str, Any], default: str) -> tuple[str, str]:

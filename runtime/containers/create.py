@@ -54,7 +54,7 @@ class Creator:
         warnings = _platform_warnings(image.config, platform, body["Image"])
         config = bodies.container_config(body, image.config.get("config") or {})
         host = bodies.host_config(
-            body.get("HostConfig") or _bare_runtime(body),
+            body.get("HostConfig") or {},
             runtime=self._rooms.default_runtime,
             cgroup_version=self._rooms.facts.cgroup_version,
         )
@@ -274,11 +274,6 @@ class Creator:
         mode = self._launcher.request(record).mode or "bridge"
         found: Body = {"bridge" if mode == "default" else mode: {}}
         return found | record.endpoints
-
-
-def _bare_runtime(body: Body) -> Body:
-    """The host configuration of a body without one: clients of old put the runtime beside the image."""
-    return {"Runtime": body["Runtime"]} if isinstance(body.get("Runtime"), str) else {}
 
 
 def _endpoints(body: Body) -> Body:

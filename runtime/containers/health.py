@@ -22,6 +22,7 @@ from runtime.containers.times import SECOND_NS
 
 log = logging.getLogger("webdock.containers")
 
+COMMANDS = ("CMD", "CMD-SHELL")  # the kinds of test that run; Docker ignores all others
 INTERVAL_S = 30.0
 TIMEOUT_S = 30.0
 START_INTERVAL_S = 5.0
@@ -49,7 +50,7 @@ def parse(config: dict[str, Any]) -> Check | None:
     """The check of a container's Config; None when it has none."""
     health = config.get("Healthcheck") or {}
     test = health.get("Test") or []
-    if not test or test[0] in ("NONE", ""):
+    if not test or test[0] not in COMMANDS:
         return None
     command = list(test[1:])
     if test[0] == "CMD-SHELL":

@@ -167,9 +167,9 @@ class Launcher:
             links=host["Links"] or (),
             mapping=self.mapping(record),
             mac_address=config.get("MacAddress") or "",
-            dns=host["Dns"],
-            dns_search=host["DnsSearch"],
-            dns_options=host["DnsOptions"],
+            dns=host["Dns"] or (),
+            dns_search=host["DnsSearch"] or (),
+            dns_options=host["DnsOptions"] or (),
             extra_hosts=host["ExtraHosts"] or (),
         )
 

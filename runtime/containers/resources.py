@@ -71,10 +71,21 @@ def check_resources(host_config: dict[str, Any], facts: HostFacts, *, update: bo
         )
     if _int(host_config, "ShmSize") < 0:
         raise InvalidArgument("SHM size can not be less than 0")
-    for field in ("IOMaximumBandwidth", "IOMaximumIOps", "CpuCount", "CpuPercent"):
-        if _int(host_config, field):
-            raise InvalidArgument(f"invalid option: {field} is only supported on Windows")
+    _of_windows(host_config, warnings)
     return warnings
+
+
+def _of_windows(host_config: dict[str, Any], warnings: list[str]) -> None:
+    for field, what in (("IOMaximumBandwidth", "bandwidth"), ("IOMaximumIOps", "IOPs")):
+        if _int(host_config, field):
+            raise InvalidArgument(
+                f"Invalid QoS settings: linux does not support configuration of maximum {what}"
+            )
+    if _int(host_config, "CpuPercent"):
+        warnings.append("linux does not support CPU percent. Percent discarded.")
+        host_config["CpuPercent"] = 0
+    if _int(host_config, "CpuCount"):  # Docker keeps it and says nothing
+        warnings.append("linux does not support CPU count. It has no effect.")
 
 
 def oci_resources(

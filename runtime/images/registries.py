@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from runtime.api.errors import Conflict, EngineError, Internal, InvalidArgument, NotFound
+from runtime.api.errors import Conflict, EngineError, Forbidden, Internal, InvalidArgument, NotFound
 from runtime.api.types import RegistryBody, RegistryRow
 from runtime.config import RegistryConfig
 from runtime.images import reference as references
@@ -63,6 +63,7 @@ class Registries:
         self._fixed = {host: _trusted(config) for host, config in configs.items()}
         self._fixed_mirrors = dict(mirrors)
         self._settings: dict[str, Setting] = {}
+        self._loopback: set[str] = set()  # that root asked for, and nobody said anything of
         self._write = asyncio.Lock()
         self.on_change: Callable[[], None] = lambda: None
         self.configs: dict[str, RegistryConfig] = {}
@@ -114,6 +115,22 @@ class Registries:
     def _is_fixed(self, host: str) -> bool:
         return host in self._fixed or host in self._fixed_mirrors
 
+    def reach(self, host: str, *, confined: bool) -> None:
+        """Somebody is about to ask a host. As Docker, root may ask any on 127.0.0.0/8, without TLS, too.
+
+        Raises: Forbidden when somebody confined asks for one of this machine that nobody configured.
+        """
+        if not _is_loopback(host) or self._is_fixed(host) or host in self._settings:
+            return
+        if confined:
+            raise Forbidden(
+                f"not allowed on this socket: registry {host[:100]} is on an address of this machine: "
+                f'name it in engine.toml ([registries."{host[:100]}"], local = true)'
+            )
+        if host not in self._loopback:
+            self._loopback.add(host)
+            self._apply()
+
     async def set(self, host: str, body: RegistryBody) -> RegistryRow:
         """Speak to a host like this from now on, whatever was set before.
 
@@ -157,6 +174,8 @@ class Registries:
             if not self._is_fixed(host):  # engine.toml may have come to name it since
                 self.configs[host] = one.config
                 self.mirrors[host] = one.mirrors
+        for host in self._loopback - self._settings.keys():
+            self.configs[host] = RegistryConfig(host, insecure=True, local=True)
         self.configs.update(self._fixed)
         self.mirrors.update(self._fixed_mirrors)
         self.on_change()
@@ -245,12 +264,23 @@ def _certificates(host: str, text: str) -> str:
 
 def _trusted(config: RegistryConfig) -> RegistryConfig:
     """An address of this machine that engine.toml itself writes down is meant."""
-    bare = config.host.rpartition(":")[0] if config.host.rpartition(":")[2].isdigit() else config.host
-    bare = bare.strip("[]")
+    literal = _bare(config.host) == "localhost" or _address(config.host) is not None
+    return replace(config, local=True) if literal and not config.local else config
+
+
+def _is_loopback(host: str) -> bool:
+    address = _address(host)
+    return _bare(host) == "localhost" or (address is not None and address.is_loopback)
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
-        literal = bare == "localhost" or bool(ipaddress.ip_address(bare))
+        return ipaddress.ip_address(_bare(host))
     except ValueError:
-        literal = False
-    if not literal or config.local:
-        return config
-    return replace(config, local=True)
+        return None
+
+
+def _bare(host: str) -> str:
+    """Without port and brackets."""
+    name, _, port = host.rpartition(":")
+    return (name if port.isdigit() and name else host).strip("[]")

@@ -4,7 +4,8 @@ Owns the aiohttp session. Knows hosts and URLs, no images and no credentials: a 
 ``authorization`` is sent to the asked origin only, never after a redirect to another one.
 
 Differs: loopback, link-local and cloud metadata addresses are reached only for registries that engine.toml
-or root allows to be there; Docker trusts 127.0.0.0/8 without being told.
+or root allows to be there. What Docker trusts without being told, 127.0.0.0/8, root allows by asking for it
+(``Registries.reach``).
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ _PYTHON = {
 }
 
 # Fields Docker sends although this version's description does not know them (yet, or any more).
-TOLERATED = frozenset({"BuilderSize", "GwPriority"})
+TOLERATED = frozenset({"BuilderSize", "GwPriority", "Container", "ContainerConfig"})
 
 
 def response_schema(method: str, path: str, status: int = 200) -> Any:

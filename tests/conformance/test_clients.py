@@ -149,9 +149,33 @@ async def test_a_network_name_may_hold_a_space(api: Api, engine: UnderTest) -> N
     assert (await api("DELETE", f"/networks/{made.json()['Id']}")).status == 204
 
 
-async def test_older_clients_find_the_config_an_image_was_made_of(api: Api) -> None:
-    answer = await api("GET", f"/v1.41/images/{BUSYBOX}/json")
-    assert isinstance(answer.json()["ContainerConfig"], dict)
+async def test_clients_find_the_config_an_image_was_made_of(api: Api, engine: UnderTest) -> None:
+    """docker-compose 1 cannot recreate a container without it, whatever version it speaks."""
+    for version in ("/v1.41", "") if engine.ours else ("/v1.41",):
+        answer = await api("GET", f"{version}/images/{BUSYBOX}/json")
+        assert isinstance(answer.json()["ContainerConfig"], dict)
+
+
+async def test_what_no_linux_can_do_is_taken_as_docker_takes_it(
+    api: Api, client: EngineClient, engine: UnderTest
+) -> None:
+    """docker-compose passes on what a file says of Windows, and health checks without CMD."""
+    if engine.kind == "fake":
+        return
+    body = {
+        "Image": BUSYBOX,
+        "Healthcheck": {"Test": ["true"]},
+        "HostConfig": {"CpuCount": 2, "CpuPercent": 30},
+    }
+    made = (await api("POST", "/containers/create", json=body)).json()
+    try:
+        assert "linux does not support CPU percent. Percent discarded." in made["Warnings"]
+        seen = await client.container_inspect(made["Id"])
+        assert seen["Config"]["Healthcheck"]["Test"] == ["true"]
+        host = seen["HostConfig"]
+        assert (host["CpuCount"], host["CpuPercent"], host["Dns"]) == (2, 0, None)
+    finally:
+        await client.container_remove(made["Id"])
 
 
 async def test_a_word_instead_of_credentials_is_none(api: Api, engine: UnderTest) -> None:

@@ -10,6 +10,8 @@ from runtime.api.streams import JsonStream
 from runtime.api.types import ImageLayers, LayerChange
 from tests.conformance.api import Api
 from tests.conformance.conftest import BUSYBOX, HELLO, MakeContainer, UnderTest
+from tests.fakes.image_files import simple
+from tests.fakes.registry import FakeRegistry
 
 
 @pytest.fixture
@@ -26,6 +28,21 @@ async def _clean(client: EngineClient, name: str):  # type: ignore[no-untyped-de
         for full in image["RepoTags"] or ():
             if full.startswith(f"cf/{name}"):
                 await client.image_remove(full, force=True)
+
+
+async def test_a_registry_on_loopback_needs_no_configuration(client: EngineClient, engine: UnderTest) -> None:
+    if engine.kind == "fake":
+        return
+    registry = await FakeRegistry().start()
+    name = f"{registry.host}/team/app:v1"
+    try:
+        registry.put("team/app", "v1", simple())
+        told = [item async for item in client.image_pull(name)]
+        assert not [item for item in told if "error" in item]
+        assert name in (await client.image_inspect(name))["RepoTags"]
+        await client.image_remove(name)
+    finally:
+        await registry.stop()
 
 
 async def test_list_has_the_starter_images(client: EngineClient) -> None:

@@ -10,13 +10,13 @@ from typing import Any
 from aiohttp import web
 
 from runtime.api.errors import InvalidArgument
+from runtime.images import reference
 from runtime.images.changes import CHANGES_DEFAULT, Asked
 from runtime.server.answer import TAR, byte_stream, empty_answer, json_answer, progress_stream
 from runtime.server.call import Call
 
 NO_NONE_VERSION = (1, 43)  # up to here clients read "<none>:<none>"
 VIRTUAL_SIZE_VERSION = (1, 44)  # up to here clients read VirtualSize
-MADE_OF_VERSION = (1, 45)  # up to here clients read Container and ContainerConfig
 
 
 async def image_list(call: Call) -> web.StreamResponse:
@@ -31,14 +31,16 @@ async def image_list(call: Call) -> web.StreamResponse:
 
 
 async def image_inspect(call: Call) -> web.StreamResponse:
-    return json_answer(_made_of(call, _sized(call, call.engine.images.inspect(call.ref))))
+    return json_answer(_made_of(_sized(call, call.engine.images.inspect(call.ref))))
 
 
-def _made_of(call: Call, image: dict[str, Any]) -> dict[str, Any]:
-    """Older clients look for the container an image was made of; docker-compose 1 for its volumes."""
-    if call.version < MADE_OF_VERSION:
-        return {"Container": "", "ContainerConfig": image["Config"], **image}
-    return {key: value for key, value in image.items() if key not in ("Container", "ContainerConfig")}
+def _made_of(image: dict[str, Any]) -> dict[str, Any]:
+    """The container an image was made of.
+
+    Differs: Docker leaves this out from 1.45 on. docker-compose 1 asks in the newest version and wants it
+    nevertheless, to recreate a container with its volumes.
+    """
+    return {"Container": "", "ContainerConfig": image["Config"], **image}
 
 
 def _tagged(call: Call, image: dict[str, Any]) -> dict[str, Any]:
@@ -78,6 +80,7 @@ async def image_create(call: Call) -> web.StreamResponse:
     platform = query.text("platform") or None
     source = query.text("fromSrc")
     if query.text("fromImage"):
+        _reach(call, query.text("fromImage"))
         items = images.pull(
             query.text("fromImage"), query.text("tag") or None, platform=platform, auth=registry_auth(call)
         )
@@ -110,6 +113,7 @@ async def image_save(call: Call) -> web.StreamResponse:
 
 
 async def image_push(call: Call) -> web.StreamResponse:
+    _reach(call, call.ref)
     items = call.engine.images.push(call.ref, call.query.text("tag") or None, auth=registry_auth(call))
     return await progress_stream(call, items)
 
@@ -147,7 +151,17 @@ async def image_search(call: Call) -> web.StreamResponse:
 
 
 async def distribution_inspect(call: Call) -> web.StreamResponse:
+    _reach(call, call.ref)
     return json_answer(await call.engine.images.distribution(call.ref, registry_auth(call)))
+
+
+def _reach(call: Call, name: str) -> None:
+    """What is no name is refused by whoever reads it next."""
+    try:
+        domain = reference.parse(name).domain
+    except InvalidArgument:
+        return
+    call.engine.images.registries.reach(domain, confined=call.confined)
 
 
 def registry_auth(call: Call) -> dict[str, Any] | None:

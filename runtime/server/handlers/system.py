@@ -51,6 +51,9 @@ async def system_df(call: Call) -> web.StreamResponse:
 
 
 async def auth(call: Call) -> web.StreamResponse:
+    address = str((call.body or {}).get("serveraddress") or "")
+    host = (address.partition("://")[2] or address).partition("/")[0]
+    call.engine.images.registries.reach(host, confined=call.confined)
     return json_answer(await call.engine.images.authenticate(call.body))
 
 

@@ -111,7 +111,7 @@ def test_what_the_docker_command_always_sends_changes_nothing() -> None:
     config = host_config({k: v for k, v in sent.items() if v is not None}, runtime="crun", cgroup_version=1)
     default = host_config({}, runtime="crun", cgroup_version=1)
     changed = {key for key in config if config[key] != default.get(key)}
-    assert changed == {"ConsoleSize", "Init", "MemorySwappiness"}
+    assert changed == {"ConsoleSize", "Dns", "Init", "MemorySwappiness"}
 
 
 def test_privileged_and_unconfined_paths_are_unmasked() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from runtime.api.errors import EngineError, InvalidArgument, NotSupported
-from runtime.containers import admission, capabilities, resources
+from runtime.containers import admission, capabilities, health, resources
 from runtime.containers.devices import Device
 from runtime.containers.facts import FEATURES, HostFacts
 from runtime.containers.spec import Mount, SpecContext, User, build_spec, exec_process, merge_env
@@ -376,7 +376,7 @@ def test_apparmor_is_the_default_profile_where_the_host_has_it() -> None:
         ({"SecurityOpt": ["seccomp={"]}, "opening seccomp profile failed"),
         ({"Isolation": "hyperv"}, "invalid isolation"),
         ({"Runtime": "nope"}, "unknown or invalid runtime name: nope"),
-        ({"CpuCount": 2}, "only supported on Windows"),
+        ({"IOMaximumIOps": 2}, "linux does not support configuration of maximum IOPs"),
         ({"Tmpfs": {"/t": "bogus=1"}}, "invalid tmpfs option"),
         ({"Tmpfs": {"relative": ""}}, "mount path must be absolute"),
         ({"Tmpfs": {"/": ""}}, "destination can't be '/'"),
@@ -400,6 +400,17 @@ def test_wrong_values_are_refused_in_dockers_words(host: dict[str, Any], words: 
 def test_what_no_machine_like_this_can_do_is_not_supported(host: dict[str, Any]) -> None:
     with pytest.raises(NotSupported):
         admission.check({}, host, FACTS)
+
+
+def test_what_has_no_effect_here_is_told_by_warnings() -> None:
+    host = {"CpuPercent": 30, "CpuCount": 2}
+    percent, count = resources.check_resources(host, FACTS, update=False)
+    assert "CPU percent" in percent
+    assert "CPU count" in count
+    assert host == {"CpuPercent": 0, "CpuCount": 2}
+    (kind,) = admission.check({"Healthcheck": {"Test": ["true"]}}, {}, FACTS)
+    assert kind.startswith("Unknown healthcheck type 'true'")
+    assert health.parse({"Healthcheck": {"Test": ["true"]}}) is None
 
 
 def test_what_the_kernel_lacks_is_discarded_with_dockers_warning() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.api.errors import Conflict, InvalidArgument, NotFound
+from runtime.api.errors import Conflict, Forbidden, InvalidArgument, NotFound
 from runtime.config import RegistryConfig
 from runtime.images.registries import MIRRORS_MAX, Registries, host_of, mirror_host, mirror_url
 
@@ -124,3 +124,29 @@ def test_only_the_file_allows_an_address_by_writing_it_down(tmp_path: Path) -> N
     assert all(one.configs[host].local for host in written)
     changed, _ = one.with_changes("127.0.0.1:6000", {"Insecure": True})
     assert not changed["127.0.0.1:6000"].local
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:5000", "127.9.9.9", "localhost:5000", "localhost", "[::1]:5000"])
+async def test_root_may_ask_a_registry_of_this_machine_without_setting_it(tmp_path: Path, host: str) -> None:
+    one = registries(tmp_path)
+    with pytest.raises(Forbidden, match=r"engine\.toml"):
+        one.reach(host, confined=True)
+    one.reach(host, confined=False)
+    assert (one.configs[host].local, one.configs[host].insecure) == (True, True)
+    with pytest.raises(Forbidden, match=r"engine\.toml"):
+        one.reach(host, confined=True)
+    assert host not in [row["Host"] for row in one.rows()]
+    await one.set(host, {"Local": True})
+    one.reach(host, confined=True)
+    assert not one.configs[host].insecure
+
+
+@pytest.mark.parametrize(
+    "host", ["corp.example", "10.0.0.1:5000", "169.254.169.254", "localhost.example", "0.0.0.0"]
+)
+async def test_other_hosts_stay_as_they_are(tmp_path: Path, host: str) -> None:
+    one = registries(tmp_path)
+    before = dict(one.configs)
+    for confined in (True, False):
+        one.reach(host, confined=confined)
+    assert one.configs == before

@@ -174,7 +174,7 @@ def test_endpoint_settings_are_read_and_observed_fields_ignored() -> None:
     wish = parse_endpoint(
         {
             "IPAMConfig": {"IPv4Address": "10.0.0.9", "IPv6Address": "fd00::9"},
-            "Aliases": ["db", "db", "store_1"],
+            "Aliases": ["db", "db", "store_1", "--service"],
             "Links": ["a:b", "c"],
             "MacAddress": "02-11-22-33-44-55",
             "GwPriority": 3,
@@ -183,7 +183,7 @@ def test_endpoint_settings_are_read_and_observed_fields_ignored() -> None:
         }
     )
     assert (str(wish.ipv4), str(wish.ipv6)) == ("10.0.0.9", "fd00::9")
-    assert wish.aliases == ("db", "store_1")
+    assert wish.aliases == ("db", "store_1", "--service")
     assert wish.links == ("a:b", "c:c")
     assert (wish.mac, wish.gateway_priority) == ("02:11:22:33:44:55", 3)
     assert parse_endpoint(None).asked == {}
