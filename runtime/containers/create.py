@@ -20,7 +20,7 @@ from runtime import cgroups
 from runtime.api.errors import Conflict, EngineError, InvalidArgument, NotFound
 from runtime.containers import admission, bodies, checks, devices, resources, users
 from runtime.containers.core import tell
-from runtime.containers.launch import Launcher
+from runtime.containers.launch import Launcher, make_source
 from runtime.containers.mountpoints import Wish, inherit, parse_volumes_from, plan
 from runtime.containers.names import clean_name
 from runtime.containers.record import MountPoint, Record
@@ -264,7 +264,7 @@ class Creator:
                     f'invalid mount config for type "bind": bind source path does not exist: {point.source}'
                 )
             if point.type == "bind" and wish.create_source and point.from_mounts:
-                os.makedirs(point.source, exist_ok=True)
+                make_source(Path(point.source))
 
     def _known_networks(self, record: Record) -> Body:
         """What inspect shows before the first start: the networks by name, without addresses."""

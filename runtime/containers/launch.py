@@ -304,7 +304,10 @@ class Launcher:
                     f'invalid mount config for type "{point.type}": '
                     f"{point.type} source path does not exist: {source}"
                 )
-            source.mkdir(parents=True, exist_ok=True)  # as Docker, for `-v`
+            make_source(source)  # as Docker, for `-v`
+        # Spec: OCI runtime 1.1, Mounts: a link is followed. Race: crun does not follow one when it maps ids,
+        # so what stands there at this start is asked once, here.
+        source = Path(os.path.realpath(source))
         ours = mapping is not None and mapping.holds(str(source))
         return Mount(
             point.destination,
@@ -392,6 +395,19 @@ def forget_addresses(settings: dict[str, object]) -> dict[str, object]:
         "GlobalIPv6PrefixLen": 0,
         "MacAddress": "",
     }
+
+
+def make_source(source: Path) -> None:
+    """Make a host directory that is to be bound and missing, as Docker does.
+
+    Raises: InvalidArgument, also where a link leads nowhere.
+    """
+    try:
+        source.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidArgument(
+            f"error while creating mount source path '{source}': {error.strerror}"
+        ) from None
 
 
 def _inside(volume: Path, subpath: str) -> Path:

@@ -109,10 +109,10 @@ class Lifecycle:
     async def _start_failed(self, container: Container, error: BaseException) -> None:
         record = container.record
         container.end_attachments()
-        if not isinstance(error, EngineError):
-            return
+        if not isinstance(error, Exception):
+            return  # cancelled: nobody knows what it would have come to
         record.exit_code = error.exit_code if isinstance(error, CannotStart) else FAILED_EXIT_CODE
-        record.error = error.message
+        record.error = error.message if isinstance(error, EngineError) else f"the engine failed: {error}"
         await self._core.save(container)
         if record.auto_remove and record.state is not State.RESTARTING:
             self._core.actions.begin(self.after_exit(container), f"removal of {record.short_id}")

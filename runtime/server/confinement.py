@@ -168,6 +168,16 @@ def networks_of(host: Body, endpoints: Mapping[str, Body]) -> list[str]:
     return names + [name for name in endpoints if name not in names]
 
 
+def bind_sources(body: Body) -> list[str]:
+    """Host paths a container asks for."""
+    host = body.get("HostConfig", {})
+    found = [str(bind).partition(":")[0] for bind in host.get("Binds") or () if ":" in str(bind)]
+    found += [
+        str(mount.get("Source", "")) for mount in host.get("Mounts") or () if mount.get("Type") == "bind"
+    ]
+    return [source for source in found if source.startswith("/")]
+
+
 def volumes_of(host: Body) -> list[str]:
     """Named volumes a container asks for."""
     names = []

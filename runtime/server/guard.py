@@ -6,6 +6,7 @@ Owns the look-ups in the engine's rooms. Never judges.
 from __future__ import annotations
 
 import asyncio
+import os
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,8 @@ async def check(call: Call, rules: Policy) -> None:
     asked = Asked(call.operation, call.params, call.query, call.body or {})
     facts = await _gather(call.engine, asked, count=totals.counts(rules.config))
     rules.check(asked, facts)
+    if call.operation == "container_create":
+        await asyncio.to_thread(_refuse_links, confinement.bind_sources(call.body), rules)
     ids = {ref: str(found["Id"]) for ref, found in facts.containers.items()}
     if call.operation == "container_create":
         policy.pin_refs(call.body, ids)
@@ -47,6 +50,25 @@ async def check(call: Call, rules: Policy) -> None:
         call.params["ref"] = ids[call.params["ref"]]
     elif call.operation == "container_commit":
         call.query.replace("container", ids.get(call.query.text("container"), ""))
+
+
+def _refuse_links(sources: list[str], rules: Policy) -> None:
+    """A directory below an allowed one may be bound; a link that lies there may lead anywhere.
+
+    Blocks on the file systems. Race: below a read-only rule only the machine's own people can exchange one.
+    Raises: Forbidden.
+    """
+    allowed = [str(rule.path) for rule in rules.config.allowed_binds]
+    for source in sources:
+        path = "/" + os.path.normpath(source).lstrip("/")
+        above = [rule for rule in allowed if path.startswith(rule.rstrip("/") + "/")]
+        if path in allowed or not above:
+            continue
+        if not any(
+            os.path.realpath(path) == os.path.join(os.path.realpath(rule), os.path.relpath(path, rule))
+            for rule in above
+        ):
+            raise Forbidden(f"not allowed on this socket: host path {path[:120]} leads through a link")
 
 
 async def _gather(engine: Engine, asked: Asked, *, count: bool) -> Facts:
