@@ -12,6 +12,7 @@ from django.template.loader import get_template
 
 from containers_app import listing
 from containers_app.gauges import PERIOD_S, gauges
+from containers_app.histories import histories
 from containers_app.loglines import Line, LogLines
 from containers_app.models import Container, listed
 from containers_app.projection import KIND
@@ -155,7 +156,8 @@ class LogsConsumer(ContainerSocket):
 
 
 class StatsConsumer(ContainerSocket):
-    """/ws/stats/<container>/: one measurement a second while the container runs."""
+    """/ws/stats/<container>/: the last hour, as far as it was measured, then a measurement each second while
+    the container runs."""
 
     right = "view"
 
@@ -163,6 +165,7 @@ class StatsConsumer(ContainerSocket):
         container = await self.container()
         client = client_of(container.engine.alias)
         before: dict[str, Any] | None = None
+        await self.send_json({"type": "history", "points": histories.of(container.container_id)})
         async with client.container_stats(container.container_id) as samples:
             async for sample in samples:
                 if not running(sample):

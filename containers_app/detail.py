@@ -18,15 +18,18 @@ from containers_app.models import Container
 from containers_app.projection import KIND, ContainerProjection
 from containers_app.why import why_not_running
 from runtime.api.errors import EngineError
+from webdock.engines import secrets
 from webdock.engines.clients import client as client_of
 from webdock.engines.models import AuditEntry, current_engine, last_revision
 from webdock.engines.pages import page
 from webdock.engines.secrets import environment, masked
+from webdock.engines.timeline import of_container
 from webdock.engines.wording import explain
 from webdock.people.belongings import viewer_rights
 from webdock.people.rights import requires
 
 HISTORY_ROWS = 10
+CHANGING = ("create", "start", "stop", "restart", "kill", "pause", "unpause", "recreate")  # of its state
 LAST_LINES = 12  # of the log, on the card that says why it stopped
 LAST_LINES_TIMEOUT_S = 1.0
 
@@ -71,8 +74,12 @@ async def container_detail(request: HttpRequest, container_id: str) -> HttpRespo
     """What it is, how it was set up, and why it is not running."""
     container = await find(container_id, removed=True)
     inspect = container.inspect
-    history = AuditEntry.objects.filter(object_id=container_id).order_by("-pk")[:HISTORY_ROWS]
+    found = AuditEntry.objects.filter(object_id=container_id).order_by("-pk")[:HISTORY_ROWS]
+    history = [entry async for entry in found]
     why = why_not_running(container)
+    if why is not None:
+        changing = (entry for entry in history if entry.action.removeprefix("container.") in CHANGING)
+        why["asked"] = next(changing, None)
     if why is not None and why["tone"] == "bad" and container.started_at is not None:
         why["log"] = await _last_lines(container)
     context = await tab_context(container, "overview")
@@ -82,7 +89,8 @@ async def container_detail(request: HttpRequest, container_id: str) -> HttpRespo
         "mounts": [_mount(mount) for mount in inspect.get("Mounts") or () if isinstance(mount, dict)],
         "networks": container.networks,
         "why": why,
-        "history": [entry async for entry in history],
+        "labels": secrets.pairs(container.labels),
+        "history": history,
     }
     return await page(request, "containers/detail.html", context)
 
@@ -127,7 +135,7 @@ def facts_of(container: Container) -> list[tuple[str, str]]:
         (_("ID"), container.container_id),
         (_("Image"), container.image),
         (_("Image ID"), container.image_id),
-        (_("Command"), container.command),
+        (_("Command"), secrets.line(container.command)),
         (_("Working directory"), str(config.get("WorkingDir") or "/")),
         (_("User"), str(config.get("User") or "root")),
         (_("Host name"), str(config.get("Hostname") or "")),
@@ -157,6 +165,16 @@ async def container_stats(request: HttpRequest, container_id: str) -> HttpRespon
     return await page(
         request, "containers/stats.html", await tab_context(await find(container_id, removed=True), "stats")
     )
+
+
+@requires("view")
+@require_GET
+async def container_events(request: HttpRequest, container_id: str) -> HttpResponse:
+    """What the engine remembers of it; the page looks again when there is more."""
+    container = await find(container_id, removed=True)
+    context = await tab_context(container, "events")
+    context["rows"], context["error"] = await of_container(container.engine.alias, container_id)
+    return await page(request, "containers/events.html", context)
 
 
 @requires("view")

@@ -15,6 +15,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy as _lazy
 
+from webdock.engines import secrets
 from webdock.engines.durations import ago, human_duration
 from webdock.engines.models import Engine
 from webdock.people.belongings import seen
@@ -102,6 +103,11 @@ class Container(models.Model):
     @property
     def short_id(self) -> str:
         return self.container_id[:SHORT_ID_CHARS]
+
+    @property
+    def command_shown(self) -> str:
+        """The command without what looks like a secret."""
+        return secrets.line(self.command)
 
     @property
     def alive(self) -> bool:

@@ -58,6 +58,7 @@ urlpatterns = [
     ),
     re_path(rf"^containers/{ID}/duplicate/$", run_views.container_duplicate, name="container-duplicate"),
     re_path(rf"^containers/{ID}/edit/$", edit_views.container_edit, name="container-edit"),
+    re_path(rf"^containers/{ID}/events/$", detail.container_events, name="container-events"),
     re_path(rf"^containers/{ID}/inspect/$", detail.container_inspect, name="container-inspect"),
     *(
         re_path(rf"^containers/{ID}/{verb}/$", views.container_verb, {"verb": verb}, name=f"container-{verb}")

@@ -3,14 +3,32 @@
 from __future__ import annotations
 
 import signal
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.utils.translation import gettext as _
 
 from containers_app.models import Container
+from webdock.engines import secrets
 
 OUTPUT_MAX_CHARS = 2000
+FIRST_DELAY, LONGEST_DELAY = timedelta(seconds=0.1), timedelta(seconds=60)  # as Docker has them
+SETTLED = timedelta(seconds=10)  # a run this long starts the delays anew
+LONGEST_STEPS = 10
 ASKED_TO_STOP = (128 + signal.SIGTERM, 128 + signal.SIGINT)
+
+
+def retry_at(container: Container) -> datetime | None:
+    """When one that ends at once is tried again: after 0.1 s, twice as long each time, at most a minute.
+
+    The engine counts from its last long run, this from all of them: it is the latest moment.
+    """
+    if container.state != "restarting" or container.finished_at is None:
+        return None
+    ran = container.finished_at - container.started_at if container.started_at else timedelta()
+    restarts = int(container.inspect.get("RestartCount") or 0)
+    steps = 0 if ran >= SETTLED else min(restarts, LONGEST_STEPS)
+    return container.finished_at + min(FIRST_DELAY * 2**steps, LONGEST_DELAY)
 
 
 def exit_meaning(code: int) -> str:
@@ -78,7 +96,8 @@ def why_not_running(container: Container) -> dict[str, Any] | None:
     clean = code == 0 and not container.oom_killed and not container.error
     title = titles.get(container.state) or (_("Finished") if clean else _("Stopped"))
     asked = code in ASKED_TO_STOP and not container.oom_killed and not container.error
-    return _card("accent" if clean or asked else "bad", title, text, *details)
+    card = _card("accent" if clean or asked else "bad", title, text, *details)
+    return {**card, "retry_at": retry_at(container)}
 
 
 def _card(tone: str, title: str, text: str, *details: str) -> dict[str, Any]:
@@ -93,4 +112,4 @@ def _card(tone: str, title: str, text: str, *details: str) -> dict[str, Any]:
 
 def _last_health(state: dict[str, Any]) -> str:
     log = (state.get("Health") or {}).get("Log") or []
-    return str(log[-1].get("Output") or "").strip()[:OUTPUT_MAX_CHARS] if log else ""
+    return secrets.line(str(log[-1].get("Output") or "").strip()[:OUTPUT_MAX_CHARS]) if log else ""

@@ -183,6 +183,7 @@ def _url(listen: str, port: Any) -> str:
 
 def _ready(server: Any, state: dict[str, Any]) -> None:
     """On the loop, before it runs: start what belongs to the process."""
+    from containers_app.histories import histories
     from containers_app.reaper import reap
     from containers_app.recreations import resume
     from webdock.engines.host import host
@@ -200,6 +201,7 @@ def _ready(server: Any, state: dict[str, Any]) -> None:
             ("cleanup", clean),
             ("jobs", watch),
             ("recreations", resume),
+            ("histories", histories.run),
         )
     ]
 

@@ -11,4 +11,4 @@ new Link("ws/events/", {
 });
 
 const form = document.querySelector("[data-events-filter]");
-form.addEventListener("change", () => form.requestSubmit());
+form?.addEventListener("change", () => form.requestSubmit());

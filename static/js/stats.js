@@ -4,6 +4,8 @@ import { Charts } from "./charts.js";
 import { count, memory, percent, rate } from "./format.js";
 import { Link } from "./socket.js";
 
+const GAP_S = 5; // without news: a hole in the line
+const HISTORY_GAP_S = 45;
 const root = document.querySelector("[data-charts]");
 const charts = new Charts(
   root,
@@ -14,14 +16,31 @@ const charts = new Charts(
     disk: { keys: ["read", "write"], format: rate, floor: 1000, base: 1000 },
     pids: { keys: ["pids"], format: count, floor: 4 },
   },
-  { kept: 3_600, shown_s: 300, least_s: 60, gap_s: 5 },
+  { kept: 3_600, shown_s: 300, least_s: 60, gap_s: GAP_S },
 );
 
+// The hour before this page was opened, measured more seldom: its points belong together.
+function begin(points) {
+  charts.gap_s = HISTORY_GAP_S;
+  for (const point of points) charts.push(point);
+}
+
 function receive(message) {
+  if (message.type === "history") return begin(message.points);
   if (message.type !== "stats") return;
   charts.push(message);
+  charts.gap_s = GAP_S;
   root.querySelector("[data-limit]").textContent = message.memory_limit ? `of ${memory(message.memory_limit)}` : "";
   charts.show();
+}
+
+for (const button of document.querySelectorAll("[data-span]")) {
+  button.addEventListener("click", () => {
+    for (const other of document.querySelectorAll("[data-span]")) other.setAttribute("aria-pressed", String(other === button));
+    charts.shown_s = Number(button.dataset.span);
+    charts.draw();
+    charts.show();
+  });
 }
 
 let link;

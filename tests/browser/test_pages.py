@@ -16,6 +16,7 @@ PAGES = (
     "/",
     "/containers/",
     "/containers/run/",
+    "/logs/",
     "/images/",
     "/registries/",
     "/jobs/",
@@ -26,7 +27,7 @@ PAGES = (
     "/engines/",
     "/audit/",
 )
-TABS = ("", "logs/", "terminal/", "stats/", "files/", "inspect/")
+TABS = ("", "logs/", "terminal/", "stats/", "files/", "events/", "inspect/")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

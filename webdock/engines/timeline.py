@@ -115,6 +115,23 @@ async def latest(alias: str, number: int) -> list[dict[str, Any]]:
     return list(reversed(found))
 
 
+async def of_container(alias: str, id: str) -> tuple[list[dict[str, Any]], str]:
+    """(rows, newest first, and why there are none): what the engine remembers of one container."""
+    now = timezone.now().timestamp()
+    found: deque[dict[str, Any]] = deque(maxlen=ROWS_MAX)
+    try:
+        async with asyncio.timeout(TIMEOUT_S):
+            about = {"container": [id]}
+            async with client_of(alias).events(since=now - LATEST_SPAN_S, until=now, filters=about) as events:
+                async for event in events:
+                    found.append(_row(event))
+    except EngineError as failure:
+        return [], explain(failure)
+    except TimeoutError:
+        return [], explain(EngineUnreachable(""))
+    return list(reversed(found)), ""
+
+
 async def _read(client: EngineClient, filters: Filters) -> list[dict[str, Any]]:
     """The newest rows that fit, oldest first."""
     now = timezone.now().timestamp()

@@ -17,7 +17,7 @@ from webdock.engines.models import AuditEntry
 from webdock.engines.sync import EngineSync
 
 JSON = {"accept": "application/json"}
-TABS = ["", "logs/", "terminal/", "stats/", "files/", "inspect/"]
+TABS = ["", "logs/", "terminal/", "stats/", "files/", "events/", "inspect/"]
 
 
 async def seen(id: str, **fields: Any) -> Container:

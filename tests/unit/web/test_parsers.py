@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import json
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -26,7 +28,7 @@ from containers_app.why import exit_meaning
 from runtime.api.errors import Forbidden
 from webdock.engines.durations import human_duration
 from webdock.engines.moments import moment
-from webdock.engines.secrets import MASK, environment, looks_secret, masked
+from webdock.engines.secrets import MASK, environment, line, looks_secret, masked, pairs, words
 from webdock.engines.sync import Pending
 from webdock.engines.wording import explain
 
@@ -304,11 +306,51 @@ def test_names_of_no_secrets(name: str) -> None:
 
 def test_documents_are_masked_in_a_copy() -> None:
     document = {"Config": {"Env": ["A=1", "TOKEN=abc", "URL=redis://u:pw@h/0"], "Cmd": ["x"]}}
-    copy = masked(document)
-    assert copy["Config"]["Env"] == ["A=1", f"TOKEN={MASK}", f"URL=redis://u:{MASK}@h/0"]
-    assert copy["Config"]["Cmd"] == ["x"]
+    shown = masked(document)
+    assert shown["Config"]["Env"] == ["A=1", f"TOKEN={MASK}", f"URL=redis://u:{MASK}@h/0"]
+    assert shown["Config"]["Cmd"] == ["x"]
     assert document["Config"]["Env"][1] == "TOKEN=abc"
     assert masked({}) == {}
+
+
+def test_secrets_are_masked_wherever_they_stand() -> None:
+    document = {
+        "Path": "serve",
+        "Args": [
+            "--password=topsecret",
+            "--api-key",
+            "topsecret",
+            "-p",
+            "80",
+            "--url",
+            "http://me:topsecret@h",
+        ],
+        "Config": {
+            "Cmd": ["sh", "-c", "DB_PASSWORD='topsecret' run --token topsecret --verbose"],
+            "Labels": {"com.example.token": "topsecret", "team": "shop"},
+            "Healthcheck": {"Test": ["CMD", "check", "--secret", "topsecret"]},
+        },
+        "HostConfig": {"LogConfig": {"Type": "splunk", "Config": {"splunk-token": "topsecret", "tag": "x"}}},
+        "State": {"Health": {"Log": [{"Output": 'refused {"password": "topsecret"}', "ExitCode": 1}]}},
+    }
+    before = copy.deepcopy(document)
+    shown = masked(document)
+    assert "topsecret" not in json.dumps(shown)
+    assert document == before
+    assert shown["Args"][3:6] == ["-p", "80", "--url"]
+    assert shown["Config"]["Labels"]["team"] == "shop"
+    assert shown["Config"]["Cmd"][2].endswith(f"--token {MASK} --verbose")
+    assert shown["State"]["Health"]["Log"][0]["ExitCode"] == 1
+
+
+def test_what_is_no_secret_is_shown_as_it_is() -> None:
+    for text in ("nginx -g 'daemon off;'", "--user=me --key-file=/x", "sleep 1000", "a = b"):
+        assert line(text) == text
+    assert words(None) == []
+    assert pairs(None) == {}
+
+
+def test_documents_of_nothing_are_nothing() -> None:
     assert environment(None) == []
 
 
