@@ -582,6 +582,10 @@ class EngineClient:
 
     # Transport
 
+    def own_headers(self) -> dict[str, str]:
+        """Headers of every request; for clients that say more about themselves. ASCII only."""
+        return {}
+
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
             connector: aiohttp.BaseConnector
@@ -624,7 +628,7 @@ class EngineClient:
         from yarl import URL
 
         target = URL(self._base + await self._url_path(path, query or [], versioned), encoded=True)
-        sent = dict(headers or {})
+        sent = {**self.own_headers(), **(headers or {})}
         data: Upload | io.BytesIO | None = None
         if body is not None:
             data = io.BytesIO(json.dumps(body).encode())
@@ -724,7 +728,8 @@ class EngineClient:
             f"POST {await self._url_path(path, query)} HTTP/1.1\r\n"
             f"Host: {self._host}\r\n"
             "User-Agent: webdock\r\n"
-            "Connection: Upgrade\r\n"
+            + "".join(f"{key}: {value}\r\n" for key, value in self.own_headers().items())
+            + "Connection: Upgrade\r\n"
             "Upgrade: tcp\r\n"
             "Content-Type: application/json\r\n"
             f"Content-Length: {len(data)}\r\n\r\n"

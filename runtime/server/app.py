@@ -26,6 +26,7 @@ from runtime import VERSION
 from runtime.api.errors import EngineError, Forbidden, InvalidArgument, NotFound, NotSupported, Unavailable
 from runtime.server import guard
 from runtime.server.answer import error_answer, refusal
+from runtime.server.audit import AuditLog, Entry
 from runtime.server.call import Call, read_json
 from runtime.server.connection import ClientGone, Connection, HangUps, Peer, SocketServer
 from runtime.server.decode import Query, shape
@@ -59,6 +60,7 @@ class ApiServer:
         self._engine = engine
         self._policy = Policy(engine.config.policy)
         self._turns = guard.Turns(self._policy)
+        self._audit = AuditLog(engine.config.home / "audit")
         self._headers = _common_headers(engine)
         self._hang_ups: HangUps | None = None
         self._servers: list[SocketServer] = []
@@ -78,6 +80,7 @@ class ApiServer:
         admins = frozenset({admin_gid} - {0})
         web_groups = frozenset({admin_gid, web_gid} - {0})
         owners = frozenset({0, os.geteuid()})
+        self._audit.open()
         self._hang_ups = HangUps()
         await self._listen(
             config.engine_socket,
@@ -123,14 +126,16 @@ class ApiServer:
             await server.shutdown(STOP_S)
         if self._hang_ups is not None:
             self._hang_ups.close()
+        self._audit.close()
 
     async def _answer(self, request: web.BaseRequest, confined: bool) -> web.StreamResponse:
         """Every request ends here, whatever happens to it."""
         connection = request.protocol
         assert isinstance(connection, Connection)
         connection.check_body(request)
+        entry = Entry(self._audit, request, connection.peer, confined)
         try:
-            response = await self._dispatch(request, connection, confined)
+            response = await self._dispatch(request, connection, confined, entry)
         except EngineError as error:
             response = refusal(error)
         except ClientGone:
@@ -142,6 +147,7 @@ class ApiServer:
                 log.exception("%s %s failed", request.method, request.path)
                 what = f"{request.method} {request.path}"
                 response = error_answer(500, f"the engine failed at {what}: see its log")
+        entry.end(response.status)
         if log.isEnabledFor(logging.DEBUG):
             socket_name = "web.sock" if confined else "engine.sock"
             log.debug("%s: %s %s %d", socket_name, request.method, request.path_qs, response.status)
@@ -158,7 +164,7 @@ class ApiServer:
         return response
 
     async def _dispatch(
-        self, request: web.BaseRequest, connection: Connection, confined: bool
+        self, request: web.BaseRequest, connection: Connection, confined: bool, entry: Entry
     ) -> web.StreamResponse:
         if connection.peer is None:
             raise Forbidden("this process may not use this socket")
@@ -170,6 +176,7 @@ class ApiServer:
         if found is None:
             raise self._no_route(request.method, path, confined)
         route, params = found
+        entry.operation = route.operation
         call = Call(
             engine=self._engine,
             request=request,
@@ -186,7 +193,9 @@ class ApiServer:
         if confined:
             async with self._turns.of(call.operation):
                 await guard.check(call, self._policy)
+                entry.begin()
                 return await route.handler(call)
+        entry.begin()
         return await route.handler(call)
 
     def _no_route(self, method: str, path: str, confined: bool) -> EngineError:

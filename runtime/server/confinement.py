@@ -86,8 +86,7 @@ def of_existing(
     depth: int = DEPTH_MAX,
 ) -> Reasons:
     """A container that is there, whoever made it."""
-    # Kernel: on cgroup v1 containers have the host's cgroup namespace; it shows names and changes nothing.
-    host = {key: value for key, value in inspect.get("HostConfig", {}).items() if key != "CgroupnsMode"}
+    host = inspect.get("HostConfig", {})
     yield from _host_config(host, policy, volumes)
     for mount in inspect.get("Mounts") or ():
         if mount.get("Type") == "bind":
@@ -97,6 +96,15 @@ def of_existing(
     for name in networks_of(host, {}):  # also the host's by its id
         yield from of_network(name, policy, networks)
     yield from _shared(host, policy, containers, volumes, networks, depth - 1)
+
+
+def on_cgroup_v1(inspect: Body) -> Body:
+    """A container as it is to be judged on cgroup v1.
+
+    Kernel: there all containers have the host's cgroup namespace; it shows names and changes nothing.
+    """
+    host = {key: value for key, value in inspect.get("HostConfig", {}).items() if key != "CgroupnsMode"}
+    return {**inspect, "HostConfig": host}
 
 
 def _shared(

@@ -17,6 +17,7 @@ from runtime.config import PolicyConfig, load_config
 from runtime.server import policy, totals
 from runtime.server.app import clean_path, parse_query, split_version
 from runtime.server.decode import shape
+from runtime.server.guard import as_judged
 from runtime.server.policy import Asked, Facts, Policy
 from runtime.server.routes import find
 
@@ -88,6 +89,7 @@ def _facts(state: Any) -> Facts:
         if not isinstance(value, dict) or not all(isinstance(one, dict) for one in value.values()):
             raise BadRequest(f"state.{key}: expected names and what `inspect` says of each")
     known = {key: dict(state.get(key, {})) for key in STATE_KEYS}
+    known["containers"] = {ref: as_judged(found) for ref, found in known["containers"].items()}
     return Facts(known["containers"], known["volumes"], known["networks"], known["execs"])
 
 

@@ -6,10 +6,12 @@ Owns the look-ups in the engine's rooms. Never judges.
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
+from runtime import cgroups
 from runtime.api.errors import EngineError, Forbidden, InvalidArgument, NotFound
 from runtime.server import confinement, policy, totals
 from runtime.server.policy import Asked, Facts, Policy
@@ -87,7 +89,7 @@ async def _gather(engine: Engine, asked: Asked, *, count: bool) -> Facts:
         looked += 1
         if looked > CONTAINERS_MAX:
             raise Forbidden("not allowed on this socket: too many containers are involved")
-        found = await engine.containers.inspect(ref)
+        found = as_judged(await engine.containers.inspect(ref))
         facts.containers[ref] = found
         waiting += policy.shared_refs(found["HostConfig"])
         volumes += [mount["Name"] for mount in found.get("Mounts") or () if mount.get("Type") == "volume"]
@@ -108,6 +110,16 @@ async def _gather(engine: Engine, asked: Asked, *, count: bool) -> Facts:
         others = [await _maybe(engine.containers.inspect(row["Id"])) for row in rows if row["Id"] not in own]
         facts.others = totals.added(found["HostConfig"] for found in others if found is not None)
     return facts
+
+
+def as_judged(found: dict[str, Any]) -> dict[str, Any]:
+    """An inspect document of this machine as the policy takes it."""
+    return confinement.on_cgroup_v1(found) if _cgroup_version() == 1 else found
+
+
+@functools.cache
+def _cgroup_version() -> int:
+    return cgroups.detect().version
 
 
 async def _maybe(look_up: Any) -> dict[str, Any] | None:

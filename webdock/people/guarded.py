@@ -24,6 +24,7 @@ from webdock.people.references import references
 from webdock.people.roles import NAMES
 from webdock.people.seen_events import SeenEvents
 
+ACTOR_HEADER = "X-Webdock-Actor"
 TEAM_LABEL = "webdock.team"
 ANONYMOUS = "com.docker.volume.anonymous"  # label of volumes made without a name
 _NAMED = re.compile(r"^/(container|network|volume)s/([^/?]+)(?:/([a-z]+))?")
@@ -60,6 +61,11 @@ class GuardedClient(EngineClient):
     async def _upgrade(self, path: str, *args: Any, **kwargs: Any) -> ClientStream:
         await self._guard("POST", path)
         return await super()._upgrade(path, *args, **kwargs)
+
+    def own_headers(self) -> dict[str, str]:
+        """Who asks, for the engine's own log."""
+        now = viewer.current()
+        return {} if now is None else {ACTOR_HEADER: quote(now.user.get_username())}
 
     async def _guard(self, method: str, path: str) -> None:
         found = _NAMED.match(path) if _watched() else None
