@@ -128,6 +128,36 @@ async def test_the_numbers_of_system_df_add_up(
     assert all(0 <= image["SharedSize"] <= image["Size"] for image in usage["Images"])
 
 
+async def test_system_df_counts_what_uses_what(
+    client: EngineClient, make_container: object, engine: UnderTest, name: str
+) -> None:
+    if engine.kind == "fake":  # it writes no files
+        return
+    container = await make_container(  # type: ignore[operator]
+        "sh",
+        "-c",
+        "head -c 100000 /dev/zero > /own; head -c 200000 /dev/zero > /kept/x",
+        HostConfig={"Binds": [f"{name}:/kept"]},
+        start=True,
+    )
+    await client.container_wait(container)
+    image = (await client.container_inspect(container))["Image"]
+    usage = await client.system_df()
+    [row] = [row for row in usage["Containers"] if row["Id"] == container]
+    assert row["SizeRw"] >= 100_000
+    assert row["SizeRootFs"] > row["SizeRw"]
+    [volume] = [volume for volume in usage["Volumes"] if volume["Name"] == name]
+    assert volume["UsageData"]["RefCount"] == 1
+    assert volume["UsageData"]["Size"] >= 200_000
+    [used] = [row for row in usage["Images"] if row["Id"] == image]
+    assert used["Containers"] >= 1
+    assert used["Size"] > used["SharedSize"] >= 0
+    await client.container_remove(container)
+    [volume] = [volume for volume in (await client.system_df())["Volumes"] if volume["Name"] == name]
+    assert volume["UsageData"]["RefCount"] == 0
+    await client.volume_remove(name)
+
+
 @pytest.mark.parametrize(
     "body", [b"{", b"[]", b'{"Image": 5}', b"\xff\xfe", b'{"HostConfig": {"Memory": "1"}}']
 )

@@ -223,7 +223,8 @@ async def test_a_session_that_is_not_started_lets_its_conmon_go_and_can_be_start
 ) -> None:
     exec_id = await session(engine, box, "sh", "-c", "echo late; exit 7")
     await asyncio.sleep(0)
-    assert len(instance.processes()) > 1
+    assert exec_id in engine.execs._foreseen._births
+    await until(lambda: _dismissed(engine, exec_id))
     await until(lambda: _conmons(instance, 1))
     assert (await engine.execs.inspect(exec_id))["Pid"] == 0
     stream = await engine.execs.start(exec_id, detach=False, tty=False)
@@ -261,6 +262,10 @@ async def test_a_dismissed_conmon_runs_nothing(engine: Engine, box: str, instanc
 
 async def _conmons(instance: Instance, count: int) -> bool:
     return len(instance.processes()) == count
+
+
+async def _dismissed(engine: Engine, exec_id: str) -> bool:
+    return exec_id not in engine.execs._foreseen._births
 
 
 async def _no_sessions(instance: Instance) -> bool:
