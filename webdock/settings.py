@@ -11,6 +11,8 @@ import dj_database_url
 from webdock import environ as env
 
 BASE_DIR = Path(__file__).resolve().parent.parent
+if not (BASE_DIR / "templates").is_dir():  # installed with pip: setup.py puts them inside the package
+    BASE_DIR = Path(__file__).resolve().parent
 
 # Places
 WEBDOCK_HOME = Path(os.environ.get("WEBDOCK_HOME", "/var/lib/webdock"))
