@@ -1,7 +1,8 @@
 """What pyproject.toml cannot say.
 
-The requirements stand in requirements.txt with their reasons. Templates, static files and translations lie beside the
-packages in a clone, and inside ``webdock`` in an installation, where a name like "static" would be everybody's.
+The requirements stand in requirements.txt with their reasons. Templates, static files and translations lie
+beside the packages in a clone, and inside ``webdock`` in an installation, where a name like "static" would be
+everybody's.
 """
 
 from pathlib import Path
