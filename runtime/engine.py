@@ -78,6 +78,7 @@ class Engine:
             config.mirrors,
             self.events,
             lambda image_id: self.containers.using_image(image_id),
+            leads_inside=lambda address, port: self.networks.listeners.leads_inside(address, port),
         )
         self.volumes = Volumes(
             config.home / "volumes",

@@ -40,7 +40,7 @@ from runtime.images.saver import Saver
 from runtime.images.settle import Settler
 from runtime.images.store import Change, ImageRecord, ImageStore, boot_id
 from runtime.images.threads import to_the_end
-from runtime.images.transport import Patience, Transport
+from runtime.images.transport import LeadsInside, Patience, Transport
 from runtime.images.trial import try_registry
 from runtime.images.verify import Verifier, lost
 from runtime.images.workers import Workers
@@ -64,10 +64,12 @@ class Images:
         in_use: InUse,
         *,
         patience: Patience | None = None,
+        leads_inside: LeadsInside = lambda address, port: False,
     ) -> None:
         """``root`` becomes an OCI image layout; ``in_use`` names the containers of an image.
 
         ``registries`` and ``mirrors`` are engine.toml's; what is set at run time lies beside ``root``.
+        ``leads_inside`` tells which ports of loopback addresses are a container's.
         """
         self._events = events
         self._in_use = in_use
@@ -76,7 +78,7 @@ class Images:
         self._leases = Leases(root)
         self._collector = Collector(self._content, snapshots, self._store, self._leases)
         self.registries = Registries(root.with_name("registries.json"), registries, mirrors)
-        self._transport = Transport(self.registries.configs, patience or Patience())
+        self._transport = Transport(self.registries.configs, patience or Patience(), leads_inside)
         self.registries.on_change = self._transport.forget
         self._fetches = Fetches(self._content)
         self._workers = Workers(snapshots.opaque_xattr)
@@ -298,7 +300,8 @@ class Images:
         What ``body`` says counts instead of what is set. Raises: InvalidArgument.
         """
         configs, mirrors = self.registries.with_changes(host, body)
-        return await try_registry(host_of(host), credentials(auth), configs, mirrors)
+        leads_inside = self._transport.leads_inside
+        return await try_registry(host_of(host), credentials(auth), configs, mirrors, leads_inside)
 
     # -- archives
 

@@ -16,7 +16,7 @@ import os
 import socket
 import ssl
 import urllib.request
-from collections.abc import AsyncIterable, AsyncIterator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -75,11 +75,25 @@ class InnerAddress(Refused):
     kind = "address"
 
 
+LeadsInside = Callable[[str, int], bool]  # (loopback address, TCP port)
+
+
+def _nobodys(address: str, port: int) -> bool:
+    return False
+
+
 class Transport:
     """Requests to hosts as the configuration allows them."""
 
-    def __init__(self, registries: Mapping[str, RegistryConfig], patience: Patience) -> None:
+    def __init__(
+        self,
+        registries: Mapping[str, RegistryConfig],
+        patience: Patience,
+        leads_inside: LeadsInside = _nobodys,
+    ) -> None:
+        """``leads_inside`` tells which ports of loopback addresses are a container's."""
         self.patience = patience
+        self.leads_inside = leads_inside
         self._registries = registries
         self._contexts: dict[str, ssl.SSLContext] = {}
         self._session: aiohttp.ClientSession | None = None
@@ -233,6 +247,8 @@ class Transport:
             )
             if config is not None and config.local:
                 return
+        if self.leads_inside(address, port):
+            return  # what a container publishes is no service of this machine
         raise InnerAddress(
             f'Get "https://{host}:{port}/v2/": dial tcp {address}:{port}: an address of this machine or link '
             f"is only reached for a registry named in engine.toml "

@@ -22,7 +22,7 @@ from runtime.images.answers import (
 )
 from runtime.images.auth import NOBODY, Credentials
 from runtime.images.session import Endpoint, Session, challenge_of, endpoints
-from runtime.images.transport import Patience, Refused, Transport, Unreachable
+from runtime.images.transport import LeadsInside, Patience, Refused, Transport, Unreachable
 
 WAIT_S = 10.0  # for a connection, and for each answer
 ALL_S = 25.0  # for one address
@@ -38,9 +38,10 @@ async def try_registry(
     given: Credentials,
     configs: Mapping[str, RegistryConfig],
     mirrors: Mapping[str, tuple[str, ...]],
+    leads_inside: LeadsInside,
 ) -> RegistryTest:
     """Try the mirrors of a host, without the credentials, and the registry itself, with them."""
-    transport = Transport(configs, Patience(connect_s=WAIT_S, stall_s=WAIT_S, attempts=1))
+    transport = Transport(configs, Patience(connect_s=WAIT_S, stall_s=WAIT_S, attempts=1), leads_inside)
     try:
         asked = [_try(transport, endpoint, given) for endpoint in endpoints(transport, mirrors, host)]
         tried = await asyncio.gather(*asked)

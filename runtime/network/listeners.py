@@ -116,6 +116,15 @@ class Listeners:
                 self._ours.pop(key, None)
         reservation.held.clear()
 
+    def leads_inside(self, address: str, port: int) -> bool:
+        """Whether this TCP port of a loopback address is a container's, not a service's of this machine."""
+        asked = ip_address(address)
+        return asked.is_loopback and any(
+            entry.host_ip.version == asked.version
+            and (entry.host_ip == asked or entry.host_ip.is_unspecified)
+            for entry in self._ours.get((Protocol.TCP, port), ())
+        )
+
     def _addresses(self, wish: Binding, default_ip: str) -> Sequence[Address]:
         if wish.host_ip or default_ip not in _ANY:
             return [ip_address(wish.host_ip or default_ip)]

@@ -84,10 +84,11 @@ class Networks:
             background=self._background,
             mtu=config.network.mtu,
         )
+        self.listeners = Listeners(config.network.bind_address)
         self._sandboxes = Sandboxes(
             self._registry,
             wiring,
-            Listeners(config.network.bind_address),
+            self.listeners,
             events,
             host_resolver=host_resolver or resolvconf.HostFile().read,
             defaults=resolvconf.ResolvConf(

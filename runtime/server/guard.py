@@ -95,6 +95,9 @@ async def _gather(engine: Engine, asked: Asked, *, count: bool) -> Facts:
         volumes += [mount["Name"] for mount in found.get("Mounts") or () if mount.get("Type") == "volume"]
         volumes += confinement.volumes_of(found["HostConfig"])
         networks += confinement.networks_of(found["HostConfig"], {})
+    if asked.operation in ("registry_set", "registry_test"):
+        known = engine.images.registries.rows()
+        facts.local_registries = frozenset(one["Host"] for one in known if one["Local"])
     for name in volumes:
         described = await _maybe(engine.volumes.inspect(name))
         if described is not None:

@@ -66,6 +66,7 @@ class Facts:
     volumes: dict[str, Body] = field(default_factory=dict)  # by name; absent: not made yet
     networks: dict[str, Body] = field(default_factory=dict)  # by the reference used
     execs: dict[str, Body] = field(default_factory=dict)  # by id
+    local_registries: frozenset[str] = frozenset()  # hosts that may be on an address of this machine
     container_count: int = 0
     others: Totals = field(default_factory=Totals)  # limits of all containers but the one asked about
 
@@ -176,17 +177,17 @@ class Policy:
     def _registry_set(self, asked: Asked, facts: Facts) -> Reasons:
         # Who decides where a name's image comes from decides what the name means.
         yield from self._makes_image("setting a registry")
-        yield from self._spoken_to(asked.params.get("ref", ""), asked.body)
+        yield from self._spoken_to(asked.params.get("ref", ""), asked.body, facts)
 
     def _registry_forget(self, asked: Asked, facts: Facts) -> Reasons:
         yield from self._makes_image("setting a registry")
         yield from self._host(asked.params.get("ref", ""))
 
     def _registry_test(self, asked: Asked, facts: Facts) -> Reasons:
-        yield from self._spoken_to(str(asked.body.get("Host", "")), asked.body)
+        yield from self._spoken_to(str(asked.body.get("Host", "")), asked.body, facts)
 
-    def _spoken_to(self, host: str, body: Body) -> Reasons:
-        if body.get("Local"):
+    def _spoken_to(self, host: str, body: Body, facts: Facts) -> Reasons:
+        if body.get("Local") and host not in facts.local_registries:
             yield f"registry {host[:100]} on an address of this machine: name it in engine.toml"
         for name in (host, *map(mirror_host, body.get("Mirrors", ())), *body.get("TokenHosts", ())):
             yield from self._host("docker.io" if name in HUB_NAMES else name)

@@ -121,3 +121,20 @@ async def test_neither_a_redirect_nor_a_realm_leads_inside(
     registry.users, registry.scheme, registry.realm = {"ann": "secret"}, "bearer", inside
     assert (await tried(engine, registry.host))["Failed"] == "address"
     assert other_registry.seen == []
+
+
+async def test_a_port_that_a_container_publishes_is_no_inner_address(
+    registry: FakeRegistry, other_registry: FakeRegistry
+) -> None:
+    def leads_inside(address: str, port: int) -> bool:
+        return (address, port) == (registry.address, registry.port)
+
+    transport = Transport({}, Patience(connect_s=5, stall_s=5), leads_inside)
+    try:
+        async with transport.request("GET", f"{registry.url}/v2/") as answer:
+            assert answer.status == 200
+        with pytest.raises(Refused, match="an address of this machine"):
+            async with transport.request("GET", f"{other_registry.url}/v2/"):
+                pass
+    finally:
+        await transport.close()

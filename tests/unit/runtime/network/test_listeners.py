@@ -26,6 +26,26 @@ def wishes(port: str, host_port: str = "", address: str = "") -> list[object]:
     return list(parse_bindings({port: [{"HostIp": address, "HostPort": host_port}]}))
 
 
+def test_published_tcp_ports_of_loopback_are_told_from_those_of_the_machine(listeners: Listeners) -> None:
+    reservation = listeners.reserve([*wishes("80/tcp"), *wishes("53/udp")])  # type: ignore[list-item]
+    tcp, udp = (entry.host_port for entry in reservation.published)
+    everywhere = listeners.reserve(wishes("80/tcp", "", "0.0.0.0"))  # type: ignore[arg-type]
+    (wide,) = everywhere.published
+    told = {
+        (address, port): listeners.leads_inside(address, port)
+        for address in (LOCAL, "127.0.0.2", "::1", "169.254.169.254", "10.0.0.1")
+        for port in (tcp, udp, wide.host_port)
+    }
+    assert [asked for asked, inside in told.items() if inside] == [
+        (LOCAL, tcp),
+        (LOCAL, wide.host_port),
+        ("127.0.0.2", wide.host_port),
+    ]
+    listeners.release(reservation)
+    listeners.release(everywhere)
+    assert not listeners.leads_inside(LOCAL, tcp)
+
+
 def test_random_port_is_held_until_released(listeners: Listeners) -> None:
     reservation = listeners.reserve(wishes("80/tcp"))  # type: ignore[arg-type]
     (published,) = reservation.published

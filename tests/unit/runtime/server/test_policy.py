@@ -569,6 +569,8 @@ def test_registries_are_set_within_what_may_be_named() -> None:
             ask(operation, body={**body, "TokenHosts": ["evil.example"]}, config=named, **path)
         with pytest.raises(Forbidden, match=r"engine\.toml"):
             ask(operation, body={**body, "Local": True}, **path)
+        given = Facts(local_registries=frozenset({"docker.io"}))
+        ask(operation, body={**body, "Local": True}, facts=given, **path)  # root's word is kept
     with pytest.raises(Forbidden, match=r"registry evil\.example"):
         ask("registry_test", body={"Host": "evil.example"}, config=named)
     with pytest.raises(Forbidden, match=r"registry evil\.example"):
