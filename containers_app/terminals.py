@@ -31,6 +31,7 @@ from webdock.engines.audit import Actor, actor_of, audited, request_address
 from webdock.engines.clients import client as client_of
 from webdock.engines.consumers import whole
 from webdock.engines.documents import storable_text
+from webdock.engines.models import Engine
 from webdock.engines.pages import answer, page
 from webdock.engines.threads import carried_out
 from webdock.engines.wording import explain
@@ -160,6 +161,7 @@ async def terminal_open(request: HttpRequest, container_id: str) -> JsonResponse
         command = parse_words(request.POST.get("command", "")[:COMMAND_MAX_CHARS])
     except ValueError as error:
         return JsonResponse({"ok": False, "message": _("command: %(why)s") % {"why": error}}, status=400)
+    debug = bool(request.POST.get("debug")) and kind == TerminalSession.Kind.SHELL
     session = TerminalSession(
         engine=container.engine,
         container_id=container_id,
@@ -170,10 +172,16 @@ async def terminal_open(request: HttpRequest, container_id: str) -> JsonResponse
         address=request_address(request),
     )
     try:
-        await carried_out(_open(await actor_of(request), container, session, command), name="terminal")
+        await carried_out(_open(await actor_of(request), container, session, command, debug), name="terminal")
     except NoShell as error:
         return JsonResponse(
-            {"ok": False, "message": error.message, "programs": list(error.programs)}, status=409
+            {
+                "ok": False,
+                "message": error.message,
+                "programs": list(error.programs),
+                "debug": container.engine.kind == Engine.Kind.NATIVE,
+            },
+            status=409,
         )
     except EngineError as error:
         return JsonResponse({"ok": False, "message": explain(error)}, status=max(error.status, 400))
@@ -187,7 +195,9 @@ async def terminal_open(request: HttpRequest, container_id: str) -> JsonResponse
     )
 
 
-async def _open(actor: Actor, container: Container, session: TerminalSession, command: list[str]) -> None:
+async def _open(
+    actor: Actor, container: Container, session: TerminalSession, command: list[str], debug: bool
+) -> None:
     """Make the exec, or check that there is something to attach to, and save the session.
 
     Raises: NoShell, EngineError.
@@ -201,7 +211,7 @@ async def _open(actor: Actor, container: Container, session: TerminalSession, co
         kind="container",
         id=container.container_id,
         name=container.name,
-        detail=shlex.join(command),
+        detail="debug shell" if debug else shlex.join(command),
     ):
         inspect = await client.container_inspect(container.container_id)
         state = inspect.get("State") or {}
@@ -213,8 +223,8 @@ async def _open(actor: Actor, container: Container, session: TerminalSession, co
             session.title = str(inspect.get("Path") or container.name)[:255]
             session.tty = bool((inspect.get("Config") or {}).get("Tty"))
         else:
-            words = command or await find_shell(client, inspect)
-            session.title = (command or [words[-1].rsplit("/", 1)[-1]])[0][:255]
+            words = [] if debug else command or await find_shell(client, inspect)
+            session.title = "debug shell" if debug else (command or [words[-1].rsplit("/", 1)[-1]])[0][:255]
             session.exec_id = await client.exec_create(
                 container.container_id,
                 {
@@ -226,6 +236,7 @@ async def _open(actor: Actor, container: Container, session: TerminalSession, co
                     "ConsoleSize": [session.rows, session.columns],
                     "Env": ["TERM=xterm-256color"],
                     "KeepOutput": True,
+                    **({"DebugShell": True} if debug else {}),
                 },
             )
         session.records = settings.RECORD_TERMINALS == "always"

@@ -117,6 +117,7 @@ class PolicyConfig:
     allowed_sysctls: tuple[str, ...] = ()  # exact names besides the fixed namespaced ones
     allowed_ports: tuple[PortRange, ...] = ()  # host ports that may be published; empty: any
     allow_host_network: bool = False
+    allow_debug_shell: bool = False  # the engine's busybox in containers without a shell, with their rights
     memory_max_bytes: int | None = None  # per container; a container without a limit is refused then
     cpus_max: float | None = None  # per container, same reading
     pids_max: int | None = None  # per container, same reading
@@ -309,6 +310,7 @@ def _policy(table: _Table) -> PolicyConfig:
         allowed_sysctls=table.texts("allowed_sysctls"),
         allowed_ports=tuple(ports),
         allow_host_network=table.flag("allow_host_network", False),
+        allow_debug_shell=table.flag("allow_debug_shell", False),
         memory_max_bytes=table.size("memory_max"),
         cpus_max=table.decimal("cpus_max"),
         pids_max=table.positive("pids_max"),

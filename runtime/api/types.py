@@ -273,6 +273,7 @@ class ExecCreateBody(TypedDict, total=False):
     Env: list[str]
     WorkingDir: str
     Cmd: Words
+    DebugShell: bool  # ours: in place of Cmd the engine's own busybox, for images without a shell
     KeepOutput: bool  # ours: with a terminal, what it wrote is there for who takes it up again
 
 

@@ -18,6 +18,7 @@ import shutil
 import signal
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from runtime.api.errors import Conflict, Internal, InvalidArgument, NotFound
@@ -32,6 +33,7 @@ from runtime.containers.spec import exec_process
 from runtime.containers.state import ALIVE, State
 from runtime.containers.streams import Attachment, Stream
 from runtime.containers.table import Container, Table
+from runtime.containers.tools import COMMAND, Tools
 from runtime.oci.conmon import Conmon, ConmonHandle, ConmonStream, ExitInfo
 from runtime.oci.process import alive
 
@@ -57,11 +59,14 @@ class Execs:
         self._stops: dict[str, Any] = {}  # how to stop watching, by session id
         self._kept: dict[str, Kept] = {}  # by session id
         self._foreseen = Foreseen(rooms.actions)
+        self._tools = Tools()
 
     async def create(self, ref: str, body: Body) -> str:
         """Make a session to be started. Raises: NotFound, Conflict, InvalidArgument."""
         container = self._table.find(ref)
         self._check_running(container)
+        if body.get("DebugShell"):
+            body = self._debug_shell(body)
         if not body.get("Cmd"):
             raise InvalidArgument("No exec command specified")
         if any("\0" in word for word in (*body["Cmd"], *(body.get("Env") or ()))):
@@ -87,12 +92,23 @@ class Execs:
                 exec_id=session.id,
                 dir=directory,
                 tty=session.tty,
+                third=self._third(session),
                 stdin=bool(body.get("AttachStdin")),
             ),
             lambda: session.id in self._sessions and not session.started,
         )
         self._tell(session, "exec_create", _shown(body["Cmd"]))
         return session.id
+
+    def _debug_shell(self, body: Body) -> Body:
+        """Raises: InvalidArgument, NotSupported."""
+        if not body.get("Tty"):
+            raise InvalidArgument("a debug shell needs a terminal: Tty")
+        self._tools.directory()
+        return {**body, "Cmd": list(COMMAND)}
+
+    def _third(self, session: Session) -> Path | None:
+        return self._tools.directory() if session.body.get("DebugShell") else None
 
     async def start(
         self, exec_id: str, *, detach: bool, tty: bool, console_size: list[int] | None = None
@@ -322,6 +338,7 @@ class Execs:
     def close(self) -> None:
         """Let go of running sessions; they go on."""
         self._foreseen.close()
+        self._tools.close()
         for kept in self._kept.values():
             kept.close()
         self._kept.clear()

@@ -132,16 +132,19 @@ class Conmon:
                     await asyncio.sleep(SETTLE_PAUSE_S)
         await self.runtime.start(handle.id, program)
 
-    def foresee_exec(self, *, id: str, exec_id: str, dir: Path, tty: bool, stdin: bool) -> Birth:
+    def foresee_exec(
+        self, *, id: str, exec_id: str, dir: Path, tty: bool, stdin: bool, third: Path | None = None
+    ) -> Birth:
         """Start the conmon of an exec session up to where it has to be told what to run.
 
-        For `exec`, or to be dismissed. Raises: ToolError, OSError.
+        For `exec`, or to be dismissed. third: the program's descriptor 3, with a terminal.
+        Raises: ToolError, OSError.
         """
         os.makedirs(dir, mode=0o700, exist_ok=True)
         once = stdin and not tty
         _prepare(dir, id=id, exec_id=exec_id, tty=tty, stdin=stdin, stdin_once=once)
         words = [
-            *self._words(id=id, uuid=exec_id, dir=dir, tty=tty, stdin=stdin, stdin_once=once),
+            *self._words(id=id, uuid=exec_id, dir=dir, tty=tty, stdin=stdin, stdin_once=once, third=third),
             *("-l", "off", "--exec", "--exec-attach", "--exec-process-spec", str(dir / "process.json")),
         ]
         birth = Birth(words, dir)
@@ -292,11 +295,21 @@ class Conmon:
         for dir in list(self._parked):
             self._drop(dir)
 
-    def _words(self, *, id: str, uuid: str, dir: Path, tty: bool, stdin: bool, stdin_once: bool) -> list[str]:
+    def _words(
+        self,
+        *,
+        id: str,
+        uuid: str,
+        dir: Path,
+        tty: bool,
+        stdin: bool,
+        stdin_once: bool,
+        third: Path | None = None,
+    ) -> list[str]:
         return [
             self.binary,
             *("--api-version", "1", "-c", id, "-u", uuid, "-n", id[:12]),
-            *self._runtime_words(tty, stdin),
+            *self._runtime_words(tty, stdin, third),
             *("--runtime-arg", f"--log={dir / 'runtime.log'}"),
             *("-b", str(dir), "-p", str(dir / "pidfile"), "-P", str(dir / "conmon.pid")),
             *("--persist-dir", str(dir), "--full-attach", "--no-sync-log", "--log-level", "warning"),
@@ -305,10 +318,10 @@ class Conmon:
             *(() if stdin_once else ("--leave-stdin-open",)),
         ]
 
-    def _runtime_words(self, tty: bool, stdin: bool) -> list[str]:
+    def _runtime_words(self, tty: bool, stdin: bool, third: Path | None = None) -> list[str]:
         """conmon gives the runtime /dev/null as a missing input, and in place of a terminal."""
         if tty:
-            return self.runtime.conmon_arguments(self._null, "<>")
+            return self.runtime.conmon_arguments(self._null, "<>", third)
         return self.runtime.conmon_arguments(None if stdin else self._null)
 
     async def _check(self, dir: Path, message: bytes, *, exec: bool) -> None:

@@ -48,19 +48,25 @@ class Runtime:
         self.cgroup_manager = cgroup_manager
         self.name = Path(binary).name
 
-    def conmon_arguments(self, null: Path | None, redirect: str = "<") -> list[str]:
+    def conmon_arguments(
+        self, null: Path | None, redirect: str = "<", third: Path | None = None
+    ) -> list[str]:
         """The words that make conmon use this runtime.
 
         null: a device to take the place of /dev/null as its input ("<") or input and output ("<>").
+        third: opened for the program of an exec as descriptor 3, which needs a `null` as well.
         """
         command = [self.binary, *self._globals()]
         if null is not None:
             to = "".join(f" {direction}{shlex.quote(str(null))}" for direction in redirect)
+            to += f" 3<{shlex.quote(str(third))}" if third is not None else ""
             script = f'exec "$0" "$@"{to}'
             command = ["/bin/sh", "-c", script, *command]
         words = ["-r", command[0]]
         for argument in command[1:]:
             words += ["--runtime-arg", argument]
+        if third is not None:
+            words += ["--runtime-opt", "--preserve-fds=1"]
         return [*words, *(["-s"] if self.cgroup_manager == "systemd" else [])]
 
     async def state(self, id: str) -> dict[str, Any] | None:

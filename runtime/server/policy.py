@@ -143,6 +143,8 @@ class Policy:
     def _exec_create(self, asked: Asked, facts: Facts) -> Reasons:
         if asked.body.get("Privileged"):
             yield "a privileged exec session"
+        if asked.body.get("DebugShell") and not self.config.allow_debug_shell:
+            yield "a debug shell (policy.allow_debug_shell)"
 
     def _container_commit(self, asked: Asked, facts: Facts) -> Reasons:
         yield from self._makes_image("commit")

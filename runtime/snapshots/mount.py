@@ -2,8 +2,8 @@
 
 Owns no paths and keeps no state: callers say what goes where and undo it themselves.
 
-Kernel: open_tree, move_mount (5.2) and mount_setattr (5.12) have no libc wrapper on Debian 12; added to all
-architectures at once, they have the same numbers on x86_64 and aarch64.
+Kernel: open_tree, move_mount, fsopen (5.2) and mount_setattr (5.12) have no libc wrapper on Debian 12; added
+to all architectures at once, they have the same numbers on x86_64 and aarch64.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import shutil
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,10 +22,13 @@ MS_BIND, MS_REC, MS_PRIVATE = 4096, 16384, 1 << 18
 MNT_DETACH, UMOUNT_NOFOLLOW = 2, 8
 
 _SYS_OPEN_TREE, _SYS_MOVE_MOUNT, _SYS_MOUNT_SETATTR = 428, 429, 442
+_SYS_FSOPEN, _SYS_FSCONFIG, _SYS_FSMOUNT = 430, 431, 432
+_FSOPEN_CLOEXEC, _FSMOUNT_CLOEXEC, _FSCONFIG_CMD_CREATE = 1, 1, 6
 _AT_FDCWD, _AT_EMPTY_PATH, _AT_RECURSIVE = -100, 0x1000, 0x8000
 _OPEN_TREE_CLONE, _OPEN_TREE_CLOEXEC = 1, os.O_CLOEXEC
 _MOVE_MOUNT_F_EMPTY_PATH = 4
 _MOUNT_ATTR_IDMAP = 0x00100000
+_MOUNT_ATTR_RDONLY, _MOUNT_ATTR_NOSUID, _MOUNT_ATTR_NODEV = 1, 2, 4
 _PR_GET_SECUREBITS, _PR_SET_SECUREBITS, _SECBIT_NO_SETUID_FIXUP = 27, 28, 4
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -115,6 +119,32 @@ def idmapped(source: Path, target: Path | None, userns: Path, *, recursive: bool
             )
     finally:
         os.close(tree)
+
+
+def nowhere(program: Path, name: str) -> int:
+    """A file system in memory with one program, read-only and mounted nowhere; its directory's descriptor.
+
+    Whoever gets the descriptor can run the program; ".." leads nowhere else. Raises: OSError.
+    """
+    context = _syscall(_SYS_FSOPEN, b"tmpfs", _FSOPEN_CLOEXEC, what="open tmpfs")
+    try:
+        _syscall(_SYS_FSCONFIG, context, _FSCONFIG_CMD_CREATE, 0, 0, 0, what="create tmpfs")
+        root = _syscall(_SYS_FSMOUNT, context, _FSMOUNT_CLOEXEC, 0, what="mount tmpfs")
+    finally:
+        os.close(context)
+    try:
+        target = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o755, dir_fd=root)
+        with open(target, "wb") as file, program.open("rb") as source:
+            shutil.copyfileobj(source, file)
+            os.fchmod(target, 0o755)
+        flags = _MOUNT_ATTR_RDONLY | _MOUNT_ATTR_NOSUID | _MOUNT_ATTR_NODEV
+        attributes = struct.pack("QQQQ", flags, 0, MS_PRIVATE, 0)
+        what = f"make the mount with {name} read-only"
+        _syscall(_SYS_MOUNT_SETATTR, root, b"", _AT_EMPTY_PATH, attributes, len(attributes), what=what)
+    except BaseException:
+        os.close(root)
+        raise
+    return root
 
 
 @contextmanager

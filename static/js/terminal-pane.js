@@ -142,13 +142,14 @@ export class Pane {
 
   // -- session --
 
-  async open(kind) {
+  async open(kind, more = {}) {
     this.reset();
     this.state("accent", gettext("opening"));
-    const fields = new URLSearchParams({ kind, cols: this.term.cols, rows: this.term.rows });
+    const fields = new URLSearchParams({ kind, cols: this.term.cols, rows: this.term.rows, ...more });
     const answer = await post(this.deck.root.dataset.open, fields);
     if (!answer.ok || !answer.websocket) {
       this.state("bad", gettext("not open"));
+      if (answer.debug) return this.note("warn", answer.message, gettext("Debug shell"), () => this.open(kind, { debug: "on" }));
       return this.note("bad", answer.message || gettext("The terminal could not be opened."), gettext("Try again"), () => this.open(kind));
     }
     this.join({ session: answer.session, websocket: answer.websocket, title: answer.title, kind });

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from runtime.api.client import EngineClient
-from runtime.api.errors import Conflict, NotFound
+from runtime.api.errors import Conflict, InvalidArgument, NotFound
 from runtime.api.types import RegistryRow, RegistryTest
 from tests.conformance.api import Api, frames
 from tests.conformance.conftest import MakeContainer, UnderTest, read_all, read_until, until
@@ -60,6 +60,25 @@ async def test_a_session_that_keeps_its_output_shows_it_again(
     await read_until(watcher, b"onwards")
     second.close()
     watcher.close()
+
+
+async def test_a_debug_shell_needs_nothing_of_the_image(
+    client: EngineClient, make_container: MakeContainer, engine: UnderTest
+) -> None:
+    if not engine.ours:
+        return  # it is none of their fields
+    id = await make_container("sleep", "1000", start=True)
+    shell = {**SHELL, "Cmd": [], "DebugShell": True}
+    session = await client.exec_create(id, shell)
+    stream = await client.exec_start(session, tty=True)
+    await stream.write(b"cat /proc/1/cmdline; echo; ls -d /proc/self; echo do''ne; exit 5\n")
+    output = (await read_all(stream))[1]
+    assert b"done" in output
+    assert b"/proc/self" in output
+    answer = await until(lambda: client.exec_inspect(session), lambda seen: not seen["Running"])
+    assert answer["ExitCode"] == 5
+    with pytest.raises(InvalidArgument):
+        await client.exec_create(id, {**shell, "Tty": False})
 
 
 async def test_an_exec_session_can_be_ended(client: EngineClient, running: str, engine: UnderTest) -> None:

@@ -789,6 +789,10 @@ class FakeExecs:
     async def create(self, ref: str, body: Body) -> str:
         container = self._containers.get(ref)
         _check_running(container)
+        if body.get("DebugShell"):
+            if not body.get("Tty"):
+                raise InvalidArgument("a debug shell needs a terminal: Tty")
+            body = {**body, "Cmd": ["busybox", "sh"]}
         one = Exec(new_id(), container, body)
         self._all[one.id] = one
         words = " ".join(body["Cmd"])

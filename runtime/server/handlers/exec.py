@@ -76,7 +76,7 @@ class Opening:
 
 async def exec_create(call: Call) -> web.StreamResponse:
     body = dict(call.body)
-    if not body.get("Cmd"):
+    if not body.get("Cmd") and not body.get("DebugShell"):
         raise InvalidArgument("No exec command specified")
     parse_keys(body.get("DetachKeys", ""))
     if call.version < CONSOLE_SIZE_VERSION:

@@ -9,13 +9,15 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import AsyncClient
 
-from containers_app import terminal_stream
-from containers_app.models import TerminalSession
+from containers_app import terminal_stream, terminals
+from containers_app.models import Container, TerminalSession
+from containers_app.shells import NoShell
 from runtime.api.client import EngineClient
 from tests.fakes.engine import FakeEngine
 from tests.unit.web.conftest import Connect, browser_of, eventually, make_container
 from tests.unit.web.test_terminal import Screen, prepare
 from webdock.engines.models import AuditEntry
+from webdock.engines.sync import EngineSync
 
 pytestmark = pytest.mark.django_db(transaction=True)
 JSON = {"accept": "application/json"}
@@ -98,3 +100,28 @@ async def test_the_tab_takes_up_the_session_of_the_address(
         assert (
             f'data-session="{asked}" data-kind' not in (await browser.get(f"{path}{asked}")).content.decode()
         )
+
+
+async def test_a_debug_shell_is_offered_and_opened_where_no_shell_is(
+    api: EngineClient,
+    operator: User,
+    as_operator: AsyncClient,
+    synced: EngineSync,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def none(*args: Any) -> list[str]:
+        raise NoShell("no shell in there", ("/app",))
+
+    monkeypatch.setattr(terminals, "find_shell", none)
+    id = await make_container(api, "bare")
+    await eventually(Container.objects.filter(container_id=id, state="running").aexists, timeout_s=20)
+    path = f"/containers/{id}/terminal/open/"
+    refused = await as_operator.post(path, {"kind": "shell"}, headers=JSON)
+    assert (refused.status_code, refused.json()["debug"]) == (409, True)
+    answer = await as_operator.post(path, {"kind": "shell", "debug": "on"}, headers=JSON)
+    assert answer.json()["ok"]
+    session = await TerminalSession.objects.aget()
+    assert session.title == "debug shell"
+    assert (await api.exec_inspect(session.exec_id))["ProcessConfig"]["entrypoint"] == "busybox"
+    entry = await AuditEntry.objects.filter(action="container.shell", result="ok").aget()
+    assert entry.detail == "debug shell"

@@ -768,3 +768,17 @@ def test_what_passes_gives_nothing_of_the_host_away(host: Body) -> None:
     except Forbidden:
         return
     assert not gives_the_host_away(host)
+
+
+def test_a_debug_shell_is_refused_unless_it_is_allowed() -> None:
+    asked = {"Cmd": [], "Tty": True, "DebugShell": True}
+    facts = Facts(containers={"x": container()})
+    with pytest.raises(Forbidden, match="allow_debug_shell"):
+        ask("exec_create", params={"ref": "x"}, body=asked, facts=facts)
+    ask(
+        "exec_create",
+        params={"ref": "x"},
+        body=asked,
+        facts=facts,
+        config=PolicyConfig(allow_debug_shell=True),
+    )
