@@ -80,9 +80,10 @@ async def container_detail(request: HttpRequest, container_id: str) -> HttpRespo
     if why is not None:
         changing = (entry for entry in history if entry.action.removeprefix("container.") in CHANGING)
         why["asked"] = next(changing, None)
-    if why is not None and why["tone"] == "bad" and container.started_at is not None:
-        why["log"] = await _last_lines(container)
     context = await tab_context(container, "overview")
+    ended_badly = why is not None and why["tone"] == "bad" and container.started_at is not None
+    if why is not None and ended_badly and "logs" in context["rights"]:
+        why["log"] = "\n".join(await _last_lines(container))
     context |= {
         "facts": facts_of(container),
         "env": environment((inspect.get("Config") or {}).get("Env")),

@@ -18,6 +18,7 @@ from django.views.decorators.http import require_GET, require_POST
 from containers_app.detail import find, tab_context
 from containers_app.files import bring_in, directory_context, open_file
 from containers_app.models import Container
+from containers_app.small_texts import TEXT_MAX_BYTES
 from runtime.api.errors import EngineError, InvalidArgument, NotFound
 from webdock.engines.audit import Actor, actor_of, audited
 from webdock.engines.clients import client as client_of
@@ -48,7 +49,7 @@ async def container_files(request: HttpRequest, container_id: str) -> HttpRespon
             return redirect(f"{read}?{urlencode({'path': path})}")  # a link to a file, or nothing: it says so
         if shown["files_error"] is not None:
             shown["files_error"] = explain(shown["files_error"])
-        context |= shown
+        context |= {**shown, "text_max": TEXT_MAX_BYTES}
     try:
         changes = await client_of(container.engine.alias).container_changes(container_id)
     except EngineError as error:

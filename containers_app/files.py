@@ -68,7 +68,7 @@ async def list_directory(client: EngineClient, id: str, path: str) -> list[Entry
     """
     try:
         async with asyncio.timeout(LIST_TIMEOUT_S):
-            code, output = await _run(client, id, ["sh", "-c", SCRIPT, "sh", path])
+            code, output = await run_inside(client, id, ["sh", "-c", SCRIPT, "sh", path])
     except TimeoutError:
         raise EngineUnreachable(_("the container did not answer in time")) from None
     if code == 3:
@@ -80,9 +80,12 @@ async def list_directory(client: EngineClient, id: str, path: str) -> list[Entry
     return sorted(parse_listing(output, path), key=lambda one: (one.kind != "directory", one.name.lower()))
 
 
-async def _run(client: EngineClient, id: str, command: list[str]) -> tuple[int, bytes]:
-    """Exit code and output; 127 when the command is not there."""
-    body = {"Cmd": command, "AttachStdout": True, "AttachStderr": False, "Tty": False, "User": "0"}
+async def run_inside(
+    client: EngineClient, id: str, command: list[str], *, errors: bool = False
+) -> tuple[int, bytes]:
+    """Exit code and output of a command run as root, ``errors`` with what it complains; 127 when it is not
+    there."""
+    body = {"Cmd": command, "AttachStdout": True, "AttachStderr": errors, "Tty": False, "User": "0"}
     exec_id = await client.exec_create(id, body)
     output = bytearray()
     try:

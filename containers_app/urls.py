@@ -5,6 +5,7 @@ from django.urls import path, re_path
 from containers_app import (
     detail,
     edit_views,
+    file_edits,
     file_views,
     log_views,
     metrics,
@@ -58,6 +59,15 @@ urlpatterns = [
     ),
     re_path(rf"^containers/{ID}/duplicate/$", run_views.container_duplicate, name="container-duplicate"),
     re_path(rf"^containers/{ID}/edit/$", edit_views.container_edit, name="container-edit"),
+    re_path(rf"^containers/{ID}/files/edit/$", file_edits.container_file_edit, name="container-file-edit"),
+    re_path(
+        rf"^containers/{ID}/files/mkdir/$",
+        file_edits.container_directory_make,
+        name="container-directory-make",
+    ),
+    re_path(
+        rf"^containers/{ID}/files/remove/$", file_edits.container_file_remove, name="container-file-remove"
+    ),
     re_path(rf"^containers/{ID}/events/$", detail.container_events, name="container-events"),
     re_path(rf"^containers/{ID}/inspect/$", detail.container_inspect, name="container-inspect"),
     *(

@@ -59,7 +59,7 @@ def exit_meaning(code: int) -> str:
 def why_not_running(container: Container) -> dict[str, Any] | None:
     """The card for a container that does not run as it should; None for one that does.
 
-    {"tone": "accent" | "warn" | "bad", "title", "text", "details": [lines], "log": [lines, by the view]}
+    {"tone": "accent" | "warn" | "bad", "title", "text", "details": [lines], "log": text, by the view}
     """
     state = container.inspect.get("State") or {}
     health = _last_health(state)
@@ -106,7 +106,7 @@ def _card(tone: str, title: str, text: str, *details: str) -> dict[str, Any]:
         "title": title,
         "text": text,
         "details": [line for line in details if line],
-        "log": [],
+        "log": "",
     }
 
 

@@ -12,7 +12,7 @@ _SECRET = re.compile(
     r"|(?:API|PRIVATE|ACCESS)_?KEY|(?:^|_)KEY$|(?:^|_)PWD$|_DSN$",
     re.IGNORECASE,
 )
-_VALUE = r"""("[^"]*"|'[^']*'|[^\s"']+)"""
+_VALUE = r"""("[^"]*"|'[^']*'|[^\s"';&|]+)"""
 _SPELLINGS = (  # a name and what stands behind it
     re.compile(rf"(?P<before>(?P<name>-{{0,2}}[A-Za-z][\w.-]*)=){_VALUE}"),
     re.compile(rf"(?P<before>(?<!\S)(?P<name>--?[A-Za-z][\w.-]*)\s+)(?!-){_VALUE}"),

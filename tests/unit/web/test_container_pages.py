@@ -145,7 +145,7 @@ async def test_the_page_says_why_a_container_stopped(
     why = answer.context["why"]
     assert why["tone"] == "bad"
     assert "Exit code 3." in why["details"]
-    assert why["log"] == ["could not bind"]
+    assert why["log"] == "could not bind"
     assert b"could not bind" in answer.content
 
 

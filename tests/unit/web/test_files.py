@@ -15,7 +15,8 @@ from django.test import AsyncClient
 from hypothesis import given
 from hypothesis import strategies as st
 
-from containers_app.files import SCRIPT, parse_listing
+from containers_app.files import SCRIPT, bring_in, parse_listing
+from containers_app.small_texts import TEXT_MAX_BYTES, read_text, write_text
 from runtime.api.client import EngineClient
 from runtime.api.errors import InvalidArgument
 from tests.unit.web.conftest import make_container
@@ -200,3 +201,81 @@ async def test_a_body_that_is_too_long_is_cut_before_it_is_taken_in(web: Any) ->
     assert chunked[:12] in (b"HTTP/1.1 413", b"")
     fine = await send(web.url, "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", b"")
     assert fine.startswith(b"HTTP/1.1 200")
+
+
+async def test_a_small_text_is_edited_unless_it_changed_meanwhile(
+    synced: EngineSync, api: EngineClient, as_operator: AsyncClient
+) -> None:
+    id = await make_container(api, "web")
+    await bring_in(api, id, "/etc", SimpleUploadedFile("app.conf", b"<a>\nb=1\n"))
+    path = f"/containers/{id}/files/edit/"
+    page = await as_operator.get(path, {"path": "/etc/app.conf"})
+    assert page.status_code == 200
+    assert b"&lt;a&gt;\nb=1\n" in page.content
+    form = {"path": "/etc/app.conf", "mark": page.context["file"].mark, "text": "<a>\r\nb=2\r\n"}
+    json = {"accept": "application/json"}
+    answer = await as_operator.post(path, form, headers=json)
+    assert answer.json() == {"ok": True, "message": "/etc/app.conf was saved."}
+    assert (await read_text(api, id, "/etc/app.conf")).text == "<a>\nb=2\n"
+    again = await as_operator.post(path, form, headers=json)  # another tab, or the form sent twice
+    assert again.status_code == 409
+    assert "changed meanwhile" in again.json()["message"]
+    actions = [entry.action async for entry in AuditEntry.objects.order_by("pk")]
+    assert actions == ["container.file.read", "container.file.write", "container.file.write"]
+
+
+@pytest.mark.parametrize(
+    "content", [b"\xff\xfe", b"a\0b", b"x" * (TEXT_MAX_BYTES + 1), b"y" * (2 * TEXT_MAX_BYTES)]
+)
+async def test_what_is_no_small_text_is_not_edited(
+    synced: EngineSync, api: EngineClient, as_operator: AsyncClient, content: bytes
+) -> None:
+    id = await make_container(api, "web")
+    await bring_in(api, id, "/", SimpleUploadedFile("x", content))
+    answer = await as_operator.get(f"/containers/{id}/files/edit/", {"path": "/x"}, follow=True)
+    assert b"download it instead" in answer.content
+
+
+async def test_line_ends_of_a_file_stay(api: EngineClient) -> None:
+    id = await make_container(api, "web")
+    await bring_in(api, id, "/", SimpleUploadedFile("dos", b"a\r\nb\r\n"))
+    await write_text(api, id, "/dos", "a\r\nc\r\n", (await read_text(api, id, "/dos")).mark)
+    assert (await read_text(api, id, "/dos")).text == "a\r\nc\r\n"
+
+
+async def test_directories_are_made_and_things_removed(
+    synced: EngineSync, api: EngineClient, as_operator: AsyncClient, tmp_path: Path
+) -> None:
+    id = await make_container(api, "web")
+    json = {"accept": "application/json"}
+    made = await as_operator.post(
+        f"/containers/{id}/files/mkdir/", {"path": "/srv", "name": "new"}, headers=json
+    )
+    assert made.json() == {"ok": True, "message": "/srv/new was made."}
+    for name in ("", "..", "a/b", "x" * 300):
+        bad = await as_operator.post(
+            f"/containers/{id}/files/mkdir/", {"path": "/", "name": name}, headers=json
+        )
+        assert bad.status_code == 400, name
+    gone = tmp_path / "-rf\n<b>"  # of the fake's containers, which are this machine's processes
+    gone.mkdir()
+    (gone / "inside").write_text("x")
+    path = f"/containers/{id}/files/remove/"
+    page = await as_operator.get(path, {"path": str(gone), "directory": "1"})
+    assert b"everything in it" in page.content
+    assert b"<b>" not in page.content
+    assert gone.exists()
+    answer = await as_operator.post(path, {"path": str(gone)}, headers=json)
+    assert answer.status_code == 200
+    assert not gone.exists()
+    refused = await as_operator.post(path, {"path": "/"}, headers=json)
+    assert refused.status_code == 400
+
+
+async def test_files_are_changed_by_operators_only(
+    synced: EngineSync, api: EngineClient, as_viewer: AsyncClient, as_stranger: AsyncClient
+) -> None:
+    id = await make_container(api, "web")
+    for path in ("edit/", "mkdir/", "remove/"):
+        assert (await as_viewer.post(f"/containers/{id}/files/{path}", {"path": "/x"})).status_code == 403
+        assert (await as_stranger.post(f"/containers/{id}/files/{path}", {"path": "/x"})).status_code == 302
