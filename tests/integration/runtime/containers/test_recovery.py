@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -14,7 +15,7 @@ import pytest
 from runtime.api.client import EngineClient
 from runtime.api.errors import Conflict, NotFound
 
-from .engines import PATIENCE_S, EngineProcess, Instance, body, until
+from .engines import BUSYBOX, PATIENCE_S, EngineProcess, Instance, body, until
 
 
 @pytest.fixture
@@ -230,6 +231,62 @@ async def test_after_a_reboot_everything_is_exited_and_starts_again(process: Eng
     assert (state["Status"], state["ExitCode"]) == ("exited", 255)
     await client.container_start(id)
     assert (await client.container_inspect(id))["State"]["Running"]
+
+
+async def test_after_a_reboot_policies_decide_and_networks_ports_and_names_are_as_before(
+    process: EngineProcess,
+) -> None:
+    client = process.client
+    await client.network_create({"Name": "shop", "IPAM": {"Config": [{"Subnet": "10.249.7.0/24"}]}})
+    port = str(21_000 + os.getpid() % 9_000)  # below those the kernel hands out
+    serving = ("sh", "-c", "while true; do echo hello | nc -l -p 80; done")
+    for name, policy in (("kept", "always"), ("ended", "no"), ("stopped", "unless-stopped")):
+        more: dict[str, Any] = {"RestartPolicy": {"Name": policy}, "NetworkMode": "shop"}
+        if name == "kept":
+            more["PortBindings"] = {"80/tcp": [{"HostPort": port}]}
+        aliases = {"EndpointsConfig": {"shop": {"Aliases": [f"{name}-alias"]}}}
+        await started(client, name, *serving, HostConfig=more, NetworkingConfig=aliases)
+    await client.container_stop("stopped", timeout_s=0)
+    before = (await client.container_inspect("kept"))["NetworkSettings"]
+    pids = [(await client.container_inspect(name))["State"]["Pid"] for name in ("kept", "ended")]
+    await process.kill()
+    for pid in (*(int(line.partition(":")[0]) for line in process.instance.processes()), *pids):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    await until(lambda: not process.instance.processes())
+    await process.instance.forget_run()
+    client = await process.start()
+
+    async def runs() -> bool:
+        return bool((await client.container_inspect("kept"))["State"]["Running"])
+
+    await until(runs)
+    after = (await client.container_inspect("kept"))["NetworkSettings"]
+    assert after["Ports"] == before["Ports"]
+    assert after["Ports"]["80/tcp"][0]["HostPort"] == port
+    for key in ("IPAddress", "Gateway", "MacAddress", "Aliases"):
+        assert after["Networks"]["shop"][key] == before["Networks"]["shop"][key]
+    for name in ("ended", "stopped"):
+        assert (await client.container_inspect(name))["State"]["Status"] == "exited"
+
+    async def answers() -> bool:
+        try:
+            reader, writer = await asyncio.open_connection("127.0.0.1", int(port))
+        except OSError:
+            return False
+        said = await reader.read(5)
+        writer.close()
+        return said == b"hello"
+
+    await until(answers)
+    asking = {
+        "Image": BUSYBOX,
+        "Cmd": ["ping", "-c1", "-W10", "kept-alias"],
+        "HostConfig": {"NetworkMode": "shop"},
+    }
+    asker = (await client.container_create(asking))["Id"]
+    await client.container_start(asker)
+    assert (await client.container_wait(asker))["StatusCode"] == 0
 
 
 async def test_an_unreadable_record_is_set_aside(process: EngineProcess) -> None:
