@@ -19,6 +19,7 @@ from containers_app.projection import KIND, ContainerProjection
 from containers_app.why import why_not_running
 from runtime.api.errors import EngineError
 from webdock.engines import secrets
+from webdock.engines.audit import actor_of, write
 from webdock.engines.clients import client as client_of
 from webdock.engines.models import AuditEntry, current_engine, last_revision
 from webdock.engines.pages import page
@@ -185,6 +186,15 @@ async def container_inspect(request: HttpRequest, container_id: str) -> HttpResp
     container = await find(container_id, removed=True)
     context = await tab_context(container, "inspect")
     reveal = "reveal" in context["rights"]
+    if reveal:
+        await sync_to_async(write)(
+            await actor_of(request),
+            "container.reveal",
+            engine=container.engine.alias,
+            kind="container",
+            id=container_id,
+            name=container.name,
+        )
     context["inspect"] = container.inspect if reveal else masked(container.inspect)
     return await page(request, "containers/inspect.html", context)
 

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from webdock.engines import networks, resources, selftest, timeline, views, volume_files, volumes
+from webdock.engines import audit_views, networks, resources, selftest, timeline, views, volume_files, volumes
 
 urlpatterns = [
     path("networks/", views.network_list, name="network-list"),
@@ -28,6 +28,7 @@ urlpatterns = [
     path("selftest/", selftest.selftest, name="selftest"),
     path("selftest/post/", selftest.selftest_post, name="selftest-post"),
     path("engines/", views.engine_list, name="engine-list"),
-    path("audit/", views.audit_list, name="audit-list"),
+    path("audit/", audit_views.audit_list, name="audit-list"),
+    path("audit/export/", audit_views.audit_export, name="audit-export"),
     path("healthz", views.healthz, name="healthz"),
 ]

@@ -7,9 +7,7 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.apps import apps
-from django.core.paginator import Paginator
 from django.db import DatabaseError
-from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_GET
 
@@ -17,9 +15,8 @@ from runtime.api.client import EngineClient
 from runtime.api.errors import EngineError, EngineUnreachable
 from webdock import __version__
 from webdock.engines.clients import client as client_of
-from webdock.engines.documents import storable_text
 from webdock.engines.drawing import draw
-from webdock.engines.models import AuditEntry, Engine, current_engine
+from webdock.engines.models import Engine, current_engine
 from webdock.engines.moments import moment
 from webdock.engines.pages import page
 from webdock.engines.wording import explain
@@ -122,30 +119,6 @@ async def engine_list(request: HttpRequest) -> HttpResponse:
     return await page(
         request, "engines/list.html", {"rows": [engine async for engine in Engine.objects.all()]}
     )
-
-
-@requires("admin")
-@require_GET
-async def audit_list(request: HttpRequest) -> HttpResponse:
-    """The audit trail, filtered by words in any of its columns."""
-    q = storable_text(request.GET.get("q", "")).strip()[:TEXT_MAX_CHARS]
-
-    def read() -> dict[str, Any]:
-        entries = AuditEntry.objects.select_related("user")
-        for word in q.split():
-            entries = entries.filter(
-                Q(username__icontains=word)
-                | Q(action__icontains=word)
-                | Q(object_name__icontains=word)
-                | Q(object_id__startswith=word)
-                | Q(address=word)
-                | Q(result=word)
-            )
-        found = Paginator(entries, AUDIT_PAGE_ROWS).get_page(request.GET.get("page"))
-        found.object_list = list(found.object_list)
-        return {"page": found, "filters": {"q": q}}
-
-    return await page(request, "audit/list.html", await sync_to_async(read)())
 
 
 @requires(PUBLIC)

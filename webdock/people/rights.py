@@ -19,7 +19,9 @@ from django.http.response import HttpResponseBase
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
+from webdock.engines.audit import Actor, request_address, write
 from webdock.engines.clients import client as client_of
+from webdock.engines.models import AuditEntry
 from webdock.people import viewer
 from webdock.people.belongings import KINDS
 from webdock.people.holding import doubt, held
@@ -156,6 +158,8 @@ class RightsMiddleware:
             if "view" not in rights:  # for strangers it does not exist
                 raise Http404
         if not set(needed) <= rights:
+            if request.method not in SAFE:
+                await self._note_refusal(request, user, named, set(needed) - rights)
             if wants_json(request):
                 return JsonResponse(
                     {"ok": False, "message": _("You do not have the right to do this.")}, status=403
@@ -164,6 +168,18 @@ class RightsMiddleware:
         viewer.look_as(viewer.Viewer(user))
         request.rights_asked = needed, named
         return None
+
+    @staticmethod
+    async def _note_refusal(
+        request: HttpRequest, user: Person, named: tuple[str, str] | None, lacking: set[str]
+    ) -> None:
+        """Somebody tried what they may not: that leaves a row as well."""
+        kind, id = named or ("", "")
+        detail = f"{request.path_info[:200]}; lacks {', '.join(sorted(lacking))}"
+        actor = Actor(user.pk, user.get_username(), request_address(request))
+        await sync_to_async(write)(
+            actor, "right.refused", kind=kind, id=id, result=AuditEntry.Result.REFUSED, detail=detail
+        )
 
     @staticmethod
     async def _rights_over(user: Person, kind: str, ref: str) -> frozenset[str]:

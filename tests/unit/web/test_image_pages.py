@@ -181,7 +181,7 @@ async def test_the_overview_names_what_needs_attention(
     from containers_app.models import Container
 
     id = await make_container(api, "web")
-    await eventually(lambda: Container.objects.filter(container_id=id).aexists())
+    await eventually(lambda: Container.objects.filter(container_id=id, state="running").aexists())
     await Container.objects.filter(container_id=id).aupdate(state="running", health="unhealthy")
     answer = await as_viewer.get("/")
     assert "web is unhealthy." in [item["text"] for item in answer.context["attention"]]
