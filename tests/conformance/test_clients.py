@@ -156,6 +156,20 @@ async def test_clients_find_the_config_an_image_was_made_of(api: Api, engine: Un
         assert isinstance(answer.json()["ContainerConfig"], dict)
 
 
+async def test_older_clients_share_their_memory_segments(
+    api: Api, client: EngineClient, engine: UnderTest
+) -> None:
+    if engine.kind == "fake":
+        return
+    for version, expected in (("/v1.38", "shareable"), ("/v1.40", "private")):
+        body = {"Image": BUSYBOX, "HostConfig": {"Memory": 64 << 20}}
+        made = (await api("POST", f"{version}/containers/create", json=body)).json()["Id"]
+        try:
+            assert (await client.container_inspect(made))["HostConfig"]["IpcMode"] == expected
+        finally:
+            await client.container_remove(made)
+
+
 async def test_what_no_linux_can_do_is_taken_as_docker_takes_it(
     api: Api, client: EngineClient, engine: UnderTest
 ) -> None:

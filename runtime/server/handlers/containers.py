@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from aiohttp import web
 
 from runtime.api.errors import InvalidArgument
@@ -11,6 +13,7 @@ from runtime.server.call import Call
 WAIT_CONDITIONS = ("not-running", "next-exit", "removed")
 START_BODY_BYTES = 7  # Docker lets "null" and "{}" pass
 SIGNAL_VERSION = (1, 42)  # stop and restart take a signal from here on
+PRIVATE_IPC_VERSION = (1, 40)  # up to here clients that say nothing of IPC expect it to be shareable
 
 
 async def container_list(call: Call) -> web.StreamResponse:
@@ -30,9 +33,18 @@ async def container_create(call: Call) -> web.StreamResponse:
     if not call.body:
         raise InvalidArgument("config cannot be empty in order to create a container")
     created, warnings = await call.engine.containers.create(
-        call.query.text("name") or None, call.body, call.query.text("platform") or None
+        call.query.text("name") or None, _of_its_version(call), call.query.text("platform") or None
     )
     return json_answer({"Id": created, "Warnings": warnings}, 201)
+
+
+def _of_its_version(call: Call) -> dict[str, Any]:
+    """The body, with what its version means by no IpcMode; docker-compose 1 counts on it."""
+    body: dict[str, Any] = call.body
+    host = body.get("HostConfig")
+    if call.confined or call.version >= PRIVATE_IPC_VERSION or not host or host.get("IpcMode"):
+        return body
+    return {**body, "HostConfig": {**host, "IpcMode": "shareable"}}
 
 
 async def container_inspect(call: Call) -> web.StreamResponse:
