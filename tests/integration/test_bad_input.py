@@ -229,9 +229,29 @@ def test_an_unreachable_registry_is_said(installation: Installation) -> None:
     assert "refused" in message or "cannot be reached" in message
 
 
-def test_a_registry_on_loopback_needs_a_line_in_the_configuration(installation: Installation) -> None:
-    message = pull(installation, f"127.0.0.1:{free_port()}/x:1")
-    assert "engine.toml" in message
+def test_a_registry_on_the_link_needs_a_line_in_the_configuration(installation: Installation) -> None:
+    assert "engine.toml" in pull(installation, "169.254.1.1:5000/x:1")
+    # On loopback root is taken at its word, as Docker takes everybody.
+    assert "connection refused" in pull(installation, f"127.0.0.1:{free_port()}/x:1")
+
+
+def test_a_registry_in_a_container_needs_none(installation: Installation) -> None:
+    port = free_port()
+    host = f"127.0.0.1:{port}"
+
+    def failed() -> str:
+        body = {"Host": host, "Insecure": True}
+        answer = installation.client.call("POST", "/registries/test", body=body)
+        return str(answer["Tried"][-1]["Failed"])
+
+    assert failed() == "address"
+    serve = "mkdir -p /www/v2 && echo {} > /www/v2/index.json && exec httpd -f -p 80 -h /www"
+    installation.webdock(
+        "run", "-d", "--name", "registry", "-p", f"{host}:80", BUSYBOX, "sh", "-c", serve, check=True
+    )
+    eventually(lambda: failed() == "no-registry", what="an answer from the container")
+    installation.webdock("rm", "-f", "registry")
+    assert failed() == "address"
 
 
 def test_a_missing_tag_is_said(installation: Installation, registry: RealRegistry) -> None:
