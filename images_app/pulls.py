@@ -20,6 +20,7 @@ KIND = "pull"
 RUNNING_MAX = 8  # at once in this process
 REFERENCE_MAX_CHARS = 512
 READABLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@\[\]-]*")
+PLATFORM = re.compile(r"[a-z0-9]{1,32}(?:/[a-z0-9_]{1,32}(?:/[a-z0-9.]{1,32})?)?")
 
 
 def start_pull(
@@ -43,7 +44,8 @@ def start_pull(
                 job.tell()
         return job.progress.message or _("%(name)s is here.") % {"name": reference}
 
-    return start(actor, KIND, work, engine=engine, subject=reference, cancels="pull")
+    name = f"{reference} ({platform})" if platform else ""
+    return start(actor, KIND, work, engine=engine, subject=reference, name=name, cancels="pull")
 
 
 def as_pull(job: LiveJob) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from images_app import listing
 from images_app.finding import find, look_again
 from images_app.layers import layers_of
 from images_app.projection import KIND
-from images_app.pulls import clean_reference, start_pull
+from images_app.pulls import PLATFORM, clean_reference, start_pull
 from images_app.verbs import remove, start_prune, tag
 from runtime.api.errors import EngineError
 from webdock.engines.audit import actor_of
@@ -75,9 +75,13 @@ async def image_pull(request: HttpRequest) -> JsonResponse:
         message = _("username and password: fill in both, or neither")
         return JsonResponse({"ok": False, "message": message}, status=400)
     auth = {"username": username, "password": password} if username else None
+    platform = request.POST.get("platform", "").strip()
+    if platform and PLATFORM.fullmatch(platform) is None:
+        message = _("platform: expected one such as linux/arm64")
+        return JsonResponse({"ok": False, "message": message}, status=400)
     engine = await sync_to_async(current_engine)()
     try:
-        job = start_pull(await actor_of(request), engine.alias, reference, auth)
+        job = start_pull(await actor_of(request), engine.alias, reference, auth, platform or None)
     except TooMany as error:
         return JsonResponse({"ok": False, "message": str(error)}, status=429)
     message = _("Pulling %(reference)s.") % {"reference": reference}

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import io
+import re
 import tarfile
+from collections.abc import AsyncIterator
 from typing import Any
 
+import aiohttp
 import pytest
 from django.test import AsyncClient
 
 from images_app.models import Image
 from runtime.api.client import EngineClient
 from tests.fakes.engine import FakeEngine
-from tests.unit.web.conftest import Connect, closing, eventually, make_container
+from tests.unit.web.conftest import Connect, Web, closing, eventually, make_container
 from tests.unit.web.test_image_pages import image_of
 from tests.unit.web.test_jobs import ended
 from webdock.engines.models import AuditEntry
@@ -233,3 +236,21 @@ async def test_shared_and_unique_sizes_are_shown(synced: EngineSync, as_viewer: 
 @pytest.mark.parametrize("path", ["/images/", "/jobs/"])
 async def test_lists_without_an_engine_still_show(as_viewer: AsyncClient, path: str) -> None:
     assert (await as_viewer.get(path)).status_code == 200
+
+
+async def test_an_archive_that_breaks_off_never_looks_whole(web: Web, fake: FakeEngine) -> None:
+    async def broken(refs: list[str]) -> AsyncIterator[bytes]:
+        yield b"x" * 100_000
+        raise RuntimeError("the disk is gone")
+
+    fake.rooms.images.save = broken  # type: ignore[method-assign]
+    async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as session:
+        await web.log_in(session)
+        page = await (await session.get(f"{web.url}/images/")).text()
+        found = re.search(r"/images/[0-9a-f]{64}/", page)
+        assert found
+        answer = await session.get(f"{web.url}{found[0]}save/")
+        assert answer.status == 200
+        with pytest.raises(aiohttp.ClientError):
+            await answer.read()
+    await web.stop()

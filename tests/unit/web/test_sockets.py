@@ -497,6 +497,7 @@ async def test_pulls_of_the_same_reference_are_one_and_can_be_cancelled(
         {"reference": "-x"},
         {"reference": "a" * 600},
         {"reference": "redis", "username": "u"},
+        {"reference": "redis", "platform": "linux arm"},
     ],
 )
 async def test_a_pull_names_the_field_that_is_wrong(as_operator: AsyncClient, data: dict[str, str]) -> None:
