@@ -249,8 +249,6 @@ async def test_an_archive_that_breaks_off_never_looks_whole(web: Web, fake: Fake
         page = await (await session.get(f"{web.url}/images/")).text()
         found = re.search(r"/images/[0-9a-f]{64}/", page)
         assert found
-        answer = await session.get(f"{web.url}{found[0]}save/")
-        assert answer.status == 200
-        with pytest.raises(aiohttp.ClientError):
-            await answer.read()
+        with pytest.raises(aiohttp.ClientError):  # at the head or in the middle, as far as it had come
+            await (await session.get(f"{web.url}{found[0]}save/")).read()
     await web.stop()
