@@ -1,7 +1,8 @@
 """A registry on this machine in one click: a container of the registry image, a volume, a loopback port.
 
-The engine connects to its own machine only where root allowed it, so the last step may be root's: the outcome
-says which line of engine.toml is missing.
+The engine connects to a loopback port that its own container publishes; it only has to be told that plain
+HTTP is spoken there. Where it does not let the pages say so, the outcome tells which line of engine.toml is
+missing.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from runtime.api.client import EngineClient
-from runtime.api.errors import EngineError, NotFound
+from runtime.api.errors import Conflict, EngineError, Forbidden, NotFound, NotSupported
 from webdock.engines.audit import Actor
 from webdock.engines.clients import client as client_of
 from webdock.engines.wording import explain
@@ -37,14 +38,14 @@ class Local:
     container: str = ""  # its id
     running: bool = False
     has_image: bool = False
-    reachable: bool = False  # the engine may connect to it
+    reachable: bool = False  # the engine may speak plain HTTP to it
 
 
 async def look(client: EngineClient) -> Local:
     """What is there; an engine that does not answer has nothing."""
     try:
         rows = await client.registry_list()
-        reachable = any(row["Host"] == HOST and row["Local"] for row in rows)
+        reachable = any(row["Host"] == HOST and row["Insecure"] for row in rows)
     except EngineError:
         reachable = False
     try:
@@ -72,6 +73,7 @@ def start_local(actor: Actor, alias: str) -> LiveJob:
         if not (await client.container_inspect(id))["State"]["Running"]:
             await client.container_start(id)
         _step(job, 3, _("trying it"))
+        await allow(client)
         return await _tried(client)
 
     return start(
@@ -125,6 +127,17 @@ async def _have_container(client: EngineClient) -> str:
         },
     }
     return (await client.container_create(body, name=CONTAINER))["Id"]
+
+
+async def allow(client: EngineClient) -> None:
+    """Tell the engine that plain HTTP is spoken there; one that takes no word of ours is left as it is."""
+    try:
+        rows = {row["Host"]: row for row in await client.registry_list()}
+        row = rows.get(HOST)
+        if row is None or not (row["Insecure"] or row["Source"] == "config"):
+            await client.registry_set(HOST, {"Insecure": True, "Local": bool(row and row["Local"])})
+    except (Conflict, Forbidden, NotFound, NotSupported):
+        pass  # what is missing is told when it is tried
 
 
 async def _tried(client: EngineClient) -> str:
