@@ -84,7 +84,9 @@ async def container_detail(request: HttpRequest, container_id: str) -> HttpRespo
     context = await tab_context(container, "overview")
     ended_badly = why is not None and why["tone"] == "bad" and container.started_at is not None
     if why is not None and ended_badly and "logs" in context["rights"]:
-        why["log"] = "\n".join(await _last_lines(container))
+        last = await _last_lines(container)
+        shown = last if "reveal" in context["rights"] else [secrets.line(text) for text in last]
+        why["log"] = "\n".join(shown)
     context |= {
         "facts": facts_of(container),
         "env": environment((inspect.get("Config") or {}).get("Env")),

@@ -20,7 +20,7 @@ from containers_app.forms import RunForm, labels
 from containers_app.intent import Body
 from containers_app.models import ALIVE, Container, Recreation
 from containers_app.recreate import STEPS, status_of
-from containers_app.run_views import MISSING, run_page
+from containers_app.run_views import MISSING, run_page, too_long
 from containers_app.succession import creation, kept_name, refusal
 from runtime.api.errors import Conflict, EngineError, NotFound
 from webdock.engines.audit import actor_of
@@ -45,7 +45,7 @@ async def container_edit(request: HttpRequest, container_id: str) -> HttpRespons
     except EngineError as error:
         await sync_to_async(messages.error)(request, explain(error))
         return redirect(container)
-    if why := refusal(inspect):
+    if why := refusal(inspect) or too_long(base):
         await sync_to_async(messages.error)(request, why)
         return redirect(container)
     mark = intents.mark_of({**base, "name": container.name})

@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from containers_app import fields, notations, runspec
 
-TEXT_MAX_CHARS = 64 * 1024
+TEXT_MAX_CHARS = 256 * 1024
 LINE_MAX_CHARS = 4096
 PIDS_MAX = 4_194_304  # Kernel: PID_MAX_LIMIT
 CPUS_MAX = Decimal(1024)

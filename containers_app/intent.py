@@ -76,7 +76,8 @@ def _config(config: Body, image: Body) -> Body:
             continue
         body[key] = value
     body["Image"] = str(config.get("Image") or "")
-    env = [entry for entry in config.get("Env") or () if entry not in (image.get("Env") or ())]
+    theirs_too = set(image.get("Env") or ())
+    env = [entry for entry in config.get("Env") or () if entry not in theirs_too]
     names = {str(entry).partition("=")[0] for entry in config.get("Env") or ()}
     taken_out = (str(entry).partition("=")[0] for entry in image.get("Env") or ())
     if env := [*env, *(name for name in taken_out if name not in names)]:

@@ -151,8 +151,9 @@ class Recreate:
         if record.step == "creating" and (found := await self._made()) is not None:
             record.new_id = str(found["Id"])
         else:
-            record.step = "creating"
-            await record.keep("step")
+            if record.step != "creating":
+                record.step = "creating"
+                await record.keep("step")
             made = await self._client.container_create(record.body, name=record.name)
             record.new_id = str(made["Id"])
         await record.keep("new_id")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import uuid
+from collections import OrderedDict
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -27,12 +30,15 @@ from webdock.engines.audit import Actor, actor_of, audited
 from webdock.engines.clients import client as client_of
 from webdock.engines.models import current_engine
 from webdock.engines.pages import page
-from webdock.engines.threads import carried_out
+from webdock.engines.threads import carry_on
 from webdock.engines.wording import explain
 from webdock.people.rights import requires
 
+Made = tuple[str, list[str], str]  # the container's id, warnings, why it did not start
 MISSING = "missing"  # the error's code when the image is not here
 IMAGE_NAMES_MAX = 1000  # offered as completion
+FORM_MAX_CHARS = 512 * 1024  # of all texts together; a request's body has a bound
+RUNS_KEPT = 1000  # forms that were sent, so that one sent twice makes one container
 
 
 @requires("operate")
@@ -44,13 +50,16 @@ async def container_run(request: HttpRequest) -> HttpResponse:
     except EngineError as error:
         await sync_to_async(messages.error)(request, explain(error))
         return redirect("container-list")
+    if why := too_long(base):
+        await sync_to_async(messages.error)(request, why)
+        return redirect("container-list")
     if request.method != "POST":
         image = request.GET.get("image", "")
         return await run_page(request, RunForm(base=base, initial={"image": image} if image else {}))
     form = RunForm(request.POST, base=base)
     if not form.is_valid():
         return await run_page(request, form, status=400)
-    made = await carried_out(_make(await actor_of(request), form), name="run")
+    made = await _once(str(request.POST.get("token", "")), await actor_of(request), form)
     if made is None:
         return await run_page(request, form, status=400)
     container_id, warnings, error = made
@@ -61,6 +70,23 @@ async def container_run(request: HttpRequest) -> HttpResponse:
             request, _("The container was made but did not start. %(why)s") % {"why": error}
         )
     return redirect("container-detail", container_id)
+
+
+_runs: OrderedDict[str, asyncio.Task[Made | None]] = OrderedDict()  # token of a form -> what came of it
+
+
+async def _once(token: str, actor: Actor, form: RunForm) -> Made | None:
+    """Make what the form says; a form sent twice, or twice at a time, is made once. Finished even when the
+    asker leaves. Forms that made nothing may be sent again."""
+    key = f"{actor.user_id} {token}"
+    if token and key in _runs and (made := await asyncio.shield(_runs[key])) is not None:
+        return made
+    task = carry_on(_make(actor, form), name="run")
+    if token:
+        _runs[key] = task
+        while len(_runs) > RUNS_KEPT:
+            _runs.popitem(last=False)
+    return await asyncio.shield(task)
 
 
 @requires("operate")
@@ -81,6 +107,12 @@ async def _like(request: HttpRequest) -> dict[str, Any]:
     """
     like = _from(request)
     return await intents.to_duplicate(await find(like, removed=True)) if like else {}
+
+
+def too_long(base: dict[str, Any]) -> str:
+    """Why these settings fit into no form, "" when they do: half of them must not be sent back."""
+    size = sum(len(text) for text in texts_of(base).values() if isinstance(text, str))
+    return _("Its settings are too long for a form; use the command line.") if size > FORM_MAX_CHARS else ""
 
 
 async def run_page(request: HttpRequest, form: RunForm, *, status: int = 200, **more: Any) -> HttpResponse:
@@ -105,9 +137,12 @@ async def run_page(request: HttpRequest, form: RunForm, *, status: int = 200, **
         "sections": sections,
         "boxes": [form[name] for name in BOXES],
         "from": _from(request),
+        "token": form.data.get("token") or uuid.uuid4().hex,
         "carried": carried(form.base),
         **more,
     }
+    if "container" in more:
+        form.fields["name"].help_text = _("It keeps its name when left empty.")
     if form.is_bound and form.has_error("image", MISSING):
         context["missing_image"] = form.data.get("image", "")
     return await page(request, "containers/run.html", context, status=status)
@@ -139,7 +174,7 @@ async def container_run_read(request: HttpRequest) -> JsonResponse:
     return JsonResponse({"ok": True, "fields": {**texts_of({}), "name": "", **fields}, "notes": notes})
 
 
-async def _make(actor: Actor, form: RunForm) -> tuple[str, list[str], str] | None:
+async def _make(actor: Actor, form: RunForm) -> Made | None:
     """Create and start: (id, warnings, why it did not start); None when not made: the form says why."""
     engine = await sync_to_async(current_engine)()
     client = client_of(engine.alias)

@@ -12,13 +12,14 @@ _SECRET = re.compile(
     r"|(?:API|PRIVATE|ACCESS)_?KEY|(?:^|_)KEY$|(?:^|_)PWD$|_DSN$",
     re.IGNORECASE,
 )
+# Each begins where a word begins: one that could begin at every letter of a long word takes for ever.
 _VALUE = r"""("[^"]*"|'[^']*'|[^\s"';&|]+)"""
 _SPELLINGS = (  # a name and what stands behind it
-    re.compile(rf"(?P<before>(?P<name>-{{0,2}}[A-Za-z][\w.-]*)=){_VALUE}"),
+    re.compile(rf"(?P<before>(?<![\w.-])(?P<name>-{{0,2}}[A-Za-z][\w.-]*)=){_VALUE}"),
     re.compile(rf"(?P<before>(?<!\S)(?P<name>--?[A-Za-z][\w.-]*)\s+)(?!-){_VALUE}"),
     re.compile(rf"""(?P<before>["'](?P<name>[A-Za-z][\w.-]*)["']\s*:\s*){_VALUE}"""),
 )
-_URL_PASSWORD = re.compile(r"(\w+://[^/\s:@]*:)[^/\s@]+(@)")
+_URL_PASSWORD = re.compile(r"(?<!\w)(\w+://[^/\s:@]*:)[^/\s@]+(@)")
 
 
 def looks_secret(name: str) -> bool:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import Any
 
 import pytest
 from django.test import AsyncClient
 
-from containers_app.models import Recreation
+from containers_app.models import Container, Recreation
 from runtime.api.client import EngineClient
 from tests.fakes.engine import FakeEngine
-from tests.unit.web.conftest import make_container, recreated
+from tests.unit.web.conftest import eventually, make_container, recreated
 from webdock.engines.models import AuditEntry
 from webdock.engines.secrets import MASK
 from webdock.engines.sync import EngineSync
@@ -224,6 +225,50 @@ async def test_what_is_typed_is_judged_and_shown_as_a_line(
     assert "--gpus all" in said["notes"][0]
     answer = await as_operator.post("/containers/run/read/", {"line": "rm -rf /"})
     assert answer.status_code == 400
+
+
+async def test_a_run_form_sent_twice_makes_one_container(
+    synced: EngineSync, api: EngineClient, as_operator: AsyncClient
+) -> None:
+    form = {"image": "busybox:latest", "restart": "no", "token": "t" * 32}
+    answers = await asyncio.gather(*(as_operator.post("/containers/run/", form) for _ in range(3)))
+    assert len({answer["Location"] for answer in answers}) == 1
+    assert (await as_operator.post("/containers/run/", form))["Location"] == answers[0]["Location"]
+    assert len(await api.container_list(all=True)) == 1
+    refused = {**form, "token": "u" * 32, "network": "nowhere"}
+    for _ in range(2):  # what made nothing says why each time
+        answer = await as_operator.post("/containers/run/", refused)
+        assert (answer.status_code, b"nowhere" in answer.content) == (400, True)
+
+
+async def test_a_run_form_keeps_what_was_typed_while_the_engine_is_away(
+    synced: EngineSync, fake: FakeEngine, as_operator: AsyncClient
+) -> None:
+    await fake.go_away()
+    answer = await as_operator.post(
+        "/containers/run/", {"image": "busybox:latest", "env": "KEPT=1", "restart": "no"}
+    )
+    assert answer.status_code == 400
+    assert b"does not answer" in answer.content
+    assert b"KEPT=1" in answer.content
+    await fake.come_back()
+
+
+async def test_a_document_of_five_megabytes_is_shown_and_not_cut_into_a_form(
+    synced: EngineSync, fake: FakeEngine, api: EngineClient, as_operator: AsyncClient
+) -> None:
+    fake.add_image("huge:latest", Cmd=["sleep", "1000"], Env=[f"B{n}={'x' * 1000}" for n in range(2500)])
+    env = [f"A{n}={'x' * 1000}" for n in range(3000)]
+    id = await make_container(api, "huge", Image="huge:latest", Env=env, start=False)
+    await eventually(Container.everything.filter(container_id=id).aexists, 20)
+    for tab in ("", "inspect/", "events/", "logs/"):
+        answer = await as_operator.get(f"/containers/{id}/{tab}")
+        assert answer.status_code == 200, tab
+    assert len((await as_operator.get("/containers/")).content) < 200_000
+    for path in (f"/containers/{id}/edit/", f"/containers/run/?from={id}"):
+        answer = await as_operator.get(path, follow=True)
+        assert b"too long for a form" in answer.content, path
+    assert len((await api.container_inspect(id))["Config"]["Env"]) == 5500
 
 
 @pytest.mark.parametrize("missing", [False, True])

@@ -238,6 +238,31 @@ async def test_a_process_that_dies_between_any_two_steps_is_gone_on_with(
     assert await names(api) == {"/web": "running"}
 
 
+async def test_an_engine_that_restarts_at_every_step_is_waited_for(
+    prepare: Prepare, api: EngineClient, fake: FakeEngine
+) -> None:
+    notes = await prepare()
+    real, restarts = notes.keep, []
+
+    async def keep(*fields: str) -> None:
+        await real(*fields)
+        await asyncio.gather(*restarts)
+        await fake.go_away()
+        restarts.append(asyncio.create_task(_come_back_soon(fake)))
+
+    notes.keep = keep  # type: ignore[method-assign]
+    await Recreate(api, notes, up_s=0.1).run()
+    await asyncio.gather(*restarts)
+    assert (notes.outcome, notes.failure) == ("done", "")
+    assert len(restarts) > len(STEPS)
+    assert await names(api) == {"/web": "running"}
+
+
+async def _come_back_soon(fake: FakeEngine) -> None:
+    await asyncio.sleep(0.1)  # long enough for a call to find nobody
+    await fake.come_back()
+
+
 async def test_an_old_one_that_cannot_be_removed_is_named(prepare: Prepare, api: EngineClient) -> None:
     notes = await prepare()
     failing: Any = Failing(api, "container_remove", Internal("disk on fire"))
