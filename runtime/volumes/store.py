@@ -32,6 +32,7 @@ from runtime.volumes.records import Volume, read, write
 from runtime.volumes.requests import check_name, texts
 
 VOLUMES_MAX = 20_000
+COPYING_WAIT_S = 3.0  # of a removal for those who look at the files just now; a page that lists them is quick
 
 _LIST_FILTERS = ("dangling", "driver", "label", "name")
 _PRUNE_FILTERS = ("all", "label", "label!")
@@ -60,6 +61,7 @@ class Volumes:
         self._all: dict[str, Volume] = {}
         self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
         self._claims: dict[str, set[str]] = {}  # name -> containers being made that will use it
+        self._copying: dict[str, set[asyncio.Event]] = {}  # name -> set when that copy has ended
         self._mounted: dict[str, set[str]] = {}  # name -> running containers, of volumes with options
 
     async def start(self) -> None:
@@ -261,8 +263,10 @@ class Volumes:
         reason.
         """
         self.get(name)
-        holder = f"files-{secrets.token_hex(6)}"
+        holder = f"copying-files-{secrets.token_hex(4)}"
+        ended = asyncio.Event()
         self._claims.setdefault(name, set()).add(holder)
+        self._copying.setdefault(name, set()).add(ended)
         try:
             async with self._lock(name):
                 volume = self.get(name)
@@ -274,14 +278,24 @@ class Volumes:
                     await self._mount(volume, holder)
             yield volume.mountpoint
         finally:
-            self._unclaim(name, holder)
-            async with self._lock(name):
-                users = self._mounted.get(name)
-                if users is not None:
-                    users.discard(holder)
-                    if not users:
-                        del self._mounted[name]
-                        await asyncio.to_thread(self._unmount, self._all[name])
+            try:
+                await self._give_back(name, holder)
+            finally:
+                self._unclaim(name, holder)
+                ended.set()
+                self._copying[name].discard(ended)
+                if not self._copying[name]:
+                    del self._copying[name]
+
+    async def _give_back(self, name: str, holder: str) -> None:
+        async with self._lock(name):
+            users = self._mounted.get(name)
+            if users is None:
+                return
+            users.discard(holder)
+            if not users:
+                del self._mounted[name]
+                await asyncio.to_thread(self._unmount, self._all[name])
 
     @contextlib.asynccontextmanager
     async def filling(self, name: str, labels: Mapping[str, str] | None) -> AsyncIterator[Path]:
@@ -406,6 +420,10 @@ class Volumes:
         """
         if name not in self._all and force:
             return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(COPYING_WAIT_S):
+                for ended in tuple(self._copying.get(name, ())):
+                    await ended.wait()
         async with self._lock(name):
             await self._remove(self.get(name))
 

@@ -108,9 +108,9 @@ async function act(button) {
   if (verb === "prune") settle(id); // what is gone is told of by its own rows
   if (!answer.ok) return toast(answer.message || gettext("That did not work."), "bad");
   if (["remove", "untag", "rename", "tag", "prune", "end"].includes(verb)) toast(answer.message, "ok");
+  if (gone && verb === "remove") return location.assign(gone);
   document.dispatchEvent(new CustomEvent("webdock:stale"));
-  if (gone && verb === "remove") location.assign(gone);
-  else if (gone && (verb === "tag" || verb === "untag")) location.reload();
+  if (gone && (verb === "tag" || verb === "untag")) location.reload();
   else if (verb === "untag") location.reload();
 }
 

@@ -330,8 +330,10 @@ addEventListener("popstate", () => {
 const refetched = () => document.querySelector("[data-refetch]");
 const rowsThere = () => [...document.querySelectorAll("[data-refetch] tr[data-id]")].map((row) => row.dataset.id);
 
+const leaving = () => document.querySelector("[data-gone].waiting"); // what the page is about may be gone already
+
 async function refetch() {
-  if (!refetched() || document.hidden || document.querySelector("dialog[open]")) return;
+  if (!refetched() || document.hidden || leaving() || document.querySelector("dialog[open]")) return;
   const ids = rowsThere();
   await load(location.href, "stay", true);
   for (const id of new Set([...ids, ...rowsThere()])) mark(id);

@@ -79,6 +79,74 @@ def test_a_volume_is_created_used_and_removed(installation: Installation, open_p
     assert "browsed-data" not in [one["Name"] for one in volumes]
 
 
+def test_a_volumes_files_are_kept_brought_back_and_named_before_they_are_lost(
+    installation: Installation, open_page: PageFactory, tmp_path: Path
+) -> None:
+    script = "mkdir /d/config; echo 'listen = <80>' >/d/config/app.conf; echo note >/d/notes.txt"
+    installation.webdock("volume", "create", "shop-data")
+    installation.webdock("run", "--rm", "-v", "shop-data:/d", "webdock/busybox", "sh", "-c", script)
+    page = open_page("/volumes/")
+    expect(page.locator('[data-size-of="shop-data"]')).to_contain_text("kB")
+    page.get_by_role("link", name="shop-data").click()
+    page.get_by_role("link", name="config/", exact=True).click()
+    page.get_by_role("link", name="app.conf", exact=True).click()
+    expect(page.locator("pre")).to_have_text("listen = <80>\n")
+    page.get_by_role("link", name="shop-data").click()
+
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download", exact=True).click()
+    kept = tmp_path / download.value.suggested_filename
+    download.value.save_as(kept)
+    assert kept.name == "shop-data.tar"
+    brought = tmp_path / "more.txt"
+    brought.write_text("more")
+    page.get_by_label("File to bring in").set_input_files(brought)
+    page.get_by_role("button", name="Upload").click()
+    expect(page.get_by_role("link", name="more.txt", exact=True)).to_be_visible()
+
+    page.get_by_role("button", name="Clone").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Name").fill("shop-copy")
+    dialog.get_by_role("button", name="Clone", exact=True).click()
+    expect(page.locator("#toasts")).to_contain_text("shop-copy")
+    page.get_by_role("button", name="Remove", exact=True).click()
+    expect(dialog).to_contain_text("config")
+    expect(dialog).to_contain_text("notes.txt")
+    expect(dialog).to_contain_text("kB of files are deleted")
+    confirm(page, "Remove volume")
+    expect(page.get_by_role("link", name="shop-copy")).to_be_visible()
+    expect(page.get_by_role("link", name="shop-data")).to_have_count(0)
+
+    installation.webdock("volume", "create", "restored")
+    page.goto(page.url.replace("/volumes/", "/volumes/restored/"))
+    page.get_by_role("button", name="Restore").click()
+    dialog.get_by_label("Archive").set_input_files(kept)
+    dialog.get_by_role("button", name="Restore", exact=True).click()
+    expect(page.get_by_role("link", name="notes.txt", exact=True)).to_be_visible()
+    said = installation.webdock("run", "--rm", "-v", "restored:/d", "webdock/busybox", "cat", "/d/notes.txt")
+    assert said.stdout == "note\n"
+    installation.webdock("volume", "rm", "restored", "shop-copy")
+
+
+def test_every_published_port_opens_the_browsers_own_host(
+    installation: Installation, open_page: PageFactory
+) -> None:
+    ports = [word for n in range(4) for word in ("-p", f"80{n}")]
+    installation.webdock("run", "-d", "--name", "ported", *ports, "webdock/busybox", "sleep", "1000")
+    bound = installation.client.get("/containers/ported/json")["NetworkSettings"]["Ports"]
+    page = open_page("/containers/")
+    row = page.locator("tr", has=page.get_by_text("ported", exact=True))
+    row.get_by_role("button", name="2 more ports of ported").click()
+    shown = row.locator(".ports-menu a")
+    expect(shown).to_have_count(4)
+    host = re.match(r"http://([^:/]+)", page.url)
+    assert host is not None
+    wanted = [f"http://{host[1]}:{bound[f'80{n}/tcp'][0]['HostPort']}/" for n in range(4)]
+    for n in range(4):
+        expect(shown.nth(n)).to_be_visible()
+        expect(shown.nth(n)).to_have_attribute("href", wanted[n])
+
+
 def test_files_are_browsed_brought_in_and_taken_out(
     installation: Installation, open_page: PageFactory, tmp_path: Path
 ) -> None:
