@@ -27,6 +27,7 @@ from runtime.api.errors import Conflict, Internal, InvalidArgument, NotFound
 from runtime.events import EventHub
 from runtime.network.filters import Filters, check_keys, labels_match
 from runtime.volumes import content
+from runtime.volumes.mounts import Mounts
 from runtime.volumes.options import parse_options
 from runtime.volumes.records import Volume, read, write
 from runtime.volumes.requests import check_name, texts
@@ -62,7 +63,7 @@ class Volumes:
         self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
         self._claims: dict[str, set[str]] = {}  # name -> containers being made that will use it
         self._copying: dict[str, set[asyncio.Event]] = {}  # name -> set when that copy has ended
-        self._mounted: dict[str, set[str]] = {}  # name -> running containers, of volumes with options
+        self._mounts = Mounts()
 
     async def start(self) -> None:
         """Read the records, sweep what a crash left, unmount what no running container uses."""
@@ -85,13 +86,7 @@ class Volumes:
                 write(volume)
             self._all[volume.name] = volume
         for name, volume in self._all.items():
-            if volume.plan is None:
-                continue
-            users = {id for id, running in self._in_use(name) if running}
-            if users and content.is_mounted(volume.mountpoint):
-                self._mounted[name] = users
-            else:
-                self._unmount(volume)
+            self._mounts.adopt(volume, {id for id, running in self._in_use(name) if running})
 
     async def close(self) -> None:
         """Nothing to give back: mounts stay for the containers that use them."""
@@ -164,8 +159,7 @@ class Volumes:
         """
         async with self._lock(name):
             volume = self.get(name)
-            if volume.plan is not None:
-                await self._mount(volume, container_id)
+            await self._mounts.take(volume, container_id)
         attributes = {
             "container": container_id,
             "destination": destination,
@@ -176,38 +170,14 @@ class Volumes:
         self._events.publish("volume", "mount", name, attributes)
         return volume.mountpoint
 
-    async def _mount(self, volume: Volume, container_id: str) -> None:
-        users = self._mounted.setdefault(volume.name, set())
-        if not users:
-            try:
-                assert volume.plan is not None
-                await asyncio.to_thread(content.mount, volume.plan, volume.mountpoint)
-            except (OSError, TimeoutError) as error:
-                del self._mounted[volume.name]
-                raise Internal(
-                    f"error while mounting volume '{volume.mountpoint}': "
-                    f"failed to mount local volume: {error}"
-                ) from None
-        users.add(container_id)
-
     async def unmount(self, name: str, container_id: str) -> None:
         """The container does not use it any more; the last one takes the mount away. Idempotent."""
         async with self._lock(name):
             volume = self._all.get(name)
             if volume is None:
                 return
-            users = self._mounted.get(name, set())
-            users.discard(container_id)
-            if volume.plan is not None and not users:
-                self._mounted.pop(name, None)
-                await asyncio.to_thread(self._unmount, volume)
+            await self._mounts.give_back(volume, container_id)
         self._events.publish("volume", "unmount", name, {"container": container_id, "driver": volume.driver})
-
-    def _unmount(self, volume: Volume) -> None:
-        try:
-            content.unmount(volume.mountpoint)
-        except OSError as error:
-            log.error("volume %s cannot be unmounted: %s", volume.name, error)
 
     async def populate(self, name: str, source: Path, holder: str) -> bool:
         """Fill an empty volume with a directory of an image: owners, modes, times, links and extended
@@ -219,19 +189,13 @@ class Volumes:
         """
         async with self._lock(name):
             volume = self.get(name)
-            if volume.plan is not None:
-                if volume.plan.kind == "tmpfs":
-                    return False  # it would be gone with this very mount
-                await self._mount(volume, holder)
+            if volume.plan is not None and volume.plan.kind == "tmpfs":
+                return False  # it would be gone with this very mount
+            await self._mounts.take(volume, holder)
             try:
                 return await self._fill(volume, source)
             finally:
-                if volume.plan is not None:
-                    users = self._mounted.get(name, set())
-                    users.discard(holder)
-                    if not users:
-                        self._mounted.pop(name, None)
-                        await asyncio.to_thread(self._unmount, volume)
+                await self._mounts.give_back(volume, holder)
 
     async def _fill(self, volume: Volume, source: Path) -> bool:
         if not await asyncio.to_thread(content.is_empty, volume.mountpoint):
@@ -270,32 +234,23 @@ class Volumes:
         try:
             async with self._lock(name):
                 volume = self.get(name)
-                if volume.plan is not None:
-                    if volume.plan.kind == "tmpfs" and not self._mounted.get(name):
-                        raise Conflict(
-                            f"volume {name} is a tmpfs: it has files only while a running container uses it"
-                        )
-                    await self._mount(volume, holder)
+                if volume.plan is not None and volume.plan.kind == "tmpfs" and not self._mounts.used(volume):
+                    raise Conflict(
+                        f"volume {name} is a tmpfs: it has files only while a running container uses it"
+                    )
+                await self._mounts.take(volume, holder)
             yield volume.mountpoint
         finally:
             try:
-                await self._give_back(name, holder)
+                async with self._lock(name):
+                    if (taken := self._all.get(name)) is not None:
+                        await self._mounts.give_back(taken, holder)
             finally:
                 self._unclaim(name, holder)
                 ended.set()
                 self._copying[name].discard(ended)
                 if not self._copying[name]:
                     del self._copying[name]
-
-    async def _give_back(self, name: str, holder: str) -> None:
-        async with self._lock(name):
-            users = self._mounted.get(name)
-            if users is None:
-                return
-            users.discard(holder)
-            if not users:
-                del self._mounted[name]
-                await asyncio.to_thread(self._unmount, self._all[name])
 
     @contextlib.asynccontextmanager
     async def filling(self, name: str, labels: Mapping[str, str] | None) -> AsyncIterator[Path]:
@@ -434,7 +389,7 @@ class Volumes:
         gone = self._root / f".gone-{secrets.token_hex(8)}"
         try:
             if volume.plan is not None:
-                await asyncio.to_thread(self._unmount, volume)
+                await asyncio.to_thread(self._mounts.unmount, volume)
             await asyncio.to_thread(volume.directory.rename, gone)
         except OSError as error:
             raise Internal(f"remove {volume.name}: {error}") from error
