@@ -8,7 +8,7 @@ from django import forms
 from django.contrib import admin
 from django.utils.translation import gettext_lazy as _
 
-from webdock.people.models import Role, Team
+from webdock.people.models import Quota, Role, Team
 from webdock.people.roles import RIGHTS
 
 
@@ -58,3 +58,10 @@ class RoleAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     @admin.display(description=_("rights"))
     def listed(self, role: Role) -> Any:
         return ", ".join(role.rights) if role.role == Role.Name.CUSTOM else "–"
+
+
+@admin.register(Quota)
+class QuotaAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    list_display = ("user", "team", "containers", "memory_mib", "cpus")
+    autocomplete_fields = ("user", "team")
+    list_select_related = ("user", "team")

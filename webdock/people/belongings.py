@@ -8,12 +8,12 @@ labels: anybody can write a label. Asks the database; call it from a thread.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from django.db.models import Q, QuerySet
 
-from webdock.people import viewer
+from webdock.people import quotas, viewer
 from webdock.people.models import Belonging
 from webdock.people.roles import NAMES
 from webdock.people.standing import Person, Standing, standing
@@ -129,7 +129,7 @@ def claim(kind: str, owner_id: int | None, team_id: int | None, id: str, name: s
     )
 
 
-def claim_container(user: Person, team_id: int | None, before: str) -> str:
+def claim_container(user: Person, team_id: int | None, before: str, host: Mapping[str, Any]) -> str:
     """Write down whose the container is that is about to be made; the label that will tell which it became.
 
     ``before``: the label of the one it is made after. Whoever may operate that one makes this one its
@@ -140,8 +140,16 @@ def claim_container(user: Person, team_id: int | None, before: str) -> str:
     old = Belonging.objects.filter(kind="container", name=before[:64]).first() if before else None
     if old is not None and "operate" in rights_over(user, "container", old.object_id):
         owner_id, team_id = old.owner_id, old.team_id
+    quotas.check(owner_id, team_id, host)
     claim("container", owner_id, team_id, CLAIM + label, label)
     return label
+
+
+def check_update(id: str, host: Mapping[str, Any]) -> None:
+    """Pass when a container with these new limits fits its owner's and team's quotas. Raises: Forbidden."""
+    row = Belonging.objects.filter(kind="container", object_id=id).first()
+    if row is not None:
+        quotas.check_limits(row.owner_id, row.team_id, host, id)
 
 
 def settle(label: str, id: str) -> None:

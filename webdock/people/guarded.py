@@ -7,6 +7,7 @@ the maker's. Without a viewer (the sync) it is a plain client.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import Any
 from urllib.parse import quote, unquote
@@ -41,6 +42,7 @@ _rights = in_thread(belongings.viewer_rights)
 _ambiguous = in_thread(belongings.ambiguous)
 _claim = in_thread(belongings.claim)
 _claim_container = in_thread(belongings.claim_container)
+_check_update = in_thread(belongings.check_update)
 _settle = in_thread(belongings.settle)
 _drop = in_thread(belongings.drop)
 
@@ -53,6 +55,10 @@ def _watched() -> bool:
 
 class GuardedClient(EngineClient):
     """EngineClient with the eyes of whoever is looking."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self._making = asyncio.Lock()
 
     async def _send(self, method: str, path: str, *args: Any, **kwargs: Any) -> aiohttp.ClientResponse:
         await self._guard(method, path)
@@ -113,6 +119,14 @@ class GuardedClient(EngineClient):
         plain = super().events(since=since, until=until, filters=filters)
         return plain if viewer.current() is None else SeenEvents(plain.start)
 
+    def seen(self, response: aiohttp.ClientResponse) -> SeenEvents:
+        """The events of an answer that is open already."""
+
+        async def opened() -> aiohttp.ClientResponse:
+            return response
+
+        return SeenEvents(opened)
+
     # Lists leave out what is not there for the viewer
 
     async def container_list(self, **options: Any) -> list[dict[str, Any]]:
@@ -166,7 +180,11 @@ class GuardedClient(EngineClient):
             await self.demand(kind, ref, "operate")
             if kind == "volume" and await self._is_new_volume(ref):
                 fresh.append(ref)
-        label = await _claim_container(now.user, team, str(labels.get(CLAIM_LABEL, "")))
+        # Race: two that are made at once could each find room for one.
+        async with self._making:
+            label = await _claim_container(
+                now.user, team, str(labels.get(CLAIM_LABEL, "")), body.get("HostConfig") or {}
+            )
         labels[CLAIM_LABEL] = label
         try:
             for volume in fresh:
@@ -180,6 +198,15 @@ class GuardedClient(EngineClient):
             raise
         await _settle(label, str(made["Id"]))
         return made
+
+    async def container_update(self, ref: str, body: Body) -> dict[str, Any]:
+        """Raises: Forbidden when the new limits do not fit the quotas of its owner and team."""
+        if viewer.current() is not None:
+            before = await self.container_inspect(ref)
+            asks = {key: value for key, value in body.items() if value}
+            async with self._making:
+                await _check_update(str(before["Id"]), {**(before.get("HostConfig") or {}), **asks})
+        return await super().container_update(ref, body)
 
     async def network_create(self, body: Body) -> dict[str, Any]:
         made = await super().network_create(body)

@@ -143,3 +143,56 @@ class FailedLogin(models.Model):
             models.Index(fields=["username", "at"], name="failed_login_user"),  # throttle by account
             models.Index(fields=["address", "at"], name="failed_login_address"),  # throttle by address
         ]
+
+
+class ApiToken(models.Model):
+    """A person's key to the Engine API over the web port: theirs, or less, until a day."""
+
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="webdock_tokens"
+    )
+    name = models.CharField(_("name"), max_length=64)
+    digest = models.CharField(max_length=64, unique=True)
+    start = models.CharField(max_length=12)  # shown, so that people know which is which
+    rights = models.JSONField(default=list, blank=True)  # empty: all its person has
+    made_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField()
+    used_at = models.DateTimeField(null=True, blank=True)
+    used_from = models.CharField(max_length=64, blank=True, default="")
+
+    class Meta:
+        ordering = ["-pk"]
+        verbose_name = _("API token")
+        verbose_name_plural = _("API tokens")
+
+    def __str__(self) -> str:
+        return f"{self.start}… {self.name}"
+
+
+class Quota(models.Model):
+    """How much one person, or one team, may have made at a time; empty: as much as the engine takes."""
+
+    user = models.OneToOneField(
+        settings.AUTH_USER_MODEL,
+        null=True,
+        blank=True,
+        on_delete=models.CASCADE,
+        related_name="webdock_quota",
+        verbose_name=_("person"),
+    )
+    team = models.OneToOneField(
+        Team, null=True, blank=True, on_delete=models.CASCADE, related_name="quota", verbose_name=_("team")
+    )
+    containers = models.PositiveIntegerField(_("containers"), null=True, blank=True)
+    memory_mib = models.PositiveIntegerField(_("memory in MiB"), null=True, blank=True)  # limits added up
+    cpus = models.FloatField(_("CPUs"), null=True, blank=True)  # limits added up
+
+    class Meta:
+        verbose_name = _("quota")
+        verbose_name_plural = _("quotas")
+        constraints = [
+            models.CheckConstraint(condition=models.Q(user=None) ^ models.Q(team=None), name="quota_of_one")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user or self.team}"

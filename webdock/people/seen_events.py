@@ -47,10 +47,11 @@ class SeenEvents(JsonStream):
     def __init__(self, start: Callable[[], Awaitable[ClientResponse]]) -> None:
         super().__init__(start)
         self._looked_at: deque[Event] = deque()
+        self._viewer = viewer.current()  # a long answer is read after its request's own context has ended
 
     async def __anext__(self) -> Event:
-        now = viewer.current()
-        if now is None or now.standing.admin:
+        viewer.look_as(self._viewer)
+        if self._viewer is None or self._viewer.standing.admin:
             return await super().__anext__()
         while not self._looked_at:
             lot = [await super().__anext__(), *self._ready]

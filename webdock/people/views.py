@@ -15,6 +15,7 @@ from django.views.decorators.http import require_GET, require_http_methods
 
 from webdock.engines.audit import Actor, request_address, write
 from webdock.engines.models import AuditEntry
+from webdock.people.account_views import mark
 from webdock.people.forms import THROTTLED, LoginForm, WelcomeForm
 from webdock.people.models import SetupLink, token_digest
 from webdock.people.rights import PUBLIC, requires, wants_json
@@ -33,7 +34,9 @@ class Login(LoginView):
         address = request_address(self.request)
         succeeded(user.get_username(), address)
         self._audit(user.get_username(), address, AuditEntry.Result.OK, "", user.pk)
-        return super().form_valid(form)
+        response = super().form_valid(form)
+        mark(self.request)
+        return response
 
     def form_invalid(self, form: LoginForm) -> HttpResponse:
         username, address = self.request.POST.get("username", ""), request_address(self.request)

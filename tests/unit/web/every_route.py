@@ -11,7 +11,7 @@ from webdock.asgi import websocket_urlpatterns
 
 # Names in paths that are nobody's: what they lead to is the whole engine's, or the view looks among
 # one's own only (tokens, recordings).
-ANYBODYS = {"image_id", "job_id", "token", "code", "verb", "host", "id"}
+ANYBODYS = {"image_id", "job_id", "token", "code", "verb", "host", "path"}
 
 
 NO_UUID = "00000000-0000-4000-8000-000000000000"
@@ -48,7 +48,7 @@ def filled(pattern: URLPattern, values: dict[str, str]) -> str:
         found = re.search(part, text)
         assert found, (name, text)
         digits = re.search(r"\{(\d+)(?:,\d*)?\}", found[1] or "")
-        some = "0" * int(digits[1]) if digits else NO_UUID if found[2] == "uuid:" else "x"
+        some = "0" * int(digits[1]) if digits else {"uuid:": NO_UUID, "int:": "1"}.get(found[2] or "", "x")
         text = re.sub(part, values.get(name, some), text)
     return "/" + text.replace(r"(?:sha256:)?", "").strip("^$").replace("\\", "")
 

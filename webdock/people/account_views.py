@@ -1,0 +1,145 @@
+"""One's own account: where one is logged in, and the tokens one has made."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.contrib.auth import SESSION_KEY
+from django.contrib.sessions.models import Session
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET, require_POST
+
+from webdock.engines.audit import Actor, request_address, write
+from webdock.engines.pages import answer, page
+from webdock.people.models import ApiToken
+from webdock.people.rights import requires
+from webdock.people.roles import RIGHTS
+from webdock.people.standing import standing
+from webdock.people.tokens import DAYS_MAX, PER_PERSON_MAX, make
+
+FROM_KEY, AGENT_KEY = "webdock_from", "webdock_agent"  # in a session: where it was begun
+AGENT_MAX_CHARS = 200
+NAME_MAX_CHARS = 64
+SESSIONS_MAX = 10_000  # looked through
+
+
+def mark(request: HttpRequest) -> None:
+    """Write into a new session from where it was begun."""
+    request.session[FROM_KEY] = request_address(request)
+    request.session[AGENT_KEY] = request.headers.get("User-Agent", "")[:AGENT_MAX_CHARS]
+
+
+def shown_key(key: str) -> str:
+    """What stands for a session on the page: its key would be as good as its cookie."""
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def sessions_of(user_id: int) -> list[tuple[Session, dict[str, Any]]]:
+    """The live sessions of a person, newest first."""
+    alive = Session.objects.filter(expire_date__gt=timezone.now()).order_by("-expire_date")[:SESSIONS_MAX]
+    found = ((session, session.get_decoded()) for session in alive)
+    return [(session, data) for session, data in found if data.get(SESSION_KEY) == str(user_id)]
+
+
+def _context(request: HttpRequest) -> dict[str, Any]:
+    sessions = [
+        {
+            "key": shown_key(session.session_key),
+            "own": session.session_key == request.session.session_key,
+            "address": data.get(FROM_KEY, ""),
+            "agent": data.get(AGENT_KEY, ""),
+            "expires": session.expire_date,
+        }
+        for session, data in sessions_of(request.user.pk)
+    ]
+    mine = standing(request.user).anywhere
+    return {
+        "sessions": sessions,
+        "tokens": list(ApiToken.objects.filter(user_id=request.user.pk)),
+        "now": timezone.now(),
+        "offered": [(right, words) for right, words in RIGHTS.items() if right in mine],
+        "days_max": DAYS_MAX,
+    }
+
+
+@requires("view")
+@never_cache
+@require_GET
+async def account(request: HttpRequest) -> HttpResponse:
+    return await page(request, "people/account.html", await sync_to_async(_context)(request))
+
+
+@requires("view")
+@require_POST
+async def session_end(request: HttpRequest) -> HttpResponse:
+    """Log one's other sessions out: the one named (key=), or with ``all`` every other one."""
+
+    def end() -> int:
+        asked, everything = request.POST.get("key", ""), request.POST.get("all", "") == "1"
+        ended = 0
+        for session, _data in sessions_of(request.user.pk):
+            own = session.session_key == request.session.session_key
+            if not own and (everything or shown_key(session.session_key) == asked):
+                session.delete()
+                ended += 1
+        if ended:
+            actor = Actor(request.user.pk, request.user.get_username(), request_address(request))
+            write(actor, "session.end", kind="user", name=actor.username, detail=str(ended))
+        return ended
+
+    ended = await sync_to_async(end)()
+    words = _("Ended. What was open there is closing.") if ended else _("No such session.")
+    return await answer(request, bool(ended), words, "account", status=404)
+
+
+@requires("view")
+@never_cache
+@require_POST
+async def token_make(request: HttpRequest) -> HttpResponse:
+    """Make an API token; it is on the answer's page, and never again anywhere."""
+
+    def work() -> tuple[str, str]:
+        name = " ".join(request.POST.get("name", "").split())[:NAME_MAX_CHARS]
+        days = request.POST.get("days", "")
+        if not name:
+            return "", _("name: a token needs one, to be recognised by")
+        if not (days.isascii() and days.isdigit() and 1 <= int(days[:6]) <= DAYS_MAX):
+            return "", _("days: expected a number from 1 to %(n)d") % {"n": DAYS_MAX}
+        if ApiToken.objects.filter(user_id=request.user.pk).count() >= PER_PERSON_MAX:
+            return "", _("You have %(n)d tokens already: remove one first.") % {"n": PER_PERSON_MAX}
+        rights = request.POST.getlist("rights")
+        token = make(request.user, name, rights, int(days))  # type: ignore[arg-type]
+        actor = Actor(request.user.pk, request.user.get_username(), request_address(request))
+        detail = f"{days} days; {', '.join(sorted(rights)) or 'every right of its person'}"
+        write(actor, "token.make", kind="token", name=name, detail=detail)
+        return token, ""
+
+    token, error = await sync_to_async(work)()
+    if error:
+        return await answer(request, False, error, "account", status=400)
+    context = {**await sync_to_async(_context)(request), "token": token}
+    return await page(request, "people/account.html", context)
+
+
+@requires("view")
+@require_POST
+async def token_remove(request: HttpRequest, token: int) -> HttpResponse:
+    """Remove one of one's own tokens; what it holds open closes."""
+
+    def work() -> bool:
+        row = ApiToken.objects.filter(pk=token, user_id=request.user.pk).first()
+        if row is None:
+            return False
+        row.delete()
+        actor = Actor(request.user.pk, request.user.get_username(), request_address(request))
+        write(actor, "token.remove", kind="token", name=row.name)
+        return True
+
+    removed = await sync_to_async(work)()
+    words = _("The token was removed.") if removed else _("No such token.")
+    return await answer(request, removed, words, "account", status=404)

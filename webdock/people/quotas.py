@@ -1,0 +1,94 @@
+"""How much a person or a team may have made at a time: containers, and their memory and CPU limits together.
+
+Limits are counted, not use. A container without the limit a quota counts is refused, as it could use
+anything. Asks the database; call it from a thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.apps import apps
+from django.utils.translation import gettext as _
+
+from runtime.api.errors import Forbidden
+from webdock.people.models import Belonging, Quota
+
+MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class Use:
+    """Containers and their limits."""
+
+    containers: int = 0
+    memory_bytes: int = 0
+    cpus: float = 0.0
+
+
+def limits_of(host: Mapping[str, Any]) -> tuple[int, float]:
+    """(memory in bytes, CPUs) of a HostConfig; 0 without a limit; pure."""
+    cpus = int(host.get("NanoCpus") or 0) / 1e9
+    if not cpus and int(host.get("CpuQuota") or 0) > 0:
+        cpus = int(host["CpuQuota"]) / int(host.get("CpuPeriod") or 100_000)
+    return max(0, int(host.get("Memory") or 0)), cpus
+
+
+def use_of(belongings: Any, without: str = "") -> Use:
+    """What the containers of these rows use; ``without`` one of them."""
+    ids = set(belongings.values_list("object_id", flat=True)) - {without}
+    rows = apps.get_model("containers_app", "Container").everything.filter(removed_at=None)
+    # Race: one that was just made may have no row yet; it counts as a container, its limits a moment later.
+    gone = apps.get_model("containers_app", "Container").everything.exclude(removed_at=None)
+    ids -= set(gone.filter(container_id__in=ids).values_list("container_id", flat=True))
+    documents = rows.filter(container_id__in=ids).values_list("inspect", flat=True)
+    each = [limits_of(document.get("HostConfig") or {}) for document in documents]
+    return Use(len(ids), sum(memory for memory, _cpus in each), sum(cpus for _memory, cpus in each))
+
+
+def check(owner_id: int | None, team_id: int | None, host: Mapping[str, Any]) -> None:
+    """Pass when one more container with these limits fits beside the others of its owner and of its team.
+
+    Raises: Forbidden.
+    """
+    for quota, rows in _quotas(owner_id, team_id):
+        use = use_of(rows)
+        if quota.containers is not None and use.containers >= quota.containers:
+            words = _("quota: %(n)d containers is all %(who)s may have")
+            raise Forbidden(words % {"n": quota.containers, "who": quota})
+        _fits(quota, use, host)
+
+
+def check_limits(owner_id: int | None, team_id: int | None, host: Mapping[str, Any], existing: str) -> None:
+    """``check`` for the new limits of a container that is there."""
+    for quota, rows in _quotas(owner_id, team_id):
+        _fits(quota, use_of(rows, existing), host)
+
+
+def _quotas(owner_id: int | None, team_id: int | None) -> Iterator[tuple[Quota, Any]]:
+    rows = Belonging.objects.filter(kind="container")
+    for quota in Quota.objects.filter(user_id=owner_id) if owner_id is not None else ():
+        yield quota, rows.filter(owner_id=owner_id)
+    for quota in Quota.objects.filter(team_id=team_id) if team_id is not None else ():
+        yield quota, rows.filter(team_id=team_id)
+
+
+def _fits(quota: Quota, use: Use, host: Mapping[str, Any]) -> None:
+    memory, cpus = limits_of(host)
+    if quota.memory_mib is not None:
+        if not memory:
+            words = _("quota: give it a memory limit, as memory is counted for %(who)s")
+            raise Forbidden(words % {"who": quota})
+        if use.memory_bytes + memory > quota.memory_mib * MIB:
+            left = max(0, quota.memory_mib - use.memory_bytes // MIB)
+            raise Forbidden(_("quota: %(n)d MiB of memory are left for %(who)s") % {"n": left, "who": quota})
+    if quota.cpus is not None:
+        if not cpus:
+            words = _("quota: give it a CPU limit, as CPUs are counted for %(who)s")
+            raise Forbidden(words % {"who": quota})
+        if use.cpus + cpus > quota.cpus + 1e-9:
+            left_cpus = max(0.0, quota.cpus - use.cpus)
+            words = _("quota: %(n)s CPUs are left for %(who)s")
+            raise Forbidden(words % {"n": f"{left_cpus:g}", "who": quota})
