@@ -28,7 +28,7 @@ from webdock.engines.moments import moment
 from webdock.engines.pages import page
 from webdock.engines.views import ANONYMOUS
 from webdock.engines.wording import explain
-from webdock.people.rights import requires, rights_of
+from webdock.people.rights import requires
 
 SIZE_WAIT_S = 2.0  # the page does not wait longer for a volume to be measured
 SIZES_TIMEOUT_S = 60.0  # of all of them, for the list
@@ -99,7 +99,7 @@ async def volume_detail(request: HttpRequest, name: str) -> HttpResponse:
         "size": await _size_soon(client, name),
         "document": document,
     }
-    if "files" in await sync_to_async(rights_of)(await request.auser()):
+    if "files" in await client.rights_over("volume", name):
         try:
             context |= await _files(client, name, path)
         except InvalidArgument:  # a file, perhaps by way of a link: its own page says what is wrong otherwise

@@ -78,7 +78,7 @@ class GuardedClient(EngineClient):
         if found is None or found[2] in _NO_NAMES:
             return
         kind, ref, verb = found[1], unquote(found[2]), found[3]
-        changing = method == "DELETE" or (method == "POST" and verb in _CHANGING)
+        changing = method in ("DELETE", "PUT") or (method == "POST" and verb in _CHANGING)
         await self.demand(kind, ref, _RIGHT[kind] if changing else "view")
 
     async def demand(self, kind: str, ref: str, right: str) -> None:
@@ -237,6 +237,14 @@ class GuardedClient(EngineClient):
         fresh = not name or await self._is_new_volume(name)
         made = await super().volume_create(body)
         if fresh:
+            await _claim("volume", now.user.pk, team, str(made["Name"]))
+        return made
+
+    async def volume_clone(self, name: str, body: Body) -> dict[str, Any]:
+        now = viewer.current()
+        team = await self._team(body.get("Labels") or {})
+        made = await super().volume_clone(name, body)
+        if now is not None:
             await _claim("volume", now.user.pk, team, str(made["Name"]))
         return made
 

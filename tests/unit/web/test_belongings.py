@@ -148,6 +148,13 @@ async def test_somebody_elses_volume_is_neither_mounted_nor_taken_over(
     answer = await his.post("/containers/run/", form)
     assert answer.status_code == 400
     assert (await his.post("/volumes/data/remove/", headers=JSON)).status_code == 404
+    for path in ("", "files/view/", "files/read/", "archive/"):
+        assert (await his.get(f"/volumes/data/{path}?path=/")).status_code == 404
+    for path in ("files/upload/", "restore/", "clone/"):
+        assert (await his.post(f"/volumes/data/{path}", {"name": "mine"}, headers=JSON)).status_code == 404
+    assert (await hers.post("/volumes/data/clone/", {"name": "copy"}, headers=JSON)).status_code == 200
+    assert (await his.get("/volumes/copy/")).status_code == 404
+    assert (await hers.post("/volumes/copy/remove/", headers=JSON)).status_code == 200
     assert (await api.volume_inspect("data"))["Name"] == "data"
     await his.post("/volumes/prune/", {"all": "1"}, headers=JSON)
     assert (await api.volume_inspect("data"))["Name"] == "data"
