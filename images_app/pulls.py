@@ -8,8 +8,11 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from django.urls import NoReverseMatch, reverse
 from django.utils.translation import gettext as _
 
+from images_app.models import ID_PREFIX
+from runtime.api.errors import EngineError
 from webdock.engines.audit import Actor
 from webdock.engines.clients import client as client_of
 from webdock.jobs import words
@@ -42,10 +45,20 @@ def start_pull(
             async for news in progress:
                 job.progress.take(news)
                 job.tell()
+        job.url = await _page_of(engine, reference)
         return job.progress.message or _("%(name)s is here.") % {"name": reference}
 
     name = f"{reference} ({platform})" if platform else ""
     return start(actor, KIND, work, engine=engine, subject=reference, name=name, cancels="pull")
+
+
+async def _page_of(engine: str, reference: str) -> str:
+    """The address of the image's page; "" when the engine does not say what was pulled."""
+    try:
+        id = str((await client_of(engine).image_inspect(reference))["Id"])
+        return reverse("image-detail", args=[id.removeprefix(ID_PREFIX)])
+    except (EngineError, KeyError, NoReverseMatch):
+        return ""
 
 
 def as_pull(job: LiveJob) -> dict[str, Any]:

@@ -101,7 +101,7 @@ async def synced(transactional_db: None, fake: FakeEngine) -> AsyncIterator[Engi
     """The sync, running and caught up."""
     sync = EngineSync("local")
     task = asyncio.create_task(sync.run())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await sync.synced.wait()
     yield sync
     task.cancel()
@@ -175,7 +175,7 @@ async def connect() -> AsyncIterator[Connect]:
         if morsel is not None:
             headers.append((b"cookie", f"{django_settings.SESSION_COOKIE_NAME}={morsel.value}".encode()))
         socket = WebsocketCommunicator(websocket_application, path, headers=headers)
-        accepted, _protocol = await socket.connect(timeout=5)
+        accepted, _protocol = await socket.connect(timeout=20)
         assert accepted, "every socket is accepted first, so that a refusal has its code"
         opened.append(socket)
         return socket
@@ -187,7 +187,7 @@ async def connect() -> AsyncIterator[Connect]:
             await asyncio.wait([socket.future], timeout=5)
 
 
-async def closing(socket: WebsocketCommunicator, timeout_s: float = 5) -> tuple[int, str]:
+async def closing(socket: WebsocketCommunicator, timeout_s: float = 20) -> tuple[int, str]:
     """Read until the socket closes; its code and reason."""
     async with asyncio.timeout(timeout_s):
         while True:
@@ -209,7 +209,7 @@ async def make_container(
     return str(made["Id"])
 
 
-async def eventually(ask: Callable[[], Awaitable[Any]], timeout_s: float = 5) -> Any:
+async def eventually(ask: Callable[[], Awaitable[Any]], timeout_s: float = 20) -> Any:
     """The first true answer; fails after the time."""
     async with asyncio.timeout(timeout_s):
         while not (answer := await ask()):  # noqa: ASYNC110 - processes and databases have no event

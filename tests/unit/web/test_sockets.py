@@ -22,6 +22,7 @@ from tests.unit.web.conftest import PASSWORD, Connect, closing, eventually, make
 from webdock.engines import consumers as base
 from webdock.engines import rows as rows_module
 from webdock.engines.sync import EngineSync
+from webdock.jobs.models import Job
 from webdock.jobs.running import LiveJob
 from webdock.people.sockets import same_origin
 
@@ -458,6 +459,8 @@ async def test_a_pull_shows_progress_and_ends_as_an_image(
         return b"shop/app:1" in (await as_viewer.get("/images/")).content
 
     await eventually(listed)
+    job = await Job.objects.aget(pk=done["id"])
+    assert (await as_viewer.get(job.url)).status_code == 200
 
 
 async def test_a_pull_that_fails_says_why(
