@@ -8,6 +8,7 @@ from typing import Any
 from asgiref.sync import sync_to_async
 from django.contrib import messages
 from django.core.exceptions import ValidationError
+from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect
 from django.utils.translation import gettext as _
@@ -30,6 +31,9 @@ from webdock.engines.wording import explain
 from webdock.jobs.running import TooMany
 from webdock.people.belongings import viewer_rights
 from webdock.people.rights import requires, wants_json
+
+COMPOSE_PROJECT = "com.docker.compose.project"
+SHARERS_MAX = 20  # named on the page
 
 
 @requires("operate")
@@ -102,6 +106,18 @@ async def _changes(
     return found
 
 
+def _sharers(container: Container) -> list[str]:
+    """Names of containers that use its namespaces or volumes, and hold on to the old one's. From a thread."""
+    modes = [f"container:{container.container_id}", f"container:{container.name}"]
+    found = Q()
+    for key in ("NetworkMode", "PidMode", "IpcMode"):
+        found |= Q(**{f"inspect__HostConfig__{key}__in": modes})
+    for name in (container.container_id, container.name):
+        found |= Q(inspect__HostConfig__VolumesFrom__icontains=f'"{name}')
+    rows = Container.objects.filter(found, removed_at=None, engine=container.engine)
+    return list(rows.exclude(pk=container.pk).order_by("name").values_list("name", flat=True)[:SHARERS_MAX])
+
+
 async def _difference_page(
     request: HttpRequest, form: RunForm, changes: list[dict[str, Any]], **more: Any
 ) -> HttpResponse:
@@ -116,6 +132,8 @@ async def _difference_page(
         "carried": carried(form.base),
         "sent": sent,
         "recreation_id": uuid.uuid4(),
+        "sharers": await sync_to_async(_sharers)(more["container"]),
+        "project": more["container"].labels.get(COMPOSE_PROJECT, ""),
         **more,
     }
     return await page(request, "containers/difference.html", context)
@@ -159,12 +177,12 @@ async def _begin(
 async def recreation(request: HttpRequest, id: uuid.UUID) -> HttpResponse:
     """How far a recreation is; JSON for the script that follows it."""
     row = await Recreation.objects.filter(pk=id).afirst()
-    if row is None or "operate" not in await sync_to_async(viewer_rights)("container", row.old_id):
+    if row is None:
         raise Http404
     shown = row.new_id if row.outcome == "done" else row.old_id
     user = await request.auser()
-    if row.user_id != user.pk:
-        await find(shown, removed=True)  # not there for them: neither is this
+    if row.user_id != user.pk and "operate" not in await sync_to_async(viewer_rights)("container", shown):
+        raise Http404  # not there for them: neither is this
     reached = STEPS.index(row.step)
     steps = [
         {"name": name, "words": str(words), "done": STEPS.index(name) <= reached}

@@ -64,10 +64,10 @@ class Record(Protocol):
 class Recreate:
     """One transaction over one engine."""
 
-    def __init__(self, client: EngineClient, record: Record, *, up_s: float = UP_S) -> None:
+    def __init__(self, client: EngineClient, record: Record, *, up_s: float | None = None) -> None:
         self._client = client
         self._record = record
-        self._up_s = up_s
+        self._up_s = UP_S if up_s is None else up_s
 
     async def run(self) -> None:
         """Until there is an outcome: ``done``, ``undone`` or ``stuck``.

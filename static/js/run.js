@@ -113,7 +113,7 @@ missing?.querySelector("[data-pull-missing]").addEventListener("click", async ({
     state.textContent = text || gettext("The image could not be pulled.");
     button.removeAttribute("aria-busy");
     button.disabled = false;
-    link?.close();
+    link?.stop();
   };
   const answer = await post(button.dataset.pullMissing, new URLSearchParams({ reference }));
   if (!answer.ok) return failed(answer.message);

@@ -23,7 +23,7 @@ from django.contrib.auth.models import Group, User
 from django.test import AsyncClient
 from django.utils import translation
 
-from containers_app import rendering
+from containers_app import recreate, rendering
 from containers_app.models import Recreation
 from containers_app.terminal_hub import close_hubs
 from runtime.api.client import EngineClient
@@ -62,6 +62,12 @@ def language_of_the_settings() -> Iterator[None]:
     """A page asked for in another language leaves that language to whoever asks next in this thread."""
     yield
     translation.deactivate()
+
+
+@pytest.fixture(autouse=True)
+def recreations_in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A recreated program has started once it runs."""
+    monkeypatch.setattr(recreate, "UP_S", 0.2)
 
 
 @pytest_asyncio.fixture(autouse=True)

@@ -83,6 +83,20 @@ async def test_an_edit_shows_the_difference_and_then_recreates(
     assert await AuditEntry.objects.filter(action="container.recreate", result="ok", object_id=id).aexists()
 
 
+async def test_the_difference_names_who_shares_with_it(
+    synced: EngineSync, api: EngineClient, as_operator: AsyncClient
+) -> None:
+    id = await make_container(api, "web", Labels={"com.docker.compose.project": "shop"})
+    await make_container(api, "side", HostConfig={"NetworkMode": f"container:{id}"})
+    await make_container(api, "copy", HostConfig={"VolumesFrom": ["web:ro"]})
+    await make_container(api, "alone")
+    await eventually(Container.everything.filter(name="alone").aexists, 20)
+    await eventually(Container.everything.filter(name="copy").aexists, 20)
+    page = await as_operator.post(f"/containers/{id}/edit/", await shown(as_operator, id))
+    assert page.context["sharers"] == ["copy", "side"]
+    assert b"compose project" in page.content
+
+
 async def test_a_form_sent_twice_recreates_once(
     synced: EngineSync, api: EngineClient, as_operator: AsyncClient
 ) -> None:
