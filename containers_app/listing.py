@@ -18,9 +18,11 @@ from django.http import QueryDict
 from containers_app.models import Container, listed
 from containers_app.rendering import row_html
 from webdock.engines.documents import storable_text
+from webdock.people import belongings
 
 PAGE_ROWS = 50
 TEXT_MAX_CHARS = 200
+OFFERED_MAX = 100  # images, and owners, that the filter's inputs complete
 STOPPED = ("exited", "created", "dead")
 DEFAULT_SORT = "-created"
 SORTS = {
@@ -41,6 +43,7 @@ class Filters:
     image: str
     label: str
     network: str
+    owner: str  # a person's or a team's name
     sort: str
 
     @classmethod
@@ -52,8 +55,18 @@ class Filters:
             image=_text(query, "image"),
             label=_text(query, "label"),
             network=_text(query, "network"),
+            owner=_text(query, "owner"),
             sort=sort if sort.removeprefix("-") in SORTS else DEFAULT_SORT,
         )
+
+    @property
+    def chosen(self) -> int:
+        """How many of the four that have an input of their own are set."""
+        return sum(map(bool, (self.image, self.label, self.network, self.owner)))
+
+    @property
+    def narrows(self) -> bool:
+        return bool(self.state or self.q or self.chosen)
 
 
 def _text(query: QueryDict, key: str) -> str:
@@ -92,6 +105,8 @@ def select(filters: Filters) -> QuerySet[Container]:
         text = Cast("networks", TextField())
         needle = json.dumps({"name": filters.network})[1:-1]
         rows = rows.annotate(networks_text=text).filter(networks_text__contains=needle)
+    if filters.owner:
+        rows = rows.filter(container_id__in=belongings.owned("container", filters.owner))
     down = filters.sort.startswith("-")
     keys = SORTS[filters.sort.removeprefix("-")]
     return rows.order_by(*(f"-{key}" if down else key for key in keys), "pk")
@@ -132,10 +147,15 @@ def context_of(query: QueryDict) -> dict[str, Any]:
     """Everything the list's template needs but the cursor."""
     page, filters = page_of(query)
     rows = list(page.object_list)
+    images = (
+        Container.objects.filter(removed_at=None).order_by("image").values_list("image", flat=True).distinct()
+    )
     return {
         "rows": rows,
         "rendered": [row_html(row) for row in rows],
         "page": page,
         "filters": filters,
         "counts": counts(),
+        "images_offered": list(images[:OFFERED_MAX]),
+        "owners_offered": belongings.owners("container", OFFERED_MAX),
     }

@@ -8,4 +8,5 @@ import "./keys.js";
 import "./palette.js";
 import "./age.js";
 import "./rows.js";
+import "./filters.js";
 import "./jobs.js";

@@ -56,7 +56,7 @@ document.addEventListener(
   true,
 );
 
-for (const menu of document.querySelectorAll(".menu[popover]:not(.ports-menu)")) {
+for (const menu of document.querySelectorAll(".menu[popover]:not(.ports-menu, form)")) {
   menu.addEventListener("toggle", (event) => {
     if (event.newState === "closed") closedAt = performance.now();
     else if (!menu.dataset.id) visible(menu)[0]?.focus();

@@ -6,7 +6,6 @@ import { fill } from "./dom.js";
 import { gettext, interpolate } from "./i18n.js";
 import { Link } from "./socket.js";
 
-const FILTER_WAIT_MS = 220;
 const NEWS_MS = 1_700;
 const REFETCH_MS = 10_000; // lists whose rows no socket brings
 
@@ -217,7 +216,7 @@ function pager({ order = [], counts = {} }) {
   const range = document.querySelector("[data-page-range]");
   if (!range) return;
   const asked = new URLSearchParams(location.search);
-  const narrowed = ["q", "image", "label", "network"].some((key) => asked.get(key));
+  const narrowed = ["q", "image", "label", "network", "owner"].some((key) => asked.get(key));
   const pages = document.querySelector("#list .panel-foot nav");
   const first = Number(range.dataset.first || 1);
   if (!narrowed) range.dataset.total = counts[asked.get("state") || "total"] ?? range.dataset.total;
@@ -277,7 +276,7 @@ let loading;
 const swapped = new Map(); // id of a part -> what the server sent of it last
 
 // Nobody asked for a quiet one: when it fails, the page stays as it is.
-async function load(url, history_, quiet = false) {
+export async function load(url, history_, quiet = false) {
   loading?.abort();
   loading = new AbortController();
   let page;
@@ -313,15 +312,13 @@ async function load(url, history_, quiet = false) {
 }
 
 document.addEventListener("click", (event) => {
-  const link = event.target.closest("[data-swap] :is(.seg, th, .panel-foot) a[href], .seg[data-swap] a[href]");
+  const link = event.target.closest("[data-swap] :is(.seg, th, .panel-foot, .chips) a[href], :is(.seg, .filters)[data-swap] a[href]");
   if (!link || !table() || event.button || event.ctrlKey || event.metaKey || event.shiftKey) return;
   event.preventDefault();
   load(link.href, "push");
 });
 addEventListener("popstate", () => {
   if (!table()) return;
-  const input = document.querySelector("[data-filter] input[type=search]");
-  if (input) input.value = new URLSearchParams(location.search).get("q") ?? "";
   load(location.href, "none");
 });
 
@@ -354,30 +351,6 @@ if (refetched()) {
   document.addEventListener("visibilitychange", refetch);
   setInterval(refetch, REFETCH_MS);
 }
-
-const filter = document.querySelector("[data-filter]");
-let filterTimer;
-
-function filterNow() {
-  const asked = new URLSearchParams(location.search);
-  const text = filter.querySelector("input[type=search]").value.trim();
-  if (text) asked.set("q", text);
-  else asked.delete("q");
-  asked.delete("page");
-  load(asked.size ? `?${asked}` : location.pathname, "replace");
-}
-filter?.addEventListener("input", () => {
-  clearTimeout(filterTimer);
-  filterTimer = setTimeout(filterNow, FILTER_WAIT_MS);
-});
-filter?.addEventListener("submit", (event) => {
-  event.preventDefault();
-  clearTimeout(filterTimer);
-  filterNow();
-});
-filter?.addEventListener("keydown", (event) => {
-  if (event.key === "Escape") event.target.blur();
-});
 
 cursor = Number(table()?.dataset.cursor ?? 0);
 adopt(document);

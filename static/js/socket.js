@@ -144,7 +144,7 @@ function showBanner() {
   } else if (shown) {
     shown = false;
     banner.dataset.state = "healed";
-    banner.querySelector("[data-text]").textContent = "Connected again";
+    banner.querySelector("[data-text]").textContent = gettext("Connected again");
     banner.querySelector("[data-retry]").hidden = true;
     ticking = setTimeout(() => (banner.hidden = true), HEALED_MS);
   }

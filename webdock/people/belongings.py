@@ -86,6 +86,24 @@ def hidden(kind: str) -> int:
     return Belonging.objects.filter(kind=kind).exclude(_own(now.standing)).count()
 
 
+def owned(kind: str, name: str) -> QuerySet[Any, Any]:
+    """Ids of the things of this kind that belong to the person or the team of this name."""
+    rows = Belonging.objects.filter(Q(owner__username=name) | Q(team__name=name), kind=kind)
+    return rows.values("object_id")
+
+
+def owners(kind: str, most: int) -> list[str]:
+    """Names of people and teams that own what the viewer sees of this kind, at most so many."""
+    rows = Belonging.objects.filter(kind=kind)
+    now = viewer.current()
+    if now is not None and not now.standing.admin:
+        rows = rows.filter(_own(now.standing))
+    found: set[str] = set()
+    for field in ("owner__username", "team__name"):
+        found.update(filter(None, rows.order_by(field).values_list(field, flat=True).distinct()[:most]))
+    return sorted(found)[:most]
+
+
 def rights_over(user: Person, kind: str, id: str) -> frozenset[str]:
     """What this person may do to one thing; empty: it is not there for them."""
     who = standing(user)

@@ -206,3 +206,33 @@ def test_a_custom_role_gives_what_it_lists_and_a_team_never_the_engine(
     bob.is_superuser = True
     del bob._webdock_standing
     assert standing(bob).over(alice.pk, None) == NAMES
+
+
+async def test_the_list_is_narrowed_to_one_owner_or_team(
+    alice: User, bob: User, team: Team, admin: User, synced: EngineSync, api: EngineClient, connect: Any
+) -> None:
+    from webdock.people import belongings
+
+    ids = {name: await make_container(api, name) for name in ("hers", "shared", "nobodys")}
+    await sync_to_async(belongings.claim)("container", alice.pk, None, ids["hers"])
+    await sync_to_async(belongings.claim)("container", alice.pk, team.pk, ids["shared"])
+
+    async def all_seen() -> bool:
+        return await Container.objects.filter(container_id__in=ids.values()).acount() == len(ids)
+
+    await eventually(all_seen)
+
+    async def names(browser: AsyncClient, query: str) -> set[str]:
+        answer = await browser.get(f"/containers/?{query}")
+        return {row.name for row in answer.context["rows"]}
+
+    boss = await browser_of(admin)
+    assert await names(boss, "owner=alice") == {"hers", "shared"}
+    assert await names(boss, "owner=shop") == {"shared"}
+    assert await names(boss, "owner=nobody") == set()
+    offered = (await boss.get("/containers/")).context
+    assert offered["owners_offered"] == ["alice", "shop"]
+    assert offered["images_offered"] == ["busybox:latest"]
+    other = await browser_of(bob)
+    assert await names(other, "owner=alice") == set()
+    assert (await other.get("/containers/")).context["owners_offered"] == []
