@@ -18,6 +18,7 @@ SEQUENCE_MAX_BYTES = 4096  # a control string longer than this is taken as over
 LINE_SEARCH_BYTES = 8192  # a cut moves on so far to a line's beginning
 COLOURS_MAX = 64  # sequences carried over since the last reset
 TITLE_MAX_BYTES = 512
+NEAR_BYTES = 64 << 10
 OVERLAP_BYTES = 256  # the same in two pasts: they are one
 KEPT_BYTES = 1 << 20  # 5,000 lines of two hundred bytes
 SHORTEN_AT_BYTES = KEPT_BYTES + (512 << 10)
@@ -29,16 +30,11 @@ _SEQUENCE = re.compile(
     rb"|[ -/]+[0-~]"  # charsets
     rb"|[^\[\]PX^_ -/])"
 )
-_STATE = re.compile(
-    rb"\x1b(?:\[\?([0-9;]{1,64})([hl])"  # 1, 2 private modes
-    rb"|\[([0-9;]{1,16})([hl])"  # 3, 4 modes
-    rb"|\[([0-9]{0,5};?[0-9]{0,5})r"  # 5 scroll region
-    rb"|\[([0-6]?) q"  # 6 shape of the cursor
-    rb"|([=>])"  # 7 keypad
-    rb"|([()][0AB])"  # 8 charsets
-    rb"|\][02];([^\x07\x1b]{0,512})(?:\x07|\x1b\\)"  # 9 title
-    rb"|(\[!p|c))"  # 10 resets
-)
+# Each begins with as many fixed bytes as can be: a flood of colours is passed over without a look at each.
+_MODE = re.compile(rb"\x1b\[\?([0-9;]{1,64})([hl])")
+_TITLE = re.compile(rb"\x1b\][02];([^\x07\x1b]{0,512})(?:\x07|\x1b\\)")
+_RARE = re.compile(rb"\x1b\[(?:([0-9;]{1,16})[hl]|([0-9]{0,5};?[0-9]{0,5})r|[0-6]? (q))")
+_SHORT = re.compile(rb"\x1b(?:([=>])|([()])[0AB]|(c|\[!p))")  # keypad, charsets, resets
 _COLOUR = re.compile(rb"\x1b\[[0-9;:]{0,64}m")
 _CLEAR = re.compile(rb"\x1b\[2J|\x1b\[1?;?1?H\x1b\[0?J")
 _SCREENS = {b"47", b"1047", b"1048", b"1049"}
@@ -121,28 +117,28 @@ def _behind_sequence(output: bytes, at: int) -> int:
 def state_after(output: bytes) -> bytes:
     """The sequences that give a fresh terminal the modes, title and colours which this output leaves behind.
 
-    Which screen is shown is not among them.
+    Which screen is shown is not among them. Scroll regions, insert mode, the cursor's shape and colours are
+    looked for near the end, the others everywhere.
     """
-    modes: dict[bytes, bytes] = {}
-    reset_at = 0
-    for found in _STATE.finditer(output):
-        if found[10]:
-            modes = {key: value for key, value in modes.items() if key == b"title"}
-            reset_at = found.end()
-        elif found[1]:
-            for mode in found[1].split(b";"):
-                if mode not in _SCREENS and mode not in _FORGOTTEN:
-                    modes[b"?" + mode] = b"\x1b[?" + mode + found[2]
-        elif found[3]:
-            modes[b"h" + found[3]] = b"\x1b[" + found[3] + found[4]
-        elif found[9] is not None:
-            modes[b"title"] = b"\x1b]2;" + found[9][:TITLE_MAX_BYTES] + b"\x07"
+    if b"\x1b" not in output:
+        return b""
+    since, modes = 0, dict[bytes, bytes]()
+    for short in _SHORT.finditer(output):
+        if short[3]:
+            since = short.end()
+            modes.clear()
         else:
-            key = (
-                b"r" if found[5] is not None else b"q" if found[6] is not None else (found[7] or found[8][:1])
-            )
-            modes[b"=" if key == b">" else key] = found[0]
-    return b"".join(modes.values()) + _colours(output, reset_at)
+            modes[short[2] or b"="] = short[0]
+    near = max(since, len(output) - NEAR_BYTES)
+    for found in _MODE.finditer(output, since):
+        for mode in found[1].split(b";"):
+            if mode not in _SCREENS and mode not in _FORGOTTEN:
+                modes[b"?" + mode] = b"\x1b[?" + mode + found[2]
+    for found in _RARE.finditer(output, near):
+        modes[found[1] or (b"r" if found[2] is not None else b"q")] = found[0]
+    for title in _TITLE.finditer(output):
+        modes[b"title"] = b"\x1b]2;" + title[1][:TITLE_MAX_BYTES] + b"\x07"
+    return b"".join(modes.values()) + _colours(output, near)
 
 
 def _colours(output: bytes, since: int) -> bytes:

@@ -15,8 +15,8 @@ from containers_app.terminal_viewer import FRAME_BYTES, LAG_KEPT_BYTES, LAG_MAX_
 from runtime.api.client import EngineClient
 from runtime.api.screens import KEPT_BYTES, SHORTEN_AT_BYTES, Output
 from tests.fakes.engine import FakeEngine
-from tests.unit.web.conftest import Connect, browser_of, eventually
-from tests.unit.web.test_terminal import Screen, shell
+from tests.unit.web.conftest import Connect, browser_of, eventually, make_container
+from tests.unit.web.test_terminal import Screen, prepare, shell
 
 __all__ = ["shell"]
 db = pytest.mark.django_db(transaction=True)
@@ -212,3 +212,66 @@ async def test_a_hub_without_windows_is_let_go_of(
     await screen.socket.disconnect()
     await eventually(lambda: _is(lambda: session.pk not in hubs), timeout_s=20)
     assert (await api.exec_inspect(session.exec_id))["Running"]
+
+
+@db
+@pytest.mark.parametrize("size", [1, 125, 126, 65_535, 65_536, 1 << 20])
+async def test_frames_of_every_size_arrive_whole(shell: Any, size: int) -> None:
+    screen, _id = await shell("sh", "-c", f"stty raw -echo; printf ready; head -c {size} | cksum")
+    await screen.until(b"ready")
+    await screen.type(b"y" * size)
+    await screen.until(rb"\d+ %d" % size)
+
+
+@db
+async def test_a_size_beyond_all_bounds_is_brought_inside_them(shell: Any) -> None:
+    screen, _id = await shell()
+    session = await TerminalSession.objects.aget()
+    hub = hubs[session.pk]
+    for columns, rows in ((0, 0), (10_000, 10_000), (-5, 7), ("80", "x")):
+        await screen.socket.send_json_to({"type": "resize", "cols": columns, "rows": rows})
+    await eventually(lambda: _is(lambda: hub.size is not None), timeout_s=20)
+    await screen.type("echo re''ady\n")
+    await screen.until(b"ready")
+    assert all(1 <= side <= 1000 for side in hub.size or ())
+
+
+@db
+async def test_a_page_cannot_take_another_pages_place_in_the_output(
+    shell: Any, operator: User, connect: Connect
+) -> None:
+    screen, _id = await shell()
+    await screen.type("echo be''fore\n")
+    await screen.until(b"before")
+    session = await TerminalSession.objects.aget()
+    hub = hubs[session.pk]
+    for query in (
+        f"?hub={hub.id}&at=99999999999999999999",
+        f"?hub={hub.id}&at=-7",
+        "?hub=other&at=1",
+        "?page=%00&hub=&at=x",
+        "?page=" + "x" * 5000,
+    ):
+        again_there = await again(operator, connect, session, query)
+        await again_there.until(b"before")
+
+
+@db
+async def test_many_sessions_opened_and_dropped_leave_nothing_here(
+    api: EngineClient, operator: User, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(terminal_stream, "LINGER_S", 0.0)
+    id = await make_container(api)
+    browser = await browser_of(operator)
+    for _n in range(20):
+        session = await prepare(api, operator, id, "sh")
+        screen = Screen(await connect(browser, f"/ws/terminal/{session.pk}/"))
+        await screen.control("ready")
+        await screen.socket.disconnect()
+    await eventually(lambda: _is(lambda: not hubs), timeout_s=20)
+    await eventually(lambda: _is(lambda: not _own_tasks()), timeout_s=20)
+    assert await TerminalSession.objects.filter(ended_at=None).acount() == 20, "they go on in the engine"
+
+
+def _own_tasks() -> list[Any]:
+    return [task for task in asyncio.all_tasks() if task.get_name().startswith("terminal ")]

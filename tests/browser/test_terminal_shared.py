@@ -1,0 +1,75 @@
+"""Terminals across windows: the same screen in each, nothing hostile gets out of one, recordings play."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import PageFactory
+from tests.browser.terminal_page import expect_text, screen, type_line
+from tests.integration.installation import Installation, eventually
+
+
+@pytest.fixture
+def container(installation: Installation) -> str:
+    return installation.webdock("run", "-d", "webdock/busybox", "sleep", "100000").stdout.strip()
+
+
+@pytest.fixture
+def shell(container: str, open_page: PageFactory) -> Page:
+    page = open_page(f"/containers/{container}/terminal/")
+    expect_text(page, r"[#$] ")
+    return page
+
+
+def test_a_full_screen_program_is_the_same_after_a_reload(shell: Page) -> None:
+    type_line(shell, "seq 1 200; vi /etc/passwd")
+    expect_text(shell, "/etc/passwd 1/")
+    eventually(lambda: screen(shell).count("~") > 3)
+    before = screen(shell)
+    shell.reload()
+    expect_text(shell, "/etc/passwd 1/")
+    eventually(lambda: screen(shell) == before, 20, "the same screen")
+    type_line(shell, ":q!")
+    expect_text(shell, r"200\s*\S*\s*[#$] ")
+
+
+def test_two_windows_share_one_shell(shell: Page, container: str, open_page: PageFactory) -> None:
+    type_line(shell, "echo fi''rst")
+    expect_text(shell, "first")
+    other = open_page("/terminals/")
+    other.locator(f'a[href*="{container}"]').first.click()
+    expect_text(other, "first")
+    type_line(other, "echo sec''ond")
+    expect_text(shell, "second")
+    expect(shell.locator("[data-people]")).to_contain_text("typed last")
+
+
+def test_hostile_output_stays_text(shell: Page) -> None:
+    """Titles become no markup, the clipboard is not written, and no question is answered by a replay."""
+    shell.evaluate("() => { navigator.clipboard.writeText = async () => { window.stolen = true; }; }")
+    hostile = r"\033]0;<img src=x onerror=window.hit=1>\007\033]52;c;c3RvbGVu\007"
+    type_line(shell, f"printf '{hostile}'; echo do''ne")
+    expect_text(shell, "done")
+    expect(shell.locator("[data-title]").first).to_contain_text("<img src=x")
+    assert shell.evaluate("[window.hit, window.stolen]") == [None, None]
+    type_line(shell, r"printf '\033[c'; sleep 1; echo answ''ered; cat > /dev/null")
+    expect_text(shell, "answered")
+    before = screen(shell)
+    shell.reload()
+    eventually(lambda: screen(shell) == before, 20, "the same screen, with no other answer")
+
+
+def test_a_recording_is_made_said_found_and_played(shell: Page, open_page: PageFactory) -> None:
+    shell.locator('[data-do="settings"]').first.click()
+    shell.locator('[data-do="record"]').click()
+    expect(shell.locator(".recording")).to_be_visible()
+    type_line(shell, "echo nee''dle")
+    expect_text(shell, "needle")
+    shell.locator('[data-do="settings"]').first.click()
+    shell.locator('[data-do="record"]').click()
+    expect(shell.locator(".recording")).to_be_hidden()
+    page = open_page("/recordings/?q=needle")
+    page.locator("td.key a").first.click()
+    page.locator(".ap-overlay-start").click()
+    expect(page.locator(".ap-player")).to_contain_text("needle", timeout=20_000)
