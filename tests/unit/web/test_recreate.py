@@ -341,8 +341,9 @@ async def test_a_row_asked_for_twice_is_one(
 
 
 async def test_rows_of_a_process_that_ended_are_taken_over(
-    transactional_db: None, prepare: Prepare, api: EngineClient
+    transactional_db: None, prepare: Prepare, api: EngineClient, settings: Any
 ) -> None:
+    settings.REDIS_URL = "redis://others/0"  # with others beside this one, who is heard of is left to them
     notes = await prepare()
     fields: dict[str, Any] = {
         name: getattr(notes, name) for name in ("old_id", "name", "old_name", "kept_name", "body", "networks")
@@ -360,6 +361,11 @@ async def test_rows_of_a_process_that_ended_are_taken_over(
     await job.task
     assert (await recreated(row.pk)).outcome == "done"
     assert (await Recreation.objects.aget(pk=held.pk)).outcome == ""
+    settings.REDIS_URL = ""  # alone, nobody else can be at work
+    (job,) = await resume_once()
+    assert job.task is not None
+    await job.task
+    assert (await recreated(held.pk)).outcome == "stuck"  # its container never was
     assert await names(api) == {"/web": "running"}
 
 
