@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import logging
 import os
 import random
 import signal
 from collections.abc import Awaitable, Callable
 from typing import Any
+
+from webdock.bodies import PIECE_BYTES, MappedBody
 
 PING_INTERVAL_S = 25  # idle sockets live through proxies that cut after 30 or 60 s
 PING_TIMEOUT_S = 30
@@ -96,6 +99,7 @@ def run(listen: str | None = None, *, on_ready: Callable[[str], None] | None = N
 
         def gotLength(self, length: int | None) -> None:
             self.limit = body_limit(self.channel._path)
+            self._parsePOSTFormSubmission = False  # Twisted would read forms into memory, for nobody
             if length is not None and length > self.limit:
                 self.refuse()
                 length = 0
@@ -109,8 +113,11 @@ def run(listen: str | None = None, *, on_ready: Callable[[str], None] | None = N
                 super().handleContentChunk(data)
 
         def process(self) -> None:
-            if not self.refused:
-                super().process()
+            if self.refused:
+                return
+            if self.received and not isinstance(self.content, io.BytesIO):
+                self.content = MappedBody(self.content)
+            super().process()
 
         def handle_exception(self, exception: BaseException) -> None:
             """An answer that began and cannot be finished is cut off: nobody shall take it for whole."""
@@ -159,6 +166,7 @@ def run(listen: str | None = None, *, on_ready: Callable[[str], None] | None = N
         application=application,
         endpoints=[endpoint(where)],
         signal_handlers=False,
+        request_buffer_size=PIECE_BYTES,
         ready_callable=lambda: _ready(server, state),
         ping_interval=PING_INTERVAL_S,
         ping_timeout=PING_TIMEOUT_S,
