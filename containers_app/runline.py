@@ -1,6 +1,6 @@
 """A ``docker run`` line as the Run form's fields, and the fields as such a line. Pure; runs nothing.
 
-What a flag means is one table, read both ways. A flag that is not in it is named, never dropped.
+A flag that is not in the table is named, never dropped.
 
 Spec: ``docker run`` of Docker 28.
 """
@@ -10,162 +10,18 @@ from __future__ import annotations
 import csv
 import re
 import shlex
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 from django.utils.translation import gettext as _
 
+from containers_app.runflags import BOXES, DETACHED, ENDPOINT, FLAGS, LINES, OTHERS, VALUES, Flag
 from containers_app.runspec import lines, quoted, unquoted
 
 LINE_MAX_CHARS = 64 * 1024
 PROGRAMS = ("docker", "podman", "nerdctl", "webdock")
 
 
-@dataclass(frozen=True)
-class Flag:
-    """One option: the field it fills, one value or a line of it each, or a box."""
-
-    field: str
-    kind: str  # value | line | box
-    names: tuple[str, ...]  # the first is the one written
-
-
-def _flags() -> Iterator[Flag]:
-    for field, names in _VALUES.items():
-        yield Flag(field, "value", tuple(names.split()))
-    for field, names in _LINES.items():
-        yield Flag(field, "line", tuple(names.split()))
-    for field, names in _BOXES.items():
-        yield Flag(field, "box", tuple(names.split()))
-
-
-# In the order in which a line is written.
-_BOXES = {
-    "tty": "-t --tty",
-    "open_stdin": "-i --interactive",
-    "auto_remove": "--rm",
-    "init": "--init",
-    "read_only": "--read-only",
-    "publish_all": "-P --publish-all",
-    "privileged": "--privileged",
-}
-_VALUES = {
-    "name": "--name",
-    "hostname": "--hostname -h",
-    "domainname": "--domainname",
-    "restart": "--restart",
-    "user": "--user -u",
-    "workdir": "--workdir -w",
-    "memory": "--memory -m",
-    "memory_reservation": "--memory-reservation",
-    "memory_swap": "--memory-swap",
-    "cpus": "--cpus",
-    "cpu_shares": "--cpu-shares -c",
-    "cpuset_cpus": "--cpuset-cpus",
-    "pids": "--pids-limit",
-    "shm_size": "--shm-size",
-    "oom_score_adj": "--oom-score-adj",
-    "stop_signal": "--stop-signal",
-    "stop_timeout": "--stop-timeout",
-    "health_cmd": "--health-cmd",
-    "health_interval": "--health-interval",
-    "health_timeout": "--health-timeout",
-    "health_start_period": "--health-start-period",
-    "health_retries": "--health-retries",
-    "pid_mode": "--pid",
-    "ipc_mode": "--ipc",
-    "runtime": "--runtime",
-    "log_driver": "--log-driver",
-    "entrypoint": "--entrypoint",
-}
-_LINES = {
-    "network": "--network --net",
-    "env": "-e --env",
-    "ports": "-p --publish",
-    "expose": "--expose",
-    "volumes": "-v --volume",
-    "tmpfs": "--tmpfs",
-    "labels": "-l --label",
-    "extra_hosts": "--add-host",
-    "dns": "--dns",
-    "dns_search": "--dns-search",
-    "group_add": "--group-add",
-    "cap_add": "--cap-add",
-    "cap_drop": "--cap-drop",
-    "devices": "--device",
-    "sysctls": "--sysctl",
-    "ulimits": "--ulimit",
-    "security_opt": "--security-opt",
-    "log_opts": "--log-opt",
-}
-FLAGS = {name: flag for flag in _flags() for name in flag.names}
-# Known, and without a field: (takes a value)
-DETACHED = {
-    "-d": False,
-    "--detach": False,
-    "--sig-proxy": False,
-    "--pull": True,
-    "--quiet": False,
-    "-q": False,
-}
-# Known, and not taken; named with their value. The rest of docker's options that take one.
-OTHERS = frozenset(
-    [
-        "--add-host-gateway",
-        "--annotation",
-        "--attach",
-        "-a",
-        "--blkio-weight",
-        "--blkio-weight-device",
-        "--cgroup-parent",
-        "--cgroupns",
-        "--cidfile",
-        "--cpu-count",
-        "--cpu-percent",
-        "--cpu-period",
-        "--cpu-quota",
-        "--cpu-rt-period",
-        "--cpu-rt-runtime",
-        "--cpuset-mems",
-        "--detach-keys",
-        "--device-cgroup-rule",
-        "--device-read-bps",
-        "--device-read-iops",
-        "--device-write-bps",
-        "--device-write-iops",
-        "--dns-opt",
-        "--dns-option",
-        "--env-file",
-        "--gpus",
-        "--health-start-interval",
-        "--ip",
-        "--ip6",
-        "--isolation",
-        "--kernel-memory",
-        "--label-file",
-        "--link",
-        "--link-local-ip",
-        "--mac-address",
-        "--memory-swappiness",
-        "--mount",
-        "--net-alias",
-        "--network-alias",
-        "--platform",
-        "--storage-opt",
-        "--userns",
-        "--uts",
-        "--volume-driver",
-        "--volumes-from",
-    ]
-)
-_ENDPOINT = {
-    "--ip": "ip",
-    "--ip6": "ip6",
-    "--mac-address": "mac",
-    "--network-alias": "alias",
-    "--net-alias": "alias",
-}
 _SHELL = re.compile(r"\$\(|`|\$\{?[A-Za-z_]")
 
 
@@ -324,8 +180,8 @@ class _Reader:
         self._line("network", " ".join([name, *alias, *known]))
 
     def _other(self, name: str, value: str) -> None:
-        if name in _ENDPOINT:
-            word = f"{_ENDPOINT[name]}={value}"
+        if name in ENDPOINT:
+            word = f"{ENDPOINT[name]}={value}"
             if name.endswith("-alias") and self._endpoint and self._endpoint[-1].startswith("alias="):
                 self._endpoint[-1] += f",{value}"
             else:
@@ -366,10 +222,10 @@ class _Reader:
 def line_of(fields: Mapping[str, Any]) -> str:
     """The fields, as they were typed, as one ``docker run`` line."""
     words = ["docker", "run", "-d"]
-    for field, names in _BOXES.items():
+    for field, names in BOXES.items():
         if fields.get(field):
             words.append(names.split()[0])
-    for field, names in _VALUES.items():
+    for field, names in VALUES.items():
         value = str(fields.get(field) or "").strip()
         if not value or (field == "restart" and value == "no"):
             continue
@@ -379,7 +235,7 @@ def line_of(fields: Mapping[str, Any]) -> str:
             words += ["--entrypoint", _first(value)]
         else:
             words += [names.split()[0], value]
-    for field, names in _LINES.items():
+    for field, names in LINES.items():
         for line in lines(str(fields.get(field) or "")):
             if field in ("env", "labels"):
                 name, equals, value = line.partition("=")
