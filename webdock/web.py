@@ -93,9 +93,44 @@ def run(listen: str | None = None, *, on_ready: Callable[[str], None] | None = N
     state: dict[str, Any] = {"status": 0}
 
     class Request(http_protocol.WebRequest):  # type: ignore[misc]
-        """Daphne and Django take in a body whole before anybody looks at it: too long ones are cut here."""
+        """Daphne and Django take in a body whole before anybody looks at it: too long ones are cut here.
+
+        Twisted keeps what a slow browser has not taken in memory: an answer in pieces waits for it here.
+        """
 
         received, limit, refused = 0, BODY_MAX_BYTES, False
+        flows: asyncio.Event | None = None  # set while the connection takes more
+
+        def handle_reply(self, message: dict[str, Any]) -> None:
+            starts = message.get("type") == "http.response.start" and self.flows is None
+            if starts and not self.finished and self.channel is not None:
+                self.flows = asyncio.Event()
+                self.flows.set()
+                self.registerProducer(self, True)
+            super().handle_reply(message)
+
+        async def drained(self) -> None:
+            """Wait until the browser has taken most of what was written, or left."""
+            if self.flows is not None:
+                await self.flows.wait()
+
+        def pauseProducing(self) -> None:
+            self.flows.clear()
+
+        def resumeProducing(self) -> None:
+            self.flows.set()
+
+        stopProducing = resumeProducing
+
+        def finish(self) -> None:
+            if self.flows is not None and not self.finished and self.channel is not None:
+                self.unregisterProducer()
+            super().finish()
+
+        def connectionLost(self, reason: Any) -> None:
+            if self.flows is not None:
+                self.flows.set()
+            super().connectionLost(reason)
 
         def gotLength(self, length: int | None) -> None:
             self.limit = body_limit(self.channel._path)
@@ -146,6 +181,11 @@ def run(listen: str | None = None, *, on_ready: Callable[[str], None] | None = N
     WebSocketFactory.protocol = Socket
 
     class WebServer(Server):  # type: ignore[misc]
+        async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
+            await super().handle_reply(protocol, message)
+            if message.get("more_body"):
+                await protocol.drained()
+
         def listen_success(self, port: Any) -> None:
             super().listen_success(port)
             self.ports = [*getattr(self, "ports", ()), port]
