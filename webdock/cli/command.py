@@ -10,11 +10,12 @@ import argparse
 import importlib
 import os
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from webdock.cli.errors import Failure
+from webdock.cli.errors import USAGE, Failure
 
-USAGE_EXIT = 125  # what docker exits with when the command line makes no sense
+#: What a switch may be told behind its equals sign.
+TRUTH = {"true": True, "1": True, "t": True, "false": False, "0": False, "f": False}
 
 #: verb -> (module, function, one line); "network ls" style verbs are written with a space.
 VERBS: dict[str, tuple[str, str, str]] = {
@@ -49,9 +50,9 @@ VERBS: dict[str, tuple[str, str, str]] = {
     "tag": ("images", "tag", "Give an image another name"),
     "rmi": ("images", "rmi", "Remove images"),
     "history": ("images", "history", "Show how an image was made"),
-    "save": ("images", "save", "Write images as a tar archive"),
-    "load": ("images", "load", "Read images from a tar archive"),
-    "import": ("images", "import_", "Make an image of a file system archive"),
+    "save": ("archives", "save", "Write images as a tar archive"),
+    "load": ("archives", "load", "Read images from a tar archive"),
+    "import": ("archives", "import_", "Make an image of a file system archive"),
     "commit": ("images", "commit", "Make an image of a container's changes"),
     "login": ("images", "login", "Check and remember the credentials of a registry"),
     "logout": ("images", "logout", "Forget the credentials of a registry"),
@@ -62,12 +63,12 @@ VERBS: dict[str, tuple[str, str, str]] = {
     "network inspect": ("resources", "network_inspect", "Show everything about networks"),
     "network connect": ("resources", "network_connect", "Connect a container to a network"),
     "network disconnect": ("resources", "network_disconnect", "Disconnect a container from a network"),
-    "network prune": ("resources", "network_prune", "Remove networks nobody uses"),
+    "network prune": ("disk", "network_prune", "Remove networks nobody uses"),
     "volume ls": ("resources", "volume_ls", "List volumes"),
     "volume create": ("resources", "volume_create", "Create a volume"),
     "volume rm": ("resources", "volume_rm", "Remove volumes"),
     "volume inspect": ("resources", "volume_inspect", "Show everything about volumes"),
-    "volume prune": ("resources", "volume_prune", "Remove volumes nobody uses"),
+    "volume prune": ("disk", "volume_prune", "Remove volumes nobody uses"),
     "volume export": ("volumes", "volume_export", "Write the files of a volume as a tar archive"),
     "volume import": ("volumes", "volume_import", "Unpack a tar archive into a volume"),
     "volume clone": ("volumes", "volume_clone", "Make a volume with the files of another"),
@@ -75,10 +76,10 @@ VERBS: dict[str, tuple[str, str, str]] = {
     "inspect": ("system", "inspect", "Show everything about containers, images, networks or volumes"),
     "version": ("system", "version", "Show the versions of this command and the engine"),
     "info": ("system", "info", "Show what the engine runs on and how much it holds"),
-    "df": ("system", "df", "Show how much disk images, containers and volumes use"),
-    "container prune": ("system", "container_prune", "Remove stopped containers"),
-    "image prune": ("system", "image_prune", "Remove images without a name"),
-    "prune": ("system", "prune", "Remove stopped containers, unused networks and nameless images"),
+    "df": ("disk", "df", "Show how much disk images, containers and volumes use"),
+    "container prune": ("disk", "container_prune", "Remove stopped containers"),
+    "image prune": ("disk", "image_prune", "Remove images without a name"),
+    "prune": ("disk", "prune", "Remove stopped containers, unused networks and nameless images"),
     "completion": ("completion", "completion", "Print the script that completes words in bash, zsh or fish"),
     "complete": ("completion", "complete", "What completion asks; prints what a word can become"),
     # this installation
@@ -150,7 +151,25 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         sys.stderr.write(f"{self.prog}: {message}\nSee '{self.prog} --help'.\n")
-        raise SystemExit(USAGE_EXIT)
+        raise SystemExit(USAGE)
+
+    def _parse_optional(self, arg_string: str) -> Any:
+        """``--rm=false``: a switch takes a truth value behind an equals sign, as Go's flags do."""
+        name, equals, value = arg_string.partition("=")
+        action = self._option_string_actions.get(name) if equals else None
+        if not isinstance(action, argparse._StoreTrueAction):
+            return super()._parse_optional(arg_string)
+        if value.lower() not in TRUTH:
+            self.error(f"argument {name}: {value!r} is neither true nor false")
+        said = argparse._StoreConstAction([name], action.dest, TRUTH[value.lower()])
+        found: Any = super()._parse_optional(name)  # a tuple, or since Python 3.12.3 a list of them
+        return [(said, *one[1:]) for one in found] if isinstance(found, list) else (said, *found[1:])
+
+    def _get_nargs_pattern(self, action: argparse.Action) -> str:
+        """``run IMAGE -- x``: behind the image everything is the command's, ``--`` too."""
+        pattern = super()._get_nargs_pattern(action)
+        everything = any(one.nargs == argparse.REMAINDER for one in self._get_positional_actions())
+        return "(-*A)" if everything and action.nargs is None and not action.option_strings else pattern
 
 
 def run(argv: list[str]) -> int:
@@ -260,7 +279,7 @@ def split_verb(rest: list[str]) -> tuple[str, list[str]]:
 
 def usage_error(text: str) -> NoReturn:
     sys.stderr.write(f"webdock: {text}\nSee 'webdock --help'.\n")
-    raise SystemExit(USAGE_EXIT)
+    raise SystemExit(USAGE)
 
 
 def overview() -> str:

@@ -260,23 +260,16 @@ def rename(options: argparse.Namespace) -> int:
 
 
 def update_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-m", "--memory", metavar="SIZE")
-    parser.add_argument("--memory-swap", metavar="SIZE")
-    parser.add_argument("--memory-reservation", metavar="SIZE")
-    parser.add_argument("--cpus", metavar="NUMBER")
-    parser.add_argument("-c", "--cpu-shares", type=int, metavar="WEIGHT")
-    parser.add_argument("--cpu-period", type=int)
-    parser.add_argument("--cpu-quota", type=int)
-    parser.add_argument("--cpuset-cpus", metavar="LIST")
-    parser.add_argument("--cpuset-mems", metavar="LIST")
-    parser.add_argument("--pids-limit", type=int, metavar="NUMBER")
-    parser.add_argument("--blkio-weight", type=int)
+    from webdock.cli.arguments import limit_options
+
+    limit_options(parser)
     parser.add_argument("--restart", metavar="POLICY")
     names_option(parser)
 
 
 def update(options: argparse.Namespace) -> int:
-    from webdock.cli.options import resources, restart_policy
+    from webdock.cli.limits import resources
+    from webdock.cli.options import restart_policy
 
     body = resources(options)
     if options.restart:

@@ -14,10 +14,10 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from webdock.cli.archives import CHUNK_BYTES, write_archive
 from webdock.cli.containers import connect
 from webdock.cli.errors import Failure
 from webdock.cli.http import Client, Refused, segment
-from webdock.cli.images import CHUNK_BYTES, write_archive
 
 KINDS = {0: "C", 1: "A", 2: "D"}
 

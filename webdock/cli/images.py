@@ -1,4 +1,4 @@
-"""Verbs over images: images, pull, push, tag, rmi, history, save, load, import, commit, login, logout."""
+"""Verbs over images: images, pull, push, tag, rmi, history, commit, login, logout."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import argparse
 import os
 import sys
 from collections.abc import Iterator
-from typing import Any, BinaryIO, TextIO
+from typing import Any, TextIO
 
 from webdock.cli import credentials, output, progress
 from webdock.cli.containers import connect
 from webdock.cli.errors import Failure
 from webdock.cli.http import Client, Refused, image_segment
 
-CHUNK_BYTES = 256 * 1024
 CREATED_BY_CHARS = 45
 NONE = "<none>"
 
@@ -99,7 +98,13 @@ HISTORY_COLUMNS = (
 def history_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-trunc", action="store_true", help="shorten nothing")
     parser.add_argument("-q", "--quiet", action="store_true", help="ids only")
-    parser.add_argument("-H", "--human", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument(
+        "-H",
+        "--human",
+        action="store_true",
+        default=True,
+        help="sizes with units and times as ages; --human=false gives bytes and moments",
+    )
     output.format_option(parser)
     parser.add_argument("image", metavar="IMAGE")
 
@@ -113,13 +118,14 @@ def history(options: argparse.Namespace) -> int:
     rows = []
     for step in steps:
         made_by = output.one_line(step.get("CreatedBy", ""))
+        moment = output.iso_time(step.get("Created"))
         rows.append(
             {
                 "ID": step["Id"] if options.no_trunc else output.short_id(step["Id"]),
-                "CreatedSince": output.ago(step.get("Created")),
-                "CreatedAt": output.local_time(step.get("Created")),
+                "CreatedSince": output.ago(step.get("Created")) if options.human else moment,
+                "CreatedAt": moment,
                 "CreatedBy": made_by if options.no_trunc else output.shortened(made_by, CREATED_BY_CHARS),
-                "Size": output.size(step.get("Size", 0), 3),
+                "Size": output.size(step.get("Size", 0), 3) if options.human else str(step.get("Size", 0)),
                 "Comment": step.get("Comment", ""),
             }
         )
@@ -285,101 +291,11 @@ def print_removed(answer: list[dict[str, str]] | None) -> None:
             print(f"{what}: {name}", flush=True)
 
 
-# -- archives ----------------------------------------------------------------------------------------------
-
-
-def save_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-o", "--output", metavar="FILE", help="standard output without it")
-    parser.add_argument("images", nargs="+", metavar="IMAGE")
-
-
-def save(options: argparse.Namespace) -> int:
-    with connect(options).open("GET", "/images/get", {"names": options.images}) as response:
-        write_archive(response, options.output)
-    return 0
-
-
-def write_archive(source: Any, path: str | None) -> None:
-    """Copy an answer's body to a file, or to standard output when that is no terminal."""
-    if path is None:
-        if sys.stdout.isatty():
-            raise Failure("an archive on the terminal would be of no use; give --output FILE or redirect")
-        copy(source, sys.stdout.buffer)
-        sys.stdout.buffer.flush()
-        return
-    draft = f"{path}.part"
-    try:
-        with open(draft, "wb") as file:
-            copy(source, file)
-        os.replace(draft, path)
-    except OSError as error:
-        raise Failure(f"{path} cannot be written: {error.strerror}") from None
-    finally:
-        if os.path.exists(draft):
-            os.unlink(draft)
-
-
-def copy(source: Any, target: BinaryIO) -> None:
-    while data := source.read(CHUNK_BYTES):
-        target.write(data)
-
-
-def read_archive(path: str) -> Iterator[bytes]:
-    """The bytes of a file, ``-`` for standard input."""
-    if path == "-":
-        if sys.stdin.isatty():
-            raise Failure("give a file, or an archive on standard input")
-        yield from iter(lambda: sys.stdin.buffer.read(CHUNK_BYTES), b"")
-        return
-    try:
-        with open(path, "rb") as file:
-            yield from iter(lambda: file.read(CHUNK_BYTES), b"")
-    except OSError as error:
-        raise Failure(f"{path} cannot be read: {error.strerror}") from None
-
-
-def load_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-i", "--input", metavar="FILE", default="-", help="standard input without it")
-    parser.add_argument("-q", "--quiet", action="store_true", help="no progress")
-
-
-def load(options: argparse.Namespace) -> int:
-    messages = connect(options).stream(
-        "POST", "/images/load", {"quiet": options.quiet}, read_archive(options.input)
-    )
-    progress.show(messages, sys.stdout)
-    return 0
-
-
-def import__options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "-c", "--change", action="append", default=[], metavar="LINE", help='like "CMD [\\"sh\\"]"'
-    )
-    parser.add_argument("-m", "--message", metavar="TEXT")
-    parser.add_argument("--platform", metavar="OS/ARCH")
-    parser.add_argument("file", metavar="FILE|-")
-    parser.add_argument("name", nargs="?", metavar="NAME[:TAG]", default="")
-
-
-def import_(options: argparse.Namespace) -> int:
-    repository, tag_name = split_tag(options.name)
-    query = {
-        "fromSrc": "-",
-        "repo": repository or None,
-        "tag": tag_name or None,
-        "message": options.message,
-        "changes": options.change,
-        "platform": options.platform,
-    }
-    messages = connect(options).stream("POST", "/images/create", query, read_archive(options.file))
-    progress.show(messages, sys.stdout)
-    return 0
-
-
 def commit_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-a", "--author", metavar="TEXT")
     parser.add_argument("-c", "--change", action="append", default=[], metavar="LINE")
     parser.add_argument("-m", "--message", metavar="TEXT")
+    parser.add_argument("-p", "--pause", action="store_true", default=True, help=argparse.SUPPRESS)
     parser.add_argument("--no-pause", action="store_true", help="let it run meanwhile")
     parser.add_argument("container", metavar="CONTAINER")
     parser.add_argument("name", nargs="?", metavar="NAME[:TAG]", default="")
@@ -394,7 +310,7 @@ def commit(options: argparse.Namespace) -> int:
         "comment": options.message,
         "author": options.author,
         "changes": options.change,
-        "pause": "0" if options.no_pause else "1",
+        "pause": "1" if options.pause and not options.no_pause else "0",
     }
     print(connect(options).post("/commit", query)["Id"])
     return 0

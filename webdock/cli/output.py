@@ -51,8 +51,10 @@ def one_line(value: object) -> str:
     return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
-def format_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--format", metavar="FORM", help='"json", "table …" or a Go template like {{.ID}}')
+def format_option(parser: argparse.ArgumentParser, *short: str) -> None:
+    parser.add_argument(
+        *short, "--format", metavar="FORM", help='"json", "table …" or a Go template like {{.ID}}'
+    )
 
 
 def emit(
@@ -185,6 +187,13 @@ def local_time(unix_seconds: float | None) -> str:
     if not unix_seconds:
         return ""
     return datetime.fromtimestamp(unix_seconds, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S %z %Z")
+
+
+def iso_time(unix_seconds: float | None) -> str:
+    """``2026-01-31T12:00:00+01:00``: the moments of an image's history."""
+    if not unix_seconds:
+        return ""
+    return datetime.fromtimestamp(unix_seconds, UTC).astimezone().isoformat(timespec="seconds")
 
 
 def shortened(text: str, count: int) -> str:

@@ -8,8 +8,10 @@ from typing import Any
 
 from webdock.cli import output
 from webdock.cli.containers import connect, for_each
+from webdock.cli.endpoints import address_settings
+from webdock.cli.errors import USAGE, Failure
 from webdock.cli.http import segment
-from webdock.cli.options import pairs
+from webdock.cli.pairs import pairs
 
 NETWORK_COLUMNS = (("ID", "NETWORK ID"), ("Name", "NAME"), ("Driver", "DRIVER"), ("Scope", "SCOPE"))
 VOLUME_COLUMNS = (("Driver", "DRIVER"), ("Name", "VOLUME NAME"))
@@ -61,7 +63,16 @@ def network_create_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--internal", action="store_true", help="no way out of it")
     parser.add_argument("--ipv6", action="store_true")
-    parser.add_argument("--attachable", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--attachable", action="store_true", help="containers may be attached by hand")
+    parser.add_argument(
+        "--aux-address", action="append", default=[], metavar="NAME=ADDRESS", help="keep this address free"
+    )
+    parser.add_argument("--ipam-driver", default="default", metavar="DRIVER")
+    parser.add_argument("--ipam-opt", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--scope", default="", metavar="SCOPE")
+    parser.add_argument("--ingress", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--config-only", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--config-from", metavar="NETWORK", help=argparse.SUPPRESS)
     parser.add_argument("--label", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument(
         "-o", "--opt", action="append", default=[], metavar="KEY=VALUE", help="option of the driver"
@@ -70,14 +81,6 @@ def network_create_options(parser: argparse.ArgumentParser) -> None:
 
 
 def network_create(options: argparse.Namespace) -> int:
-    pools: list[dict[str, str]] = []
-    for position, subnet in enumerate(options.subnet):
-        pool = {"Subnet": subnet}
-        if position < len(options.gateway):
-            pool["Gateway"] = options.gateway[position]
-        if position < len(options.ip_range):
-            pool["IPRange"] = options.ip_range[position]
-        pools.append(pool)
     body: dict[str, Any] = {
         "Name": options.name,
         "CheckDuplicate": True,
@@ -87,13 +90,57 @@ def network_create(options: argparse.Namespace) -> int:
         "EnableIPv6": options.ipv6,
         "Options": pairs(options.opt, [], "--opt"),
         "Labels": pairs(options.label, [], "--label"),
-        "IPAM": {"Driver": "default", "Config": pools},
+        "IPAM": {
+            "Driver": options.ipam_driver,
+            "Options": pairs(options.ipam_opt, [], "--ipam-opt"),
+            "Config": address_pools(options),
+        },
+        "Scope": options.scope,
+        "Ingress": options.ingress,
+        "ConfigOnly": options.config_only,
+        "ConfigFrom": {"Network": options.config_from} if options.config_from else None,
     }
     answer = connect(options).post("/networks/create", None, body)
     if warning := answer.get("Warning"):
         sys.stderr.write(f"WARNING: {warning}\n")
     print(answer["Id"])
     return 0
+
+
+def address_pools(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """IPAM.Config: each subnet with the gateway, range and kept addresses that lie in it."""
+    pools: list[dict[str, Any]] = [{"Subnet": subnet} for subnet in options.subnet]
+    for address in options.gateway:
+        pool = pool_of(pools, address, "--gateway")
+        if "Gateway" in pool:
+            raise Failure(f"--gateway: subnet {pool['Subnet']} has two", USAGE)
+        pool["Gateway"] = address
+    for span in options.ip_range:
+        pool = pool_of(pools, span, "--ip-range")
+        if "IPRange" in pool:
+            raise Failure(f"--ip-range: subnet {pool['Subnet']} has two", USAGE)
+        pool["IPRange"] = span
+    for name, address in pairs(options.aux_address, [], "--aux-address").items():
+        pool_of(pools, address, "--aux-address").setdefault("AuxiliaryAddresses", {})[name] = address
+    return pools
+
+
+def pool_of(pools: list[dict[str, Any]], address: str, option: str) -> dict[str, Any]:
+    """The pool whose subnet holds an address or range. Raises: Failure when there is none."""
+    import ipaddress
+
+    try:
+        wanted = ipaddress.ip_network(address, strict=False)
+    except ValueError:
+        raise Failure(f"{option}: {address!r} is no address", USAGE) from None
+    for pool in pools:
+        try:
+            subnet = ipaddress.ip_network(pool["Subnet"], strict=False)
+        except ValueError:
+            raise Failure(f"--subnet: {pool['Subnet']!r} is none; write 10.5.0.0/16", USAGE) from None
+        if wanted.version == subnet.version and wanted.subnet_of(subnet):  # type: ignore[arg-type]
+            return pool
+    raise Failure(f"{option}: {address} lies in no --subnet", USAGE)
 
 
 def network_rm_options(parser: argparse.ArgumentParser) -> None:
@@ -106,7 +153,8 @@ def network_rm(options: argparse.Namespace) -> int:
 
 
 def network_inspect_options(parser: argparse.ArgumentParser) -> None:
-    output.format_option(parser)
+    output.format_option(parser, "-f")
+    parser.add_argument("-v", "--verbose", action="store_true", help="what only a diagnosis needs, too")
     parser.add_argument("names", nargs="+", metavar="NETWORK")
 
 
@@ -114,8 +162,9 @@ def network_inspect(options: argparse.Namespace) -> int:
     from webdock.cli.system import show_documents
 
     client = connect(options)
+    query = {"verbose": True} if options.verbose else None
     return show_documents(
-        options.names, lambda name: client.get(f"/networks/{segment(name)}"), options.format
+        options.names, lambda name: client.get(f"/networks/{segment(name)}", query), options.format
     )
 
 
@@ -123,15 +172,19 @@ def network_connect_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--alias", action="append", default=[], metavar="NAME")
     parser.add_argument("--ip", metavar="ADDRESS")
     parser.add_argument("--ip6", metavar="ADDRESS")
+    parser.add_argument("--link-local-ip", action="append", default=[], metavar="ADDRESS")
     parser.add_argument("--link", action="append", default=[], metavar="CONTAINER[:ALIAS]")
+    parser.add_argument("--driver-opt", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("network", metavar="NETWORK")
     parser.add_argument("container", metavar="CONTAINER")
 
 
 def network_connect(options: argparse.Namespace) -> int:
     settings: dict[str, Any] = {"Aliases": options.alias, "Links": options.link}
-    if options.ip or options.ip6:
-        settings["IPAMConfig"] = {"IPv4Address": options.ip or "", "IPv6Address": options.ip6 or ""}
+    if addresses := address_settings(options):
+        settings["IPAMConfig"] = addresses
+    if options.driver_opt:
+        settings["DriverOpts"] = pairs(options.driver_opt, [], "--driver-opt")
     body = {"Container": options.container, "EndpointConfig": settings}
     connect(options).post(f"/networks/{segment(options.network)}/connect", None, body)
     return 0
@@ -146,21 +199,6 @@ def network_disconnect_options(parser: argparse.ArgumentParser) -> None:
 def network_disconnect(options: argparse.Namespace) -> int:
     body = {"Container": options.container, "Force": options.force}
     connect(options).post(f"/networks/{segment(options.network)}/disconnect", None, body)
-    return 0
-
-
-def network_prune_options(parser: argparse.ArgumentParser) -> None:
-    prune_options(parser)
-
-
-def network_prune(options: argparse.Namespace) -> int:
-    from webdock.cli.system import confirm
-
-    if not options.force and not confirm("This removes every network that no container uses."):
-        return 1
-    answer = connect(options).post("/networks/prune", {"filters": output.filters(options.filter)})
-    for name in answer.get("NetworksDeleted") or ():
-        print(name)
     return 0
 
 
@@ -223,7 +261,7 @@ def volume_rm(options: argparse.Namespace) -> int:
 
 
 def volume_inspect_options(parser: argparse.ArgumentParser) -> None:
-    output.format_option(parser)
+    output.format_option(parser, "-f")
     parser.add_argument("names", nargs="+", metavar="VOLUME")
 
 
@@ -232,29 +270,3 @@ def volume_inspect(options: argparse.Namespace) -> int:
 
     client = connect(options)
     return show_documents(options.names, lambda name: client.get(f"/volumes/{segment(name)}"), options.format)
-
-
-def volume_prune_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-a", "--all", action="store_true", help="also those with a name")
-    prune_options(parser)
-
-
-def volume_prune(options: argparse.Namespace) -> int:
-    from webdock.cli.system import confirm
-
-    which = "every volume" if options.all else "every anonymous volume"
-    if not options.force and not confirm(f"This removes {which} that no container uses, with its data."):
-        return 1
-    chosen = output.filters(options.filter) or {}
-    if options.all:
-        chosen["all"] = ["true"]
-    answer = connect(options).post("/volumes/prune", {"filters": chosen or None})
-    for name in answer.get("VolumesDeleted") or ():
-        print(name)
-    print(f"Total reclaimed space: {output.size(answer.get('SpaceReclaimed', 0))}")
-    return 0
-
-
-def prune_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-f", "--force", action="store_true", help="do not ask")
-    parser.add_argument("--filter", action="append", default=[], metavar="KEY=VALUE")

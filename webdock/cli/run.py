@@ -12,9 +12,11 @@ import sys
 from contextlib import ExitStack
 from typing import Any
 
+from webdock.cli.arguments import container_options
 from webdock.cli.errors import Failure
 from webdock.cli.http import Answer, Client, Refused, find_host, segment
-from webdock.cli.options import attached_streams, container_body, container_options, environment
+from webdock.cli.options import attached_streams, container_body
+from webdock.cli.pairs import environment
 from webdock.cli.terminal import (
     DEFAULT_DETACH_KEYS,
     Session,
@@ -45,7 +47,7 @@ def terminal_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-sig-proxy", action="store_true", help="signals end this command, not the container"
     )
-    parser.add_argument("--sig-proxy", choices=["true", "false"], default="true", help=argparse.SUPPRESS)
+    parser.add_argument("--sig-proxy", action="store_true", default=True, help=argparse.SUPPRESS)
 
 
 # -- run and create ----------------------------------------------------------------------------------------
@@ -194,7 +196,7 @@ def hold(
         client.post(f"{path}/resize", {"h": rows, "w": columns})
 
     with ExitStack() as stack:
-        if container and options.sig_proxy == "true" and not options.no_sig_proxy:
+        if container and options.sig_proxy and not options.no_sig_proxy:
             stack.enter_context(signals_to(client, container))
         if options.tty and is_terminal():
             if options.interactive:

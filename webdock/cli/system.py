@@ -1,4 +1,4 @@
-"""Verbs about the engine and about any object: version, info, df, prune, inspect."""
+"""Verbs about the engine and about any object: version, info, inspect."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import Any
 from webdock.cli import output
 from webdock.cli.containers import connect
 from webdock.cli.errors import Failure
-from webdock.cli.http import Client, Refused, image_segment, segment
+from webdock.cli.http import Refused, image_segment, segment
 
 # -- version and info --------------------------------------------------------------------------------------
 
 
 def version_options(parser: argparse.ArgumentParser) -> None:
-    output.format_option(parser)
+    output.format_option(parser, "-f")
 
 
 def version(options: argparse.Namespace) -> int:
@@ -56,7 +56,7 @@ def print_version(title: str, values: dict[str, Any], names: Sequence[str]) -> N
 
 
 def info_options(parser: argparse.ArgumentParser) -> None:
-    output.format_option(parser)
+    output.format_option(parser, "-f")
 
 
 INFO_LINES = (
@@ -167,136 +167,3 @@ def show_documents(names: Sequence[str], look_up: Callable[[str], Any], form: st
     for problem in problems:
         sys.stderr.write(f"webdock: {problem}\n")
     return 1 if problems else 0
-
-
-# -- disk --------------------------------------------------------------------------------------------------
-
-DF_COLUMNS = (
-    ("Type", "TYPE"),
-    ("TotalCount", "TOTAL"),
-    ("Active", "ACTIVE"),
-    ("Size", "SIZE"),
-    ("Reclaimable", "RECLAIMABLE"),
-)
-
-
-def df_options(parser: argparse.ArgumentParser) -> None:
-    output.format_option(parser)
-
-
-def df(options: argparse.Namespace) -> int:
-    usage = connect(options).get("/system/df")
-    images = usage.get("Images") or []
-    containers = usage.get("Containers") or []
-    volumes = usage.get("Volumes") or []
-    free_images = sum(
-        image.get("Size", 0) - max(0, image.get("SharedSize", 0)) for image in images if not in_use(image)
-    )
-    stopped = [container for container in containers if container.get("State") not in ("running", "paused")]
-    unused = [volume for volume in volumes if not (volume.get("UsageData") or {}).get("RefCount")]
-    rows = [
-        df_row("Images", len(images), sum(map(in_use, images)), usage.get("LayersSize", 0), free_images),
-        df_row(
-            "Containers",
-            len(containers),
-            len(containers) - len(stopped),
-            written(containers),
-            written(stopped),
-        ),
-        df_row("Local Volumes", len(volumes), len(volumes) - len(unused), stored(volumes), stored(unused)),
-    ]
-    output.emit(DF_COLUMNS, rows, options.format)
-    return 0
-
-
-def in_use(image: dict[str, Any]) -> bool:
-    return int(image.get("Containers") or 0) > 0
-
-
-def written(containers: Sequence[dict[str, Any]]) -> int:
-    return sum(container.get("SizeRw") or 0 for container in containers)
-
-
-def stored(volumes: Sequence[dict[str, Any]]) -> int:
-    return sum(max(0, (volume.get("UsageData") or {}).get("Size", 0)) for volume in volumes)
-
-
-def df_row(kind: str, total: int, active: int, size_bytes: int, free_bytes: int) -> dict[str, str]:
-    share = f" ({100 * free_bytes // size_bytes}%)" if size_bytes else ""
-    return {
-        "Type": kind,
-        "TotalCount": str(total),
-        "Active": str(active),
-        "Size": output.size(size_bytes),
-        "Reclaimable": output.size(free_bytes) + share,
-    }
-
-
-def confirm(text: str) -> bool:
-    """Ask on the terminal; without one the answer is no."""
-    sys.stderr.write(f"{text} Go on? [y/N] ")
-    sys.stderr.flush()
-    if not sys.stdin.isatty():
-        sys.stderr.write("\nNobody is there to answer; give --force.\n")
-        return False
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
-
-
-def container_prune_options(parser: argparse.ArgumentParser) -> None:
-    from webdock.cli.resources import prune_options as shared
-
-    shared(parser)
-
-
-def container_prune(options: argparse.Namespace) -> int:
-    if not options.force and not confirm("This removes every stopped container."):
-        return 1
-    answer = connect(options).post("/containers/prune", {"filters": output.filters(options.filter)})
-    for name in answer.get("ContainersDeleted") or ():
-        print(name)
-    print(f"Total reclaimed space: {output.size(answer.get('SpaceReclaimed', 0))}")
-    return 0
-
-
-def image_prune_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "-a", "--all", action="store_true", help="also those with a name, when no container uses them"
-    )
-    container_prune_options(parser)
-
-
-def image_prune(options: argparse.Namespace) -> int:
-    which = "every image that no container uses" if options.all else "every image without a name"
-    if not options.force and not confirm(f"This removes {which}."):
-        return 1
-    print_pruned_images(connect(options), options)
-    return 0
-
-
-def print_pruned_images(client: Client, options: argparse.Namespace) -> int:
-    from webdock.cli.images import print_removed
-
-    chosen = output.filters(options.filter) or {}
-    chosen["dangling"] = ["false" if options.all else "true"]
-    answer = client.post("/images/prune", {"filters": chosen})
-    print_removed(answer.get("ImagesDeleted"))
-    freed = int(answer.get("SpaceReclaimed", 0))
-    print(f"Total reclaimed space: {output.size(freed)}")
-    return freed
-
-
-def prune_options(parser: argparse.ArgumentParser) -> None:
-    image_prune_options(parser)
-
-
-def prune(options: argparse.Namespace) -> int:
-    which = "images no container uses" if options.all else "images without a name"
-    if not options.force and not confirm(f"This removes stopped containers, unused networks and {which}."):
-        return 1
-    client = connect(options)
-    chosen = output.filters(options.filter)
-    for path, key in (("/containers/prune", "ContainersDeleted"), ("/networks/prune", "NetworksDeleted")):
-        for name in client.post(path, {"filters": chosen}).get(key) or ():
-            print(name)
-    print_pruned_images(client, options)
-    return 0

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 
+from webdock.cli.archives import read_archive, write_archive
 from webdock.cli.containers import connect
 from webdock.cli.http import segment
-from webdock.cli.images import read_archive, write_archive
-from webdock.cli.options import pairs
+from webdock.cli.pairs import pairs
 
 
 def volume_export_options(parser: argparse.ArgumentParser) -> None:

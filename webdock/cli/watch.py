@@ -75,7 +75,7 @@ def when(text: str | None, option: str) -> str | None:
     if re.fullmatch(r"\d+(\.\d+)?", text):
         return text
     if re.fullmatch(r"(\d+(\.\d+)?(ms|s|m|h))+", text):
-        from webdock.cli.options import duration_ns
+        from webdock.cli.pairs import duration_ns
 
         return f"{time.time() - duration_ns(text, option) / 1e9:.9f}"
     try:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from webdock.cli import options
+from webdock.cli import endpoints, limits, mounts, options
 from webdock.cli.command import Parser
 from webdock.cli.errors import Failure
 from webdock.cli.run import run_options
@@ -57,13 +57,13 @@ def test_detached_attaches_nothing() -> None:
     assert made["OpenStdin"]
 
 
-def test_a_bare_variable_is_copied_from_here_or_left_out(tmp_path: Path) -> None:
+def test_a_bare_variable_is_copied_from_here_or_taken_away(tmp_path: Path) -> None:
     file = tmp_path / "env"
-    file.write_text("# comment\nF=1\n\nHERE\n")
+    file.write_text("# comment\nF=1\n\nHERE\nNEITHER\n")
     made = body(
         "--env-file", str(file), "-e", "A=b=c", "-e", "HERE", "-e", "NOT", "busybox", environ={"HERE": "yes"}
     )
-    assert made["Env"] == ["F=1", "HERE=yes", "A=b=c", "HERE=yes"]
+    assert made["Env"] == ["F=1", "HERE=yes", "A=b=c", "HERE=yes", "NOT"]
 
 
 def test_limits_are_in_the_units_of_the_api() -> None:
@@ -90,7 +90,7 @@ def test_limits_are_in_the_units_of_the_api() -> None:
     ],
 )
 def test_published_ports_in_every_spelling(text: str, bindings: dict[str, list[tuple[str, str]]]) -> None:
-    exposed, made = options.ports([text], [])
+    exposed, made = endpoints.ports([text], [])
     assert {
         key: [(one["HostIp"], one["HostPort"]) for one in value] for key, value in made.items()
     } == bindings
@@ -102,39 +102,39 @@ def test_published_ports_in_every_spelling(text: str, bindings: dict[str, list[t
 )
 def test_bad_ports_are_refused_before_anything_is_asked(text: str) -> None:
     with pytest.raises(Failure) as caught:
-        options.ports([text], [])
+        endpoints.ports([text], [])
     assert caught.value.code == 125
 
 
 def test_volumes_are_told_apart_from_anonymous_ones() -> None:
-    volumes, binds = options.volume_options(["/data", "name:/data:ro", "/srv:/srv"])
+    volumes, binds = mounts.volume_options(["/data", "name:/data:ro", "/srv:/srv"])
     assert volumes == {"/data": {}}
     assert binds == ["name:/data:ro", "/srv:/srv"]
-    assert options.volume_options(["./x:/x"])[1][0].startswith("/")
+    assert mounts.volume_options(["./x:/x"])[1][0].startswith("/")
 
 
 def test_mounts_in_docker_spelling() -> None:
-    assert options.mount_option("type=bind,src=/srv,dst=/data,readonly") == {
+    assert mounts.mount_option("type=bind,src=/srv,dst=/data,readonly") == {
         "Type": "bind",
         "Source": "/srv",
         "Target": "/data",
         "ReadOnly": True,
     }
-    assert options.mount_option("type=tmpfs,target=/t,tmpfs-size=1m,tmpfs-mode=1777")["TmpfsOptions"] == {
+    assert mounts.mount_option("type=tmpfs,target=/t,tmpfs-size=1m,tmpfs-mode=1777")["TmpfsOptions"] == {
         "SizeBytes": 1024**2,
         "Mode": 0o1777,
     }
     for bad in ("type=bind", "nonsense", "target=/x,what=1"):
         with pytest.raises(Failure):
-            options.mount_option(bad)
+            mounts.mount_option(bad)
 
 
 def test_several_networks_become_endpoints() -> None:
     made = body("--network", "a", "--network", "b", "--network-alias", "x", "--ip", "10.0.0.2", "busybox")
     assert made["HostConfig"]["NetworkMode"] == "a"
-    endpoints = made["NetworkingConfig"]["EndpointsConfig"]
-    assert endpoints["a"] == {"Aliases": ["x"], "IPAMConfig": {"IPv4Address": "10.0.0.2", "IPv6Address": ""}}
-    assert endpoints["b"] == {}
+    attached = made["NetworkingConfig"]["EndpointsConfig"]
+    assert attached["a"] == {"Aliases": ["x"], "IPAMConfig": {"IPv4Address": "10.0.0.2"}}
+    assert attached["b"] == {}
 
 
 def test_a_health_check_is_in_nanoseconds() -> None:
@@ -167,3 +167,67 @@ def test_bad_values_name_their_option(arguments: tuple[str, ...]) -> None:
         or "--" in str(caught.value)
         or "-e" in str(caught.value)
     )
+
+
+def test_a_switch_takes_a_truth_value_behind_an_equals_sign(capsys: pytest.CaptureFixture[str]) -> None:
+    made = body("--rm=true", "-t=false", "--init=1", "busybox", "--rm=false")
+    assert made["HostConfig"]["AutoRemove"]
+    assert not made["Tty"]
+    assert made["Cmd"] == ["--rm=false"]
+    with pytest.raises(SystemExit):
+        body("--rm=perhaps", "busybox")
+    assert "neither true nor false" in capsys.readouterr().err
+
+
+def test_two_dashes_behind_the_image_are_the_commands() -> None:
+    assert body("busybox", "--", "ls")["Cmd"] == ["--", "ls"]
+    made = body("--rm", "--", "busybox", "ls", "--", "x")
+    assert (made["Image"], made["Cmd"]) == ("busybox", ["ls", "--", "x"])
+
+
+def test_a_network_in_its_long_spelling() -> None:
+    text = (
+        "name=lab,alias=x,ip=10.0.0.2,mac-address=02:42:ac:11:00:02,link-local-ip=169.254.1.1,gw-priority=-1"
+    )
+    assert endpoints.network_option(text) == (
+        "lab",
+        {
+            "Aliases": ["x"],
+            "IPAMConfig": {"IPv4Address": "10.0.0.2", "LinkLocalIPs": ["169.254.1.1"]},
+            "MacAddress": "02:42:ac:11:00:02",
+            "GwPriority": -1,
+        },
+    )
+    made = body("--network", "name=a,alias=x", "--network", "b", "--ip", "10.0.0.2", "busybox")
+    attached = made["NetworkingConfig"]["EndpointsConfig"]
+    assert attached == {"a": {"Aliases": ["x"], "IPAMConfig": {"IPv4Address": "10.0.0.2"}}, "b": {}}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--network", "alias=x"),
+        ("--network", "name=a,what=1"),
+        ("--network", "name=a,ip="),
+        ("--network", "name=a,gw-priority=x"),
+        ("--network", "name=a,alias=x", "--network-alias", "y"),
+        ("--network", "name=a,ip=10.0.0.1", "--ip6", "fd::1"),
+        ("--network", "a", "--network", "a"),
+        ("--device-read-bps", "sda:1"),
+        ("--device-read-iops", "/dev/sda:1mb"),
+        ("--blkio-weight-device", "/dev/sda"),
+        ("--gpus", "what=1"),
+        ("--gpus", "many"),
+    ],
+)
+def test_what_contradicts_itself_or_is_no_value_is_refused(arguments: tuple[str, ...]) -> None:
+    with pytest.raises(Failure) as caught:
+        body(*arguments, "busybox")
+    assert caught.value.code == 125
+    assert arguments[0] in str(caught.value)
+
+
+def test_gpus_without_a_number_are_one() -> None:
+    assert limits.gpu_request("driver=nvidia,options=a=b")["Count"] == 1
+    assert limits.gpu_request("count=all")["Count"] == -1
+    assert limits.gpu_request("device=0")["Count"] == 0
