@@ -83,7 +83,7 @@ network prune -f
 #: Where Docker's later clients, whom we follow, ask for more than this generation does.
 NOT_COMPARED = {"POST /build/prune"}
 #: Docker's client keeps these in maps: their order is another each time.
-UNORDERED = ("Ulimits", "Binds", "Env")
+UNORDERED = ("Ulimits", "Binds", "Env", "Config")
 DEFAULTS: tuple[Any, ...] = (None, "", 0, False, [], {}, [0, 0])
 
 
@@ -129,7 +129,7 @@ def query_of(asked: Asked) -> dict[str, Any]:
 
 
 def whole(value: Any, name: str = "") -> Any:
-    """A body without empty values, lists Docker shuffles in order; the endpoints of networks and the keys of sets are kept even so."""
+    """A body without empty values, shuffled lists in order; endpoints and keys of sets are kept even so."""
     if not isinstance(value, dict):
         return sorted(value, key=str) if name in UNORDERED and value else value
     kept = {key: whole(item, key) for key, item in value.items()}
