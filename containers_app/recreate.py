@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from django.utils.translation import gettext as _
 
+from containers_app.loglines import LogLines, plain
 from containers_app.why import exit_meaning
 from runtime.api.client import EngineClient
 from runtime.api.errors import (
@@ -27,6 +28,7 @@ from runtime.api.errors import (
     NotModified,
     Unavailable,
 )
+from webdock.engines import secrets
 from webdock.engines.wording import explain
 
 STEPS = ("asked", "renamed", "creating", "created", "connected", "stopped", "started", "up", "removed")
@@ -37,6 +39,7 @@ HEALTH_SPARE_S = 10.0
 LOOK_EVERY_S = 0.25
 ENGINE_WAIT_S = 120.0  # for an engine that restarts in the middle
 RETRY_S = 0.5
+LAST_LINES, LAST_CHARS, LAST_WORDS_S = 5, 800, 3.0
 SECOND_NS = 10**9
 
 
@@ -215,7 +218,10 @@ class Recreate:
                 return  # it had little to do and did it
             if status != "running" or new.get("RestartCount"):
                 words = _("The new container started and ended with exit code %(code)d. %(meaning)s")
-                raise Internal(words % {"code": code, "meaning": exit_meaning(code)})
+                said = words % {"code": code, "meaning": exit_meaning(code)}
+                if last := await self._last_words():
+                    said += " " + _("Its last output: %(text)s") % {"text": last}
+                raise Internal(said)
             health = str((state.get("Health") or {}).get("Status") or "none")
             passed = time.monotonic() - began
             if health == "healthy" or (health == "none" and passed >= self._up_s):
@@ -227,6 +233,22 @@ class Recreate:
                     _("The new container did not become healthy within %(n)d seconds") % {"n": passed}
                 )
             await asyncio.sleep(LOOK_EVERY_S)
+
+    async def _last_words(self) -> str:
+        """The end of the new container's log, which goes with it; "" when the engine cannot say in time."""
+        lines = LogLines()
+        found = []
+        try:
+            async with (
+                asyncio.timeout(LAST_WORDS_S),
+                self._client.container_logs(self._record.new_id, tail=LAST_LINES) as log,
+            ):
+                async for stream, data in log:
+                    found += lines.feed(stream, data)
+        except (EngineError, TimeoutError):
+            return ""
+        texts = (secrets.line(plain(text)) for _stream, text, _time in [*found, *lines.end()])
+        return "\n".join(texts).strip()[-LAST_CHARS:]
 
     async def _remove_old(self) -> None:
         try:

@@ -156,9 +156,11 @@ async def test_a_step_that_fails_leaves_everything_as_before(
 async def test_a_program_that_ends_at_once_brings_the_old_one_back(
     prepare: Prepare, api: EngineClient
 ) -> None:
-    notes = await prepare(Cmd=["sh", "-c", "exit 3"])
+    notes = await prepare(Cmd=["sh", "-c", "echo no such table --password=topsecret; exit 3"])
     await Recreate(api, notes, up_s=5).run()
     assert notes.outcome == "undone"
+    assert "no such table" in notes.failure  # its log goes with it
+    assert "topsecret" not in notes.failure
     assert "exit code 3" in notes.failure
     assert await names(api) == {"/web": "running"}
 
