@@ -183,11 +183,13 @@ export class Pane {
     this.line?.stop();
     this.line = null;
     this.over = false;
+    this.session = null;
     this.agreed = null;
     this.people = [];
     this.showPeople();
     this.term.reset();
     this.note();
+    this.mode();
   }
 
   // The server sends the whole screen: it is drawn on an empty one of the size it was written for.
@@ -592,7 +594,10 @@ export class Pane {
       this.do(button.dataset.do, button);
     });
     const bar = element.querySelector(".key-bar");
-    bar.addEventListener("pointerdown", (event) => event.preventDefault()); // the on-screen keyboard stays
+    for (const part of [bar, this.part("note"), element.querySelector(".panel-head")]) {
+      // The on-screen keyboard stays, and on a phone, where the focus makes room, nothing moves under a finger.
+      part.addEventListener("pointerdown", (event) => event.target.closest("button") && event.preventDefault());
+    }
     bar.addEventListener("click", (event) => {
       const button = event.target.closest("button");
       if (button) this.press(button.dataset.key);

@@ -23,6 +23,7 @@ PAGES = (
     "/networks/",
     "/volumes/",
     "/terminals/",
+    "/recordings/",
     "/events/",
     "/engines/",
     "/audit/",
