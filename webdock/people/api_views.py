@@ -203,6 +203,7 @@ async def _passed_back(
 
 async def _pieces(response: aiohttp.ClientResponse, events: SeenEvents | None) -> AsyncIterator[bytes]:
     try:
+        yield b""  # the head leaves with the first piece; docker run waits for it
         if events is not None:
             async for event in events:
                 yield json.dumps(event, separators=(",", ":")).encode() + b"\n"

@@ -184,6 +184,7 @@ async def test_what_a_token_holds_open_closes_with_it(
     monkeypatch.setattr(holding, "RECHECK_S", 0.05)
     answer = await call(await token_of(operator), "GET", "events")
     stream = aiter(answer.streaming_content)
+    assert await anext(stream) == b"", "the head must leave before there is news"
     waiting = asyncio.ensure_future(anext(stream))
     await make_container(api, "news")
     assert b"news" in await asyncio.wait_for(waiting, 20)
