@@ -67,6 +67,8 @@ class MergedLogsConsumer(LogsConsumer):
     async def run(self) -> None:
         query = parse_qs(self.scope.get("query_string", b"").decode("latin-1"))
         ids = asked_for(query.get("container", []))
+        if not ids:
+            return  # nothing chosen, nothing to send
         containers = await logs_of(ids)
         if not containers:
             raise Closed(CLOSE_GONE)
