@@ -14,6 +14,7 @@ from webdock.asgi import websocket_urlpatterns
 ANYBODYS = {"image_id", "job_id", "token", "code", "verb", "host", "path"}
 
 
+MERGED_LOGS = "/ws/logs/"
 NO_UUID = "00000000-0000-4000-8000-000000000000"
 
 
@@ -55,7 +56,10 @@ def filled(pattern: URLPattern, values: dict[str, str]) -> str:
 
 def websocket_paths(values: dict[str, str]) -> list[tuple[str, Any, set[str]]]:
     """(path, consumer, names in it) of every websocket."""
-    return [
-        (filled(route, values), route.callback.consumer_class, names_in(route))
-        for route in websocket_urlpatterns
-    ]
+    found = []
+    for route in websocket_urlpatterns:
+        path, names = filled(route, values), names_in(route)
+        if path == MERGED_LOGS:  # which containers is in its query
+            path, names = f"{path}?container={values.get('container', '0' * 64)}", {"container"}
+        found.append((path, route.callback.consumer_class, names))
+    return found
