@@ -27,6 +27,7 @@ PAGES = (
     "/events/",
     "/engines/",
     "/audit/",
+    "/account/",
 )
 TABS = ("", "logs/", "terminal/", "stats/", "files/", "events/", "inspect/")
 

@@ -236,3 +236,30 @@ async def test_the_list_is_narrowed_to_one_owner_or_team(
     other = await browser_of(bob)
     assert await names(other, "owner=alice") == set()
     assert (await other.get("/containers/")).context["owners_offered"] == []
+
+
+async def test_what_is_kept_of_things_long_gone_is_forgotten(
+    alice: User, synced: EngineSync, api: EngineClient
+) -> None:
+    from datetime import timedelta
+
+    from django.utils import timezone
+
+    from webdock.people.cleanup import forget
+    from webdock.people.models import ApiToken
+    from webdock.people.tokens import make
+
+    id = await make_container(api, "there")
+    await eventually(Container.everything.filter(container_id=id).aexists, 20)
+    for object_id in (id, "f" * 64):
+        await Belonging.objects.acreate(kind="container", object_id=object_id, owner=alice)
+    await sync_to_async(make)(alice, "old", [], 1)
+    await forget()
+    assert await Belonging.objects.acount() == 2
+    assert await ApiToken.objects.acount() == 1
+    long_ago = timezone.now() - timedelta(days=1000)
+    await Belonging.objects.aupdate(made_at=long_ago)
+    await ApiToken.objects.aupdate(expires_at=long_ago)
+    await forget()
+    assert [row.object_id async for row in Belonging.objects.all()] == [id]
+    assert not await ApiToken.objects.aexists()
