@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import codecs
+import contextlib
 import json
+import logging
 import os
 import re
 import time
@@ -25,6 +27,8 @@ WAITING_MAX_BYTES = 1 << 20  # not written yet
 FILE_MAX_BYTES = 256 << 20  # then the recording ends
 FIRST_SCREEN_BYTES = 128 << 10  # of what was there when it began
 JOIN_S = 0.01  # output that comes closer together is one event
+
+logger = logging.getLogger("containers_app")
 
 _SEQUENCES = re.compile(
     r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~])"
@@ -58,6 +62,7 @@ class Recorder:
         self.size_bytes = 0
         self.full: Callable[[], object] = lambda: None  # called when no more is written
         self.noted: Callable[[Recorder], Awaitable[None]] | None = None  # awaited once it is complete
+        self._broken = False
         self._began = time.monotonic()
         self._waiting: list[tuple[float, str, bytes]] = []
         self._waiting_bytes = 0
@@ -118,9 +123,13 @@ class Recorder:
                 self._due.cancel()
                 self._due = None
             events, self._waiting, self._waiting_bytes = self._waiting, [], 0
-            if events and not self._file.closed and self.size_bytes < FILE_MAX_BYTES:
-                self.size_bytes = await asyncio.to_thread(self._write_events, events)
-                if self.size_bytes >= FILE_MAX_BYTES:
+            if events and not self._broken and not self._file.closed and self.size_bytes < FILE_MAX_BYTES:
+                try:
+                    self.size_bytes = await asyncio.to_thread(self._write_events, events)
+                except OSError as error:  # no room on the disk: the terminal goes on, its recording does not
+                    logger.error("recording %s ends: %s", self.id, error)
+                    self._broken = True
+                if self._broken or self.size_bytes >= FILE_MAX_BYTES:
                     self.full()
 
     def _write_events(self, events: list[tuple[float, str, bytes]]) -> int:
@@ -134,8 +143,9 @@ class Recorder:
     async def close(self) -> None:
         """Write what is left, and the text for the search."""
         await self._write()
-        self._file.close()
-        await asyncio.to_thread(write_text, self.id)
+        with contextlib.suppress(OSError):
+            self._file.close()
+            await asyncio.to_thread(write_text, self.id)
         if self.noted is not None:
             await self.noted(self)
 

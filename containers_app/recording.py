@@ -7,10 +7,12 @@ from datetime import UTC, datetime, timedelta
 
 from django.conf import settings
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from containers_app.models import Container, Recording, TerminalSession
 from containers_app.recorder import FIRST_SCREEN_BYTES, Recorder, cast_file, remove_files, write_text
 from containers_app.terminal_hub import Hub
+from runtime.api.errors import Unavailable
 from webdock.engines.threads import carry_on, in_thread
 
 ROWS, COLUMNS = 24, 80  # of a screen whose size nobody has said
@@ -30,7 +32,10 @@ def recorder_of(hub: Hub) -> Recorder | None:
 
 
 async def begin(hub: Hub) -> None:
-    """Record from now on, if it is wanted and not done already; everybody there is told."""
+    """Record from now on, if it is wanted and not done already; everybody there is told.
+
+    Raises: Unavailable when it cannot be written.
+    """
     if recorder_of(hub) is not None or not wanted(hub.session) or hub.outcome is not None:
         return
     session = hub.session
@@ -46,7 +51,11 @@ async def begin(hub: Hub) -> None:
         columns=columns or COLUMNS,
     )
     screen = hub.output.picture(FIRST_SCREEN_BYTES)
-    recorder = Recorder(row.pk, rows=row.rows, columns=row.columns, title=row.title, screen=screen)
+    try:
+        recorder = Recorder(row.pk, rows=row.rows, columns=row.columns, title=row.title, screen=screen)
+    except OSError as error:
+        words = _("The recording cannot be written: %(why)s") % {"why": error.strerror}
+        raise Unavailable(words) from error
     recorder.noted = _note_end
     recorder.full = lambda: carry_on(stop(hub), name="recording is full")
     hub.sinks.append(recorder)

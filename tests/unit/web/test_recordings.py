@@ -70,6 +70,26 @@ async def test_a_recording_ends_when_its_file_is_full(home: Path, monkeypatch: p
     await recorder.close()
 
 
+async def test_a_disk_without_room_ends_the_recording_and_not_the_terminal(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = Recorder("one", rows=24, columns=80, title="sh", screen=b"")
+    told: list[bool] = []
+    recorder.full = lambda: told.append(True)
+
+    def no_room(events: Any) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(recorder, "_write_events", no_room)
+    monkeypatch.setattr("containers_app.recorder.WAITING_MAX_BYTES", 0)
+    recorder.output(b"x")
+    await recorder.room()
+    recorder.output(b"y")
+    await recorder.room()
+    await recorder.close()
+    assert told == [True]
+
+
 async def record(browser: AsyncClient, session: TerminalSession, on: str) -> Any:
     return await browser.post(f"/terminals/{session.pk}/record/", {"on": on}, headers=JSON)
 
