@@ -56,6 +56,17 @@ def hours(environ: Mapping[str, str], name: str, default: float) -> float:
     return span
 
 
+def seconds(environ: Mapping[str, str], name: str, default: int, most: int) -> int:
+    """A whole number of seconds from 1 to ``most``.
+
+    Raises: BadVariable when it is no such number.
+    """
+    text = environ.get(name, "").strip() or str(default)
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= most):
+        raise BadVariable(f"{name}={text!r}: expected a number of seconds from 1 to {most}")
+    return int(text)
+
+
 def secret(environ: Mapping[str, str], name: str) -> str:
     """The first line of the file that the variable names, "" without the variable.
 

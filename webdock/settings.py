@@ -43,6 +43,7 @@ CSRF_TRUSTED_ORIGINS = [
 FORCE_SCRIPT_NAME = (PUBLIC_URL.path if PUBLIC_URL else "") or None
 if BEHIND_PROXY:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+PING_S = env.seconds(os.environ, "WEBDOCK_PING_S", 25, 600)  # proxies cut silent sockets after 30 or 60 s
 SECURE = PUBLIC_URL.secure if PUBLIC_URL else False  # people reach us over TLS
 
 DEBUG = env.flag(os.environ, "WEBDOCK_DEBUG")

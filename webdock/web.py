@@ -18,7 +18,6 @@ from typing import Any
 
 from webdock.bodies import PIECE_BYTES, MappedBody
 
-PING_INTERVAL_S = 25  # idle sockets live through proxies that cut after 30 or 60 s
 PING_TIMEOUT_S = 30
 MESSAGE_MAX_BYTES = 1 << 20
 STOP_TIMEOUT_S = 4.0  # for the sockets and tasks, all together
@@ -208,7 +207,7 @@ def run(listen: str | None = None, *, on_ready: Callable[[str], None] | None = N
         signal_handlers=False,
         request_buffer_size=PIECE_BYTES,
         ready_callable=lambda: _ready(server, state),
-        ping_interval=PING_INTERVAL_S,
+        ping_interval=settings.PING_S,
         ping_timeout=PING_TIMEOUT_S,
         websocket_timeout=-1,  # a page may stay open for weeks
         websocket_max_message_size=MESSAGE_MAX_BYTES,

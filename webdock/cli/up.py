@@ -325,7 +325,8 @@ def setup_link(instance: Instance, python: Path, environ: Mapping[str, str]) -> 
         timeout=PREPARE_TIMEOUT_S,
     )
     if done.returncode == 0:
-        return instance.url + done.stdout.strip()
+        printed = done.stdout.strip()  # whole when people reach the pages at another address
+        return instance.url + printed if printed.startswith("/") else printed
     if "administrator already" in done.stderr:
         return ""
     raise SetupError(f"the link for the first administrator cannot be made:\n{done.stderr.strip()}")

@@ -27,6 +27,7 @@ async def selftest(request: HttpRequest) -> HttpResponse:
         "path": reverse("selftest"),
         "address": request_address(request),
         "believes": "yes" if settings.BEHIND_PROXY else "no",
+        "ping": settings.PING_S,
         "proto": headers.get("X-Forwarded-Proto", ""),
         "forwarded": headers.get("X-Forwarded-For", ""),
     }

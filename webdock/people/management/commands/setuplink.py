@@ -1,10 +1,11 @@
-"""Print the one-time path with which the first administrator sets a password."""
+"""Print the one-time path (with a public address: the link) with which the first administrator gets in."""
 
 from __future__ import annotations
 
 from argparse import ArgumentParser
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management.base import BaseCommand, CommandError
 from django.urls import reverse
@@ -24,4 +25,5 @@ class Command(BaseCommand):
         admins = get_user_model().objects.filter(is_superuser=True, is_active=True)
         if admins.exists() and not options["force"]:
             raise CommandError("there is an administrator already; --force makes a link all the same")
-        self.stdout.write(reverse("welcome-link", args=[SetupLink.issue()]))
+        public = settings.PUBLIC_URL.origin if settings.PUBLIC_URL else ""
+        self.stdout.write(public + reverse("welcome-link", args=[SetupLink.issue()]))
