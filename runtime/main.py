@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from runtime import generation
+from runtime.api import logs
 from runtime.api.errors import EngineError, Unavailable
 from runtime.config import ConfigError, EngineConfig, load_config
 
@@ -30,12 +31,15 @@ OPEN_FILES = 1 << 20  # sockets, logs and conmon pipes of many containers
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the engine until SIGTERM or SIGINT; returns the exit code."""
     options = _parse(argv)
-    logging.basicConfig(
-        level=options.log_level.upper(),
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
     environ = dict(os.environ)
+    try:
+        level = options.log_level or logs.level_of(environ)
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logs.formatter_of(environ))
+    except ValueError as error:
+        print(f"webdock engine: {error}", file=sys.stderr)
+        return 1
+    logging.basicConfig(level=level.upper(), handlers=[handler])
     for name in ("home", "run", "runtime"):
         value = getattr(options, name)
         if value:
@@ -95,9 +99,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--run", help="sockets, WEBDOCK_RUN (default /run/webdock)")
     parser.add_argument("--config", help="engine.toml, WEBDOCK_CONFIG (default /etc/webdock/engine.toml)")
     parser.add_argument("--runtime", help="OCI runtime, WEBDOCK_RUNTIME (default crun)")
-    parser.add_argument(
-        "--log-level", default="info", choices=("debug", "info", "warning", "error"), help="default info"
-    )
+    parser.add_argument("--log-level", choices=logs.LEVELS, help="WEBDOCK_LOG_LEVEL (default info)")
     parser.add_argument("--check-config", action="store_true", help="read the configuration, and no more")
     return parser.parse_args(argv)
 

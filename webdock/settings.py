@@ -8,6 +8,7 @@ from pathlib import Path
 
 import dj_database_url
 
+from runtime.api import logs
 from webdock import environ as env
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -213,11 +214,15 @@ TIME_ZONE = os.environ.get("WEBDOCK_TIME_ZONE", "UTC")
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 2000
 
-LOG_LEVEL = os.environ.get("WEBDOCK_LOG_LEVEL", "INFO").upper()
+try:
+    LOG_LEVEL = logs.level_of(os.environ).upper()
+    logs.formatter_of(os.environ)
+except ValueError as error:
+    raise env.BadVariable(str(error)) from None
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+    "formatters": {"line": {"()": "runtime.api.logs.formatter_of", "environ": os.environ}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": "WARNING"},
     "loggers": {

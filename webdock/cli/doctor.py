@@ -34,7 +34,9 @@ COMMAND_TIMEOUT_S = 60
 WEB_TIMEOUT_S = 5.0
 LOG_TAIL_BYTES = 256 * 1024
 START = "start it: sudo webdock up --detach"
-TROUBLE = re.compile(r"^\S+ \S+ (ERROR|CRITICAL) .*", re.MULTILINE)  # as both processes write their lines
+TROUBLE = re.compile(  # as both processes write their lines, in either format
+    r'^(\S+ \S+ (ERROR|CRITICAL) |\{"time": "[^"]+", "level": "(error|critical)").*', re.MULTILINE
+)
 
 
 def doctor_options(parser: argparse.ArgumentParser) -> None:

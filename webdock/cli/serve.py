@@ -109,7 +109,7 @@ def engine_options(parser: argparse.ArgumentParser) -> None:
     instances.add_options(parser)
     parser.add_argument("--runtime", help="OCI runtime, crun or runc (crun)")
     parser.add_argument(
-        "--log-level", default="info", choices=("debug", "info", "warning", "error"), help="info"
+        "--log-level", choices=("debug", "info", "warning", "error"), help="WEBDOCK_LOG_LEVEL (info)"
     )
     parser.add_argument("--check-config", action="store_true", help="read the configuration, and no more")
 
@@ -121,9 +121,11 @@ def engine(options: argparse.Namespace) -> int:
     from runtime.main import main
 
     more = [f"--runtime={options.runtime}"] if options.runtime else []
+    if options.log_level:
+        more.append(f"--log-level={options.log_level}")
     if options.check_config:
         more.append("--check-config")
-    return int(main([f"--log-level={options.log_level}", *more]))
+    return int(main(more))
 
 
 def web_options(parser: argparse.ArgumentParser) -> None:
@@ -135,6 +137,10 @@ def web(options: argparse.Namespace) -> int:
     instance = chosen(options)
     os.environ.update(instance.environ({}))
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "webdock.settings")
+    from webdock.environ import BadVariable
     from webdock.web import run
 
-    return int(run(instance.listen) or 0)
+    try:
+        return int(run(instance.listen) or 0)
+    except BadVariable as error:
+        raise Failure(str(error)) from None

@@ -81,6 +81,9 @@ def test_errors_at_the_end_of_a_log_are_counted_and_the_last_is_shown() -> None:
     assert check.level == WARNING
     assert "2 errors" in check.text
     assert "line 3" in check.text
+    for level, seen in (("error", WARNING), ("info", OK)):
+        line = f'{{"time": "2026-01-01T10:00:00.000Z", "level": "{level}", "logger": "a", "message": "b"}}\n'
+        assert doctor.log_check("engine", line, "engine.log").level == seen
     assert doctor.log_check("engine", "2026-01-01 10:00:00,000 INFO a: ERROR in a word\n", "x").level == OK
 
 
