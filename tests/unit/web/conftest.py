@@ -32,6 +32,7 @@ from webdock.engines import clients
 from webdock.engines.models import Engine
 from webdock.engines.sync import EngineSync
 from webdock.jobs import running
+from webdock.people.guarded import GuardedClient
 from webdock.people.standing import OPERATORS
 
 ORIGIN = "http://testserver"
@@ -71,15 +72,22 @@ def recreations_in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest_asyncio.fixture(autouse=True)
-async def fresh_process() -> AsyncIterator[None]:
+async def fresh_process(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
     """No jobs, clients and channel layer left over from another test."""
     running._board = running.Board()
     channel_layers.backends = {}
     rendering.forget()
+    # What a synchronous client asks runs in a loop of its own, which ends before its engine's client is closed:
+    # held here, so that it can be.
+    held: dict[asyncio.AbstractEventLoop, dict[str, GuardedClient]] = {}
+    monkeypatch.setattr(clients, "_clients", held)
     yield
     await close_hubs()
     await running.board().close()
-    await clients.close_clients()
+    for of_loop in held.values():
+        for client in of_loop.values():
+            await client.close()
+    held.clear()
     channel_layers.backends = {}
 
 
