@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Generator
-from collections.abc import Generator
 
 import pytest
 from hypothesis import HealthCheck, settings
