@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
 
-# Whoever starts the tests in the background (nohup, a shell's &) ignores these for every child, and a child of
-# a test would not notice its Ctrl-C. A handler, unlike ignoring, is not inherited.
+# Whoever starts the tests in the background (nohup, a shell's &) ignores these for every child, and a child
+# of a test would not notice its Ctrl-C. A handler, unlike ignoring, is not inherited.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 for number in (signal.SIGHUP, signal.SIGQUIT):
     signal.signal(number, signal.SIG_DFL)
