@@ -77,8 +77,8 @@ async def fresh_process(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
     running._board = running.Board()
     channel_layers.backends = {}
     rendering.forget()
-    # What a synchronous client asks runs in a loop of its own, which ends before its engine's client is closed:
-    # held here, so that it can be.
+    # What a synchronous client asks runs in a loop of its own, which ends before its engine's client is
+    # closed: held here, so that it can be.
     held: dict[asyncio.AbstractEventLoop, dict[str, GuardedClient]] = {}
     monkeypatch.setattr(clients, "_clients", held)
     yield
