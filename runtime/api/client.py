@@ -241,6 +241,7 @@ class EngineClient:
         since: float | None = None,
         until: float | None = None,
         timestamps: bool = False,
+        details: bool = False,
         tail: int | None = None,
         tty: bool | None = None,
     ) -> LogStream:
@@ -252,6 +253,7 @@ class EngineClient:
             since=_moment(since),
             until=_moment(until),
             timestamps=timestamps,
+            details=details,
             tail=tail,
         )
 

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Awaitable
 from typing import TYPE_CHECKING, Any
 
 from runtime.api.errors import Conflict, EngineError, NotFound
-from runtime.containers import listing, top
+from runtime.containers import listing, logdetails, top
 from runtime.containers.archive import Archives
 from runtime.containers.commit import Committer
 from runtime.containers.core import Core
@@ -163,18 +163,22 @@ class Containers:
         since: float | None = None,
         until: float | None = None,
         timestamps: bool = False,
+        details: bool = False,
         tail: int | None = None,
     ) -> AsyncIterator[tuple[int, bytes]]:
         """Raises at once: NotFound, Conflict when no log is kept. since, until: unix times."""
+        container = self._table.find(ref)
+        record = container.record
         selection = Selection(
             stdout=stdout,
             stderr=stderr,
             since_ns=int((since or 0) * SECOND_NS),
             until_ns=int((until or 0) * SECOND_NS),
             timestamps=timestamps,
+            details=logdetails.details(record.config, record.host_config) if details else b"",
             tail=tail,
         )
-        return self._sessions.log(self._table.find(ref), selection, follow=follow)
+        return self._sessions.log(container, selection, follow=follow)
 
     def tty(self, ref: str) -> bool:
         return self._table.find(ref).record.tty

@@ -44,6 +44,7 @@ class Selection:
     since_ns: int = 0
     until_ns: int = 0  # 0: no end
     timestamps: bool = False
+    details: bytes = b""  # before each line, behind its time
     tail: int | None = None  # only so many lines from the end
 
 
@@ -55,6 +56,7 @@ class Decoder:
         self._since = _sortable(selection.since_ns) if selection.since_ns > 0 else b""
         self._until = _sortable(selection.until_ns) if selection.until_ns > 0 else b""
         self._timestamps = selection.timestamps
+        self._details = selection.details
         self._in_line = {b"stdout": False, b"stderr": False}
         self._rest = b""
         self.past_end = False  # a record after `until` was seen
@@ -81,8 +83,11 @@ class Decoder:
                     out.append((_number(current), b"".join(parts)))
                     parts = []
                 current = stream
-            if self._timestamps and not self._in_line[stream]:
-                parts.append(_stamp(record))
+            if not self._in_line[stream]:
+                if self._timestamps:
+                    parts.append(_stamp(record))
+                if self._details:
+                    parts.append(self._details)
             whole = record[_FLAG] == b"F"
             self._in_line[stream] = not whole
             parts.append(record[_TEXT:])

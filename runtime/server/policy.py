@@ -322,7 +322,7 @@ _RULES: dict[str, _Rule] = {
     "container_wait": _rule("condition"),
     "container_resize": _rule("h w"),
     "container_remove": _rule("force v link"),
-    "container_logs": _rule("follow stdout stderr since until timestamps tail"),
+    "container_logs": _rule("follow stdout stderr since until timestamps details tail"),
     "container_stats": _rule("stream one-shot"),
     "container_attach": _rule(_ATTACH, enters=_ref_with_stdin),
     "container_attach_websocket": _rule(_ATTACH, enters=_ref_with_stdin),

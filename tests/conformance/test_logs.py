@@ -159,3 +159,29 @@ async def test_a_container_that_never_ran_has_an_empty_log(
 async def test_a_time_that_is_none_is_refused(api: Api, done: str, query: str) -> None:
     answer = await api("GET", f"/containers/{done}/logs?stdout=1&{query}")
     assert answer.status in (400, 500)
+
+
+async def test_details_are_the_labels_and_variables_the_log_names(
+    client: EngineClient, make_container: MakeContainer
+) -> None:
+    container = await make_container(
+        "sh",
+        "-c",
+        "echo one; echo two",
+        start=True,
+        Labels={"tier": "front end", "other": "x"},
+        Env=["MODE=a&b", "REST=1"],
+        HostConfig={
+            "LogConfig": {"Type": "json-file", "Config": {"labels": "tier,none", "env-regex": "^MO"}}
+        },
+    )
+    await client.container_wait(container)
+    prefix = b"MODE=a%26b,tier=front+end "
+    assert (await read(client, container, details=True))[1] == prefix + b"one\n" + prefix + b"two\n"
+    stamped = (await read(client, container, details=True, timestamps=True, tail=1))[1]
+    assert STAMP.match(stamped)
+    assert stamped.endswith(b"Z " + prefix + b"two\n")
+
+
+async def test_details_of_a_log_that_names_nothing_are_a_space(client: EngineClient, done: str) -> None:
+    assert (await read(client, done, details=True))[1].startswith(b" line 1\n line 2\n")

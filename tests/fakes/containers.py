@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from runtime.api.errors import Conflict, EngineError, InvalidArgument, NotFound, NotModified
+from runtime.containers import logdetails
 from runtime.events import EventHub
 from runtime.server.detach import parse_keys
 from tests.fakes.process import STDERR, STDOUT, LocalProcess, Session
@@ -614,9 +615,11 @@ class FakeContainers:
         since: float | None,
         until: float | None,
         timestamps: bool,
+        details: bool,
         tail: int | None,
     ) -> AsyncIterator[tuple[int, bytes]]:
         one = self.get(ref)
+        before = logdetails.details(one.config, one.host_config) if details else b""
         wanted = {STDOUT} if stdout else set()
         wanted |= {STDERR} if stderr else set()
         shown = 0
@@ -633,7 +636,7 @@ class FakeContainers:
                     stamp = (
                         time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at)) + f".{int(at % 1 * 1e9):09d}Z "
                     )
-                    yield source, (stamp.encode() if timestamps else b"") + line
+                    yield source, (stamp.encode() if timestamps else b"") + before + line
             shown = len(lines)
             if not follow or (over and one.state != "created"):
                 return

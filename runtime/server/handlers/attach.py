@@ -31,6 +31,7 @@ async def container_logs(call: Call) -> web.StreamResponse:
         since=moment(call, "since"),
         until=moment(call, "until"),
         timestamps=query.flag("timestamps"),
+        details=query.flag("details"),
         tail=_tail(query.text("tail", "all")),
     )
     return await output_stream(call, chunks, tty=containers.tty(call.ref))
