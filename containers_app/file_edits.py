@@ -47,6 +47,18 @@ async def _audited(
         return await work(client_of(container.engine.alias))
 
 
+async def _change(
+    request: HttpRequest,
+    container: Container,
+    what: str,
+    path: str,
+    work: Callable[[EngineClient], Awaitable[T]],
+) -> T:
+    """Do what was asked to its end, whether its asker waits or not."""
+    asked = _audited(await actor_of(request), container, what, path, work)
+    return await carried_out(asked, name=f"container.file.{what}")
+
+
 @requires("files", "operate")
 @require_http_methods(["GET", "HEAD", "POST"])
 async def container_file_edit(request: HttpRequest, container_id: str) -> HttpResponse:
@@ -66,15 +78,12 @@ async def container_file_edit(request: HttpRequest, container_id: str) -> HttpRe
             context |= {"file": file, "name": basename(path), "back": back}
             return await page(request, "containers/file_edit.html", context)
         text, mark = request.POST.get("text", ""), request.POST.get("mark", "")
-        await carried_out(
-            _audited(
-                await actor_of(request),
-                container,
-                "write",
-                path,
-                lambda client: write_text(client, container_id, path, text, mark),
-            ),
-            name="edit file",
+        await _change(
+            request,
+            container,
+            "write",
+            path,
+            lambda client: write_text(client, container_id, path, text, mark),
         )
     except EngineError as error:
         return await answer(request, False, explain(error), back, status=error.status)
@@ -91,15 +100,12 @@ async def container_directory_make(request: HttpRequest, container_id: str) -> H
         parent = clean_path(request.POST.get("path", "/"))
         back = _directory(container_id, parent)
         name = request.POST.get("name", "")
-        path = await carried_out(
-            _audited(
-                await actor_of(request),
-                container,
-                "mkdir",
-                f"{parent} {name}",
-                lambda client: make_directory(client, container_id, parent, name),
-            ),
-            name="make directory",
+        path = await _change(
+            request,
+            container,
+            "mkdir",
+            f"{parent} {name}",
+            lambda client: make_directory(client, container_id, parent, name),
         )
     except EngineError as error:
         return await answer(request, False, explain(error), back, status=error.status)
@@ -121,15 +127,8 @@ async def container_file_remove(request: HttpRequest, container_id: str) -> Http
             directory = request.GET.get("directory") == "1"
             context |= {"path": path, "back": back, "directory": directory}
             return await page(request, "containers/file_remove.html", context)
-        await carried_out(
-            _audited(
-                await actor_of(request),
-                container,
-                "remove",
-                path,
-                lambda client: remove_path(client, container_id, path),
-            ),
-            name="remove file",
+        await _change(
+            request, container, "remove", path, lambda client: remove_path(client, container_id, path)
         )
     except EngineError as error:
         return await answer(request, False, explain(error), back, status=error.status)

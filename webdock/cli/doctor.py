@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import grp
-import http.client
 import json
 import os
 import pwd
@@ -18,7 +17,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from webdock import preflight
 from webdock.cli import instance as instances
@@ -26,7 +24,7 @@ from webdock.cli.command import program_version
 from webdock.cli.errors import Failure
 from webdock.cli.http import Client
 from webdock.cli.instance import ADMIN_GROUP, WEB_USER, Instance
-from webdock.cli.running import UNITS, run_by_systemd
+from webdock.cli.running import UNITS, ask_web, run_by_systemd
 from webdock.cli.serve import chosen
 from webdock.preflight import FAILURE, OK, WARNING, Check
 
@@ -55,7 +53,7 @@ def doctor(options: argparse.Namespace) -> int:
 
 def examine(instance: Instance) -> Iterator[Check]:
     """Machine, configuration, directories, sockets, both processes and their logs."""
-    web = ask_web(instance)
+    web = web_health(instance)
     for check in preflight.examine(instance):
         if check.name != "address" or web is None:  # taken by our own pages is as it should be
             yield check
@@ -186,18 +184,13 @@ def ask_engine(instance: Instance) -> str | dict[str, str]:
         return str(error)
 
 
-def ask_web(instance: Instance) -> tuple[int, dict[str, object]] | None:
-    parts = urlsplit(instance.local_url)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=WEB_TIMEOUT_S)
+def web_health(instance: Instance) -> tuple[int, dict[str, object]] | None:
+    said = ask_web(instance, WEB_TIMEOUT_S)
     try:
-        connection.request("GET", "/healthz")
-        response = connection.getresponse()
-        body = json.loads(response.read())
-        return response.status, body if isinstance(body, dict) else {}
-    except (OSError, http.client.HTTPException, ValueError):
-        return None
-    finally:
-        connection.close()
+        body = json.loads(said[1]) if said else None
+    except ValueError:
+        return None  # somebody else's page
+    return (said[0], body if isinstance(body, dict) else {}) if said else None
 
 
 def tail(path: Path) -> str:

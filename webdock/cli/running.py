@@ -90,17 +90,24 @@ def engine_answers(instance: Instance) -> bool:
         return False
 
 
-def web_answers(instance: Instance) -> bool:
-    """Whether /healthz says 200."""
+def ask_web(instance: Instance, timeout_s: float = PING_TIMEOUT_S) -> tuple[int, bytes] | None:
+    """Status and body of /healthz; None when nobody answers in time."""
     parts = urlsplit(instance.local_url)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=PING_TIMEOUT_S)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout_s)
     try:
         connection.request("GET", "/healthz")
-        return connection.getresponse().status == 200
+        response = connection.getresponse()
+        return response.status, response.read()
     except (OSError, http.client.HTTPException):
-        return False
+        return None
     finally:
         connection.close()
+
+
+def web_answers(instance: Instance) -> bool:
+    """Whether /healthz says 200."""
+    said = ask_web(instance)
+    return said is not None and said[0] == 200
 
 
 def run_by_systemd(instance: Instance) -> bool:

@@ -8,7 +8,7 @@ import os
 import stat
 import tarfile
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -16,25 +16,8 @@ import pytest
 from runtime.api.client import EngineClient
 from runtime.api.errors import Conflict, EngineError, Forbidden, InvalidArgument, NotFound
 from tests.conformance.conftest import until
-from tests.conformance.engines import native
 
 BUSYBOX = "webdock/busybox"
-
-
-@pytest.fixture(scope="module")
-def run() -> Iterator[Path]:
-    with native() as path:
-        yield Path(path).parent
-
-
-@pytest.fixture
-async def client(run: Path) -> AsyncIterator[EngineClient]:
-    async with EngineClient(f"unix://{run}/engine.sock") as client:
-        yield client
-        for container in await client.container_list(all=True):
-            await client.container_remove(container["Id"], force=True, volumes=True)
-        for volume in (await client.volume_list())["Volumes"]:
-            await client.volume_remove(volume["Name"])
 
 
 @pytest.fixture

@@ -1,0 +1,27 @@
+"""Fixtures of tests that use volumes through an engine: the engine, and a client that leaves it empty."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from runtime.api.client import EngineClient
+from tests.conformance.engines import native
+
+
+@pytest.fixture(scope="module")
+def run() -> Iterator[Path]:
+    with native() as path:
+        yield Path(path).parent
+
+
+@pytest.fixture
+async def client(run: Path) -> AsyncIterator[EngineClient]:
+    async with EngineClient(f"unix://{run}/engine.sock") as client:
+        yield client
+        for container in await client.container_list(all=True):
+            await client.container_remove(container["Id"], force=True, volumes=True)
+        for volume in (await client.volume_list())["Volumes"]:
+            await client.volume_remove(volume["Name"])
