@@ -153,53 +153,6 @@ document.addEventListener("submit", (event) => {
   act(button);
 });
 
-// -- several at once --------------------------------------------------------------------
-
-const bar = document.querySelector("[data-bulk]");
-
-bar?.addEventListener("click", (event) => {
-  const to = event.target.closest("[data-open-ticked]")?.dataset.openTicked;
-  if (!to) return;
-  const rows = [...document.querySelectorAll("tr[data-id]:has(input[name=ids]:checked)")];
-  location.assign(`${to}?${new URLSearchParams(rows.map((row) => ["container", row.dataset.id]))}`);
-});
-
-bar?.addEventListener("click", async (event) => {
-  const button = event.target.closest("button[data-verb]");
-  if (!button || button.getAttribute("aria-disabled") === "true") return;
-  const rows = [...document.querySelectorAll("tr[data-id]:has(input[name=ids]:checked)")];
-  const verb = button.dataset.verb;
-  const fields = new URLSearchParams({ verb });
-  for (const row of rows) fields.append("ids", row.dataset.id);
-  if (button.dataset.ask) {
-    const answer = await ask(button.dataset.ask, {
-      count: rows.length,
-      list: rows.map((row) => row.dataset.name),
-      states: rows.map((row) => row.dataset.state),
-    });
-    if (!answer) return;
-    for (const [key, value] of answer) fields.set(key, value);
-  }
-  button.setAttribute("aria-busy", "true");
-  button.setAttribute("aria-disabled", "true");
-  for (const row of rows) expect(row.dataset.id, verb);
-  const answer = await post(bar.dataset.bulk, fields);
-  button.removeAttribute("aria-busy");
-  button.removeAttribute("aria-disabled");
-  const results = answer.results ?? rows.map((row) => ({ id: row.dataset.id, ok: false, message: "" }));
-  for (const result of results) answered(result.id, result.ok);
-  const good = results.filter((result) => result.ok);
-  const bad = results.filter((result) => !result.ok);
-  for (const result of good) {
-    const box = document.querySelector(`tr[data-id="${CSS.escape(result.id)}"] input[name=ids]`);
-    if (box) box.checked = false;
-  }
-  document.dispatchEvent(new CustomEvent("webdock:ticked"));
-  if (!answer.results) return toast(answer.message || gettext("That did not work."), "bad");
-  if (good.length) toast(`${verb}: ${good.length} of ${results.length} done`, bad.length ? "warn" : "ok");
-  for (const result of bad.slice(0, 4)) toast(result.message || `${result.name}: refused`, "bad");
-});
-
 // -- forms in dialogs: the refusal stays beside the fields -------------------------------------
 
 document.addEventListener("submit", async (event) => {

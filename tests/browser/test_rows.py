@@ -62,3 +62,24 @@ def test_an_engine_that_is_gone_is_said_on_the_open_page_and_comes_back(
     expect(row).to_have_attribute("data-state", "running")
     installation.webdock("kill", "survivor")
     expect(row).to_have_attribute("data-state", "exited")
+
+
+def test_a_verb_for_many_says_in_each_row_what_came_of_it(
+    installation: Installation, open_page: PageFactory
+) -> None:
+    installation.webdock("run", "-d", "--name", "going", "webdock/busybox", "sleep", "1000")
+    installation.webdock("create", "--name", "resting", "webdock/busybox", "sleep", "1000")
+    page = open_page("/containers/")
+    for name in ("going", "resting"):
+        page.get_by_label(f"Select {name}").check()
+    page.get_by_label("Actions for the selected rows").get_by_role("button", name="Pause").click()
+    going, resting = page.locator("tr[data-name=going]"), page.locator("tr[data-name=resting]")
+    expect(going).to_have_attribute("data-state", "paused")
+    expect(resting.locator(".outcome")).to_contain_text("not running")
+    expect(page.locator("#toasts")).to_contain_text("Pause: 1 of 2 done")
+    expect(page.get_by_label("Select resting")).to_be_checked()  # what was refused stays ticked
+    expect(page.get_by_label("Select going")).not_to_be_checked()
+    installation.webdock("start", "resting")  # news of the row leave what was said in it
+    expect(resting).to_have_attribute("data-state", "running")
+    resting.get_by_role("button", name="Dismiss").click()
+    expect(resting.locator(".outcome")).to_have_count(0)
