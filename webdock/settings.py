@@ -50,7 +50,7 @@ SECURE = PUBLIC_URL.secure if PUBLIC_URL else False  # people reach us over TLS
 DEBUG = env.flag(os.environ, "WEBDOCK_DEBUG")
 METRICS_TOKEN = env.secret(os.environ, "WEBDOCK_METRICS_TOKEN_FILE")  # who shows it may read /metrics
 SECRET_KEY = env.secret_key(os.environ, WEB_DIR)
-REGISTRIES_KEY_FILE = WEB_DIR / "registries.key"  # encrypts the registries' passwords in the database
+REGISTRIES_KEY_FILE = WEB_DIR / "registries.key"  # encrypts registries' passwords and second factors
 
 INSTALLED_APPS = [
     "webdock.people.apps.AdminConfig",
@@ -157,6 +157,8 @@ CSRF_FAILURE_VIEW = "webdock.people.views.csrf_failure"
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "overview"
 LOGOUT_REDIRECT_URL = "login"
+
+ADMIN_SECOND_FACTOR = env.flag(os.environ, "WEBDOCK_ADMIN_SECOND_FACTOR")  # administrators must have one
 
 AUDIT_DAYS = int(os.environ.get("WEBDOCK_AUDIT_DAYS", "365"))  # how long the audit trail is kept
 RECORD_TERMINALS = env.choice(

@@ -79,6 +79,16 @@ def user_enable(options: argparse.Namespace) -> int:
     return 0
 
 
+def user_unfactor_options(parser: argparse.ArgumentParser) -> None:
+    name_options(parser)
+
+
+def user_unfactor(options: argparse.Namespace) -> int:
+    account(options, "unfactor", f"--name={options.name}")
+    print(f"{options.name} logs in with the password alone; open sessions have ended")
+    return 0
+
+
 def name_options(parser: argparse.ArgumentParser) -> None:
     instances.add_options(parser)
     parser.add_argument("name", metavar="NAME", help="what is typed at the login")

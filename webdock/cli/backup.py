@@ -3,7 +3,7 @@
     backup.json              what it is, of which version of the state
     web/webdock.sqlite3      accounts, rights, audit: a consistent copy, taken while everything runs
     web/secret_key           the key that signs sessions
-    web/registries.key       the key that the passwords of registries are encrypted with
+    web/registries.key       the key that passwords of registries and second factors are encrypted with
     config/engine.toml       the engine's configuration, when there is one
     volumes/<name>/…         named volumes, with owners, modes, links and attributes
 

@@ -95,6 +95,7 @@ VERBS: dict[str, tuple[str, str, str]] = {
     "user add": ("accounts", "user_add", "Add an account; its password is asked for, or read from a pipe"),
     "user password": ("accounts", "user_password", "Give an account a new password; its sessions end"),
     "user disable": ("accounts", "user_disable", "Keep an account from logging in; its sessions end"),
+    "user unfactor": ("accounts", "user_unfactor", "Take away a second factor; its sessions end"),
     "user enable": ("accounts", "user_enable", "Let a disabled account log in again"),
     "policy explain": ("policy", "policy_explain", "Say whether the dashboard's socket would take a request"),
     "engine": ("serve", "engine", "Run the engine in the foreground (root)"),

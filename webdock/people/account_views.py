@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 from asgiref.sync import sync_to_async
-from django.contrib.auth import SESSION_KEY
-from django.contrib.sessions.models import Session
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -16,34 +13,15 @@ from django.views.decorators.http import require_GET, require_POST
 
 from webdock.engines.audit import Actor, request_address, write
 from webdock.engines.pages import answer, page
+from webdock.people import factors
 from webdock.people.models import ApiToken
 from webdock.people.rights import requires
 from webdock.people.roles import RIGHTS
+from webdock.people.sessions import AGENT_KEY, FROM_KEY, sessions_of, shown_key
 from webdock.people.standing import standing
 from webdock.people.tokens import DAYS_MAX, PER_PERSON_MAX, make
 
-FROM_KEY, AGENT_KEY = "webdock_from", "webdock_agent"  # in a session: where it was begun
-AGENT_MAX_CHARS = 200
 NAME_MAX_CHARS = 64
-SESSIONS_MAX = 10_000  # looked through
-
-
-def mark(request: HttpRequest) -> None:
-    """Write into a new session from where it was begun."""
-    request.session[FROM_KEY] = request_address(request)
-    request.session[AGENT_KEY] = request.headers.get("User-Agent", "")[:AGENT_MAX_CHARS]
-
-
-def shown_key(key: str) -> str:
-    """What stands for a session on the page: its key would be as good as its cookie."""
-    return hashlib.sha256(key.encode()).hexdigest()
-
-
-def sessions_of(user_id: int) -> list[tuple[Session, dict[str, Any]]]:
-    """The live sessions of a person, newest first."""
-    alive = Session.objects.filter(expire_date__gt=timezone.now()).order_by("-expire_date")[:SESSIONS_MAX]
-    found = ((session, session.get_decoded()) for session in alive)
-    return [(session, data) for session, data in found if data.get(SESSION_KEY) == str(user_id)]
 
 
 def _context(request: HttpRequest) -> dict[str, Any]:
@@ -62,6 +40,9 @@ def _context(request: HttpRequest) -> dict[str, Any]:
         "sessions": sessions,
         "tokens": list(ApiToken.objects.filter(user_id=request.user.pk)),
         "now": timezone.now(),
+        "factor": factors.confirmed(request.user.pk),
+        "codes_left": factors.codes_left(request.user.pk),
+        "has_password": request.user.has_usable_password(),  # type: ignore[union-attr]
         "offered": [(right, words) for right, words in RIGHTS.items() if right in mine],
         "days_max": DAYS_MAX,
     }

@@ -145,6 +145,29 @@ class FailedLogin(models.Model):
         ]
 
 
+class SecondFactor(models.Model):
+    """What a person's phone computes codes from; it counts once a first code was typed."""
+
+    user = models.OneToOneField(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="webdock_factor"
+    )
+    sealed = models.BinaryField()  # the shared secret; sealing.py opens it
+    made_at = models.DateTimeField(auto_now_add=True)
+    confirmed_at = models.DateTimeField(null=True, blank=True)
+    last_step = models.BigIntegerField(default=0)  # of the newest code that was taken: none is taken twice
+
+    def __str__(self) -> str:
+        return f"second factor of {self.user_id}"
+
+
+class RecoveryCode(models.Model):
+    """One of the codes that stand in for a lost phone, each once."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    digest = models.CharField(max_length=64, unique=True)
+    used_at = models.DateTimeField(null=True, blank=True)
+
+
 class ApiToken(models.Model):
     """A person's key to the Engine API over the web port: theirs, or less, until a day."""
 

@@ -16,6 +16,7 @@ from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, JsonResponse
 from django.http.response import HttpResponseBase
+from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
@@ -24,6 +25,7 @@ from webdock.engines.clients import client as client_of
 from webdock.engines.models import AuditEntry
 from webdock.people import viewer
 from webdock.people.belongings import KINDS
+from webdock.people.factors import PROVIDER_KEY, owed
 from webdock.people.holding import doubt, held
 from webdock.people.roles import known
 from webdock.people.sockets import admit
@@ -68,6 +70,12 @@ def by_token(view: View) -> View:
     """Declare a view no session opens: it asks for an API token itself, and for the rights of each call."""
     view.required_rights = ("view",)  # type: ignore[attr-defined]
     view.by_token = True  # type: ignore[attr-defined]
+    return view
+
+
+def before_factor(view: View) -> View:
+    """Declare a view that administrators who still owe their second factor may use, to set one up."""
+    view.before_factor = True  # type: ignore[attr-defined]
     return view
 
 
@@ -172,6 +180,14 @@ class RightsMiddleware:
                     {"ok": False, "message": _("You do not have the right to do this.")}, status=403
                 )
             raise PermissionDenied
+        if settings.ADMIN_SECOND_FACTOR and not getattr(view, "before_factor", False):
+            by_provider = bool(await request.session.aget(PROVIDER_KEY))
+            admin = standing(user).admin
+            if await sync_to_async(owed)(user, admin=admin, by_provider=by_provider):
+                words = _("Administrators set up a second factor first.")
+                if wants_json(request):
+                    return JsonResponse({"ok": False, "message": words}, status=403)
+                return redirect("factor")
         viewer.look_as(viewer.Viewer(user))
         request.rights_asked = needed, named
         return None

@@ -22,6 +22,7 @@ from django.utils.crypto import constant_time_compare
 
 from webdock.engines.threads import in_thread
 from webdock.people.belongings import rights_over
+from webdock.people.factors import PROVIDER_KEY, owed
 from webdock.people.holding import forget_when_in_doubt
 from webdock.people.roles import known
 from webdock.people.standing import Person, standing
@@ -110,6 +111,8 @@ def admission(key: str, right: str, thing: Thing = None) -> Admission:
     kept = session.get(HASH_SESSION_KEY, "")
     if not constant_time_compare(kept, user.get_session_auth_hash()):
         return Admission(AnonymousUser(), False)
+    if owed(user, admin=standing(user).admin, by_provider=bool(session.get(PROVIDER_KEY))):
+        return Admission(user, False)
     door = known(right) in standing(user).anywhere
     if thing is None:
         return Admission(user, door)

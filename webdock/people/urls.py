@@ -2,16 +2,23 @@
 
 from django.urls import path
 
-from webdock.people import account_views, api_views, views
+from webdock.people import account_views, api_views, factor_views, people_views, views
 
 urlpatterns = [
     path("account/", account_views.account, name="account"),
+    path("account/factor/", factor_views.factor, name="factor"),
+    path("account/factor/start/", factor_views.factor_start, name="factor-start"),
+    path("account/factor/off/", factor_views.factor_off, name="factor-off"),
+    path("account/factor/codes/", factor_views.factor_codes, name="factor-codes"),
     path("account/sessions/end/", account_views.session_end, name="session-end"),
     path("account/tokens/make/", account_views.token_make, name="token-make"),
     path("account/tokens/<int:token>/remove/", account_views.token_remove, name="token-remove"),
     path("api/<path:path>", api_views.api, name="api"),
     path("login/", views.login, name="login"),
+    path("login/code/", factor_views.login_code, name="login-code"),
     path("logout/", views.logout, name="logout"),
+    path("people/", people_views.people, name="people-list"),
+    path("people/<int:person>/factor/", people_views.factor_reset, name="person-factor-reset"),
     path("welcome/", views.welcome, name="welcome"),
     path("welcome/<str:token>/", views.welcome_link, name="welcome-link"),
 ]

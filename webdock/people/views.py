@@ -15,11 +15,12 @@ from django.views.decorators.http import require_GET, require_http_methods
 
 from webdock.engines.audit import Actor, request_address, write
 from webdock.engines.models import AuditEntry
-from webdock.people.account_views import mark
+from webdock.people.entering import enter, note
 from webdock.people.forms import THROTTLED, LoginForm, WelcomeForm
 from webdock.people.models import SetupLink, token_digest
 from webdock.people.rights import PUBLIC, requires, wants_json
-from webdock.people.throttle import WINDOW, failed, succeeded
+from webdock.people.sessions import mark
+from webdock.people.throttle import WINDOW, failed
 
 SETUP_KEY = "webdock_setup"  # in the session: the digest of the link that was followed
 
@@ -30,37 +31,20 @@ class Login(LoginView):
     redirect_authenticated_user = True
 
     def form_valid(self, form: LoginForm) -> HttpResponse:
-        user = form.get_user()
-        address = request_address(self.request)
-        succeeded(user.get_username(), address)
-        self._audit(user.get_username(), address, AuditEntry.Result.OK, "", user.pk)
-        response = super().form_valid(form)
-        mark(self.request)
-        return response
+        return enter(self.request, form.get_user(), self.get_success_url())
 
     def form_invalid(self, form: LoginForm) -> HttpResponse:
         username, address = self.request.POST.get("username", ""), request_address(self.request)
         response = super().form_invalid(form)
         if form.has_error(NON_FIELD_ERRORS, THROTTLED):
-            self._audit(username, address, AuditEntry.Result.REFUSED, "too many attempts")
+            note(username, self.request, result=AuditEntry.Result.REFUSED, detail="too many attempts")
             response.status_code = 429
             response["Retry-After"] = str(int(WINDOW.total_seconds()))
             return response
         failed(username, address)
-        self._audit(username, address, AuditEntry.Result.REFUSED, "wrong name or password")
+        note(username, self.request, result=AuditEntry.Result.REFUSED, detail="wrong name or password")
         response.status_code = 400
         return response
-
-    @staticmethod
-    def _audit(username: str, address: str, result: str, detail: str, user_id: int | None = None) -> None:
-        write(
-            Actor(user_id, username, address),
-            "login",
-            kind="user",
-            name=username,
-            result=result,
-            detail=detail,
-        )
 
 
 class Logout(LogoutView):
@@ -115,6 +99,7 @@ def welcome(request: HttpRequest) -> HttpResponse:
         )
     del request.session[SETUP_KEY]
     start_session(request, user)
+    mark(request)
     return redirect("overview")
 
 

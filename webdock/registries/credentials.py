@@ -8,7 +8,7 @@ from runtime.api.errors import InvalidArgument
 from webdock.engines.threads import in_thread
 from webdock.registries.hosts import HUB, host_of
 from webdock.registries.models import Credential
-from webdock.registries.sealing import Unreadable, seal, unseal
+from webdock.sealing import Unreadable, seal, unseal
 
 HUB_ADDRESS = "https://index.docker.io/v1/"  # what Docker's clients call it in an AuthConfig
 

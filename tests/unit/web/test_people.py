@@ -23,6 +23,7 @@ from webdock.people.roles import NAMES, OPERATOR, VIEWER
 
 PUBLIC_NAMES = {
     "login",
+    "login-code",  # knows nobody before the password was right
     "logout",
     "welcome",
     "welcome-link",

@@ -16,6 +16,8 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import IntegrityError, transaction
 
 from webdock.engines import audit
+from webdock.people import factors
+from webdock.people.sessions import end_sessions
 from webdock.people.standing import OPERATORS
 
 CONSOLE = audit.Actor(None, "root", "console")
@@ -26,7 +28,7 @@ class Command(BaseCommand):
     help = "Add, list and disable accounts, and set their passwords."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("verb", choices=("add", "list", "password", "disable", "enable"))
+        parser.add_argument("verb", choices=("add", "list", "password", "disable", "enable", "unfactor"))
         parser.add_argument("--name", default="")  # an option: a name may begin with a dash
         parser.add_argument("--role", choices=("viewer", "operator", "admin"), default="viewer")
 
@@ -79,6 +81,11 @@ class Command(BaseCommand):
     def enable(self, user: User) -> None:
         user.is_active = True
         user.save(update_fields=["is_active"])
+
+    def unfactor(self, user: User) -> None:
+        if not factors.remove(user.pk):
+            raise CommandError(f"{user.username!r} has no second factor")
+        end_sessions(user.pk)
 
     def find(self, name: str) -> User:
         try:

@@ -1,4 +1,4 @@
-"""Passwords to stored bytes and back, with a key only the web process's user reads. Knows no rows.
+"""Secrets to stored bytes and back, with a key only the web process's user reads. Knows no rows.
 
 Spec: Fernet (AES-128-CBC with HMAC-SHA256).
 """
@@ -25,8 +25,8 @@ def _fernet() -> Fernet:
     return Fernet(key.encode())
 
 
-def seal(password: str) -> bytes:
-    return _fernet().encrypt(password.encode())
+def seal(secret: str) -> bytes:
+    return _fernet().encrypt(secret.encode())
 
 
 def unseal(sealed: bytes) -> str:
