@@ -62,6 +62,7 @@ class Plug:
     mtu: int
     hairpin: bool = False  # it has published ports, which it may reach through the host's address
     isolated: bool = False  # neighbours must not reach it
+    internal: bool = False  # nothing it sends leaves this host
 
 
 class Bridges:
@@ -148,6 +149,10 @@ class Bridges:
             self._sysctl(f"ipv4/conf/{bridge.name}/route_localnet", "1")
             if not found.up:
                 self._netlink.send(links.set_up(found.index))
+            if (
+                not created
+            ):  # ports that an earlier version made: else they would cut what the bridge hands on
+                self._enlarge(*(port.name for port in self.links() if port.master == found.index))
         except BaseException:
             if created:
                 self.remove(bridge.name)
@@ -207,7 +212,10 @@ class Bridges:
             requests.append(links.set_port(port, hairpin=plug.hairpin, isolated=plug.isolated))
         descriptor = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            self._netlink.send(links.new_veth(port, bridge, plug.interface, plug.mac, descriptor, plug.mtu))
+            veth = links.new_veth(
+                port, bridge, plug.interface, plug.mac, descriptor, plug.mtu, large=plug.internal
+            )
+            self._netlink.send(veth)
         finally:
             os.close(descriptor)
         try:
@@ -221,12 +229,19 @@ class Bridges:
                 *(links.add_address(inside.index, entry) for entry in plug.addresses),
             )
             self._netlink.send(*requests, links.set_up_named(port))
+            self._enlarge(plug.bridge)
             _await_usable(inner, plug.interface)
             _await_usable(self._netlink, port)
             _await_usable(self._netlink, plug.bridge)  # its first port brings the bridge itself to life
         except BaseException:
             self.remove(plug.host_interface)
             raise
+
+    def _enlarge(self, *names: str) -> None:
+        """Let large pieces pass where the kernel does; elsewhere they stay as they were."""
+        for name in names:
+            with contextlib.suppress(NetlinkError):
+                self._netlink.send(links.set_large(name))
 
     def _allow_ipv6(self, namespace: Path, interface: str) -> None:
         with self._namespaces.inside(namespace):

@@ -36,6 +36,7 @@ IFF_UP = 1
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER = 1, 3, 4, 10
 IFLA_OPERSTATE, IFLA_LINKINFO, IFLA_AF_SPEC, IFLA_NET_NS_FD = 16, 18, 26, 28
 IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS = 29, 8
+IFLA_GSO_IPV4_MAX_SIZE = 63
 IF_OPER_UP = 6
 IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA = 1, 2, 4, 5
 IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE = 8, 1
@@ -49,11 +50,17 @@ RTPROT_BOOT = 3
 RTN_UNICAST = 1
 RT_SCOPE_UNIVERSE, RT_SCOPE_LINK = 0, 253
 
+LARGE_BYTES = 196_608  # of TCP handed over at once; three times what a network card takes
+
+
 _IFINFO = struct.Struct("=BxHiII")
 _IFADDR = struct.Struct("=BBBBI")
 _RTMSG = struct.Struct("=BBBBBBBBI")
 _DOWN = _IFINFO.pack(0, 0, 0, 0, 0)
 _UP = _IFINFO.pack(0, 0, 0, IFF_UP, IFF_UP)
+# Kernel: 6.3 and later (BIG TCP over IPv4); an older one passes over an attribute it does not know. With the
+# sizes for IPv6 it would be IPv6 extension headers, which not every filter reads past.
+_LARGE = attribute(IFLA_GSO_IPV4_MAX_SIZE, struct.pack("=I", LARGE_BYTES))
 _BRIEF = attribute(IFLA_EXT_MASK, struct.pack("=I", RTEXT_FILTER_SKIP_STATS))
 _LINK_ATTRIBUTES = frozenset({IFLA_IFNAME, IFLA_OPERSTATE, IFLA_ADDRESS, IFLA_MASTER, IFLA_LINKINFO})
 
@@ -89,18 +96,23 @@ def new_bridge(name: str, mac: str, mtu: int) -> Message:
     )
 
 
-def new_veth(name: str, bridge: int, peer: str, mac: str, namespace: int, mtu: int) -> Message:
+def new_veth(
+    name: str, bridge: int, peer: str, mac: str, namespace: int, mtu: int, *, large: bool = False
+) -> Message:
     """Create a pair: ``name`` here, a port of ``bridge``; ``peer`` in the namespace of that fd; both down.
 
+    What goes in at ``name`` may be large. With ``large`` also what ``peer`` sends: only where nothing goes on
+    to a network card, which would have to be handed pieces cut by the processor instead of cutting itself.
     Kernel: the peer is opened before it knows its other end, so asking for it up fails with ENOTCONN.
     """
     inner = _DOWN + _name(peer) + _mac(mac) + _word(IFLA_NET_NS_FD, namespace) + _word(IFLA_MTU, mtu)
+    inner += _LARGE if large else b""
     info = nested(
         IFLA_LINKINFO,
         attribute(IFLA_INFO_KIND, b"veth"),
         nested(IFLA_INFO_DATA, nested(VETH_INFO_PEER, inner)),
     )
-    outer = _name(name) + _word(IFLA_MASTER, bridge) + _word(IFLA_MTU, mtu) + info
+    outer = _name(name) + _word(IFLA_MASTER, bridge) + _word(IFLA_MTU, mtu) + _LARGE + info
     return Message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, _DOWN + outer)
 
 
@@ -113,6 +125,14 @@ def set_port(name: str, *, hairpin: bool, isolated: bool) -> Message:
     )
     info = nested(IFLA_LINKINFO, attribute(IFLA_INFO_SLAVE_KIND, b"bridge"), data)
     return Message(RTM_NEWLINK, 0, _DOWN + _name(name) + info)
+
+
+def set_large(name: str) -> Message:
+    """Have what the host sends into an interface handed over in large pieces.
+
+    Kernel: EINVAL for a bridge with a port that cannot; before its first port it is such a bridge, too.
+    """
+    return Message(RTM_NEWLINK, 0, _DOWN + _name(name) + _LARGE)
 
 
 def set_quiet(name: str) -> Message:

@@ -99,6 +99,7 @@ class Wiring:
             mtu=net.options.mtu or self._mtu,
             hairpin=bool(sandbox.published),
             isolated=not net.options.neighbours,
+            internal=net.record.internal,
         )
 
     def _ways(self, sandbox: Sandbox) -> list[tuple[str, Address]]:

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import hashlib
+import os
+import socket
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from runtime.api.errors import EngineError, Forbidden, Internal, InvalidArgument, NotFound, Unavailable
 from runtime.idmap import IdMap
+from runtime.network import links
 from runtime.network.endpoints import EndpointRequest
+from runtime.network.netlink import Message, NetlinkSocket, attribute, attributes
 from runtime.network.networks import Networks
 from tests.integration.runtime.network.conftest import (
+    WAIT_S,
     Host,
     MakeContainer,
     Site,
     bindings,
+    connect,
+    inside,
     listen,
     run,
     running,
@@ -73,6 +84,64 @@ async def test_neighbours_on_the_bridge_reach_each_other(make_container: MakeCon
     one, two = await make_container(), await make_container()
     assert one.address != two.address
     assert " 0% packet loss" in one.run("busybox", "ping", "-c1", "-W2", two.address)
+
+
+def _largest(name: str) -> int:
+    """Bytes of TCP over IPv4 that may go into an interface at once; 0 from a kernel that does not say."""
+    with contextlib.closing(NetlinkSocket()) as netlink:
+        ask = Message(links.RTM_GETLINK, 0, bytes(16) + attribute(links.IFLA_IFNAME, name.encode() + b"\0"))
+        values = dict(attributes(netlink.get(ask)[1][16:]))
+    return int.from_bytes(values.get(links.IFLA_GSO_IPV4_MAX_SIZE, b""), sys.byteorder)
+
+
+async def test_large_pieces_of_tcp_stay_whole_on_the_host_and_never_reach_a_network_card(
+    networks: Networks, make_container: MakeContainer, host: Host
+) -> None:
+    if not _largest("lo"):  # before Linux 6.3
+        return
+    await networks.create({"Name": "inner", "Internal": True})
+    before = host.interfaces()
+    outward = await make_container()
+    inward = await make_container(mode="inner")
+    for name in host.interfaces() - before:
+        assert _largest(name) == links.LARGE_BYTES
+    assert _largest((await networks.inspect("bridge"))["Options"]["com.docker.network.bridge.name"]) == (
+        links.LARGE_BYTES
+    )
+    with outward.inside():
+        assert _largest("eth0") == 65536
+    with inward.inside():
+        assert _largest("eth0") == links.LARGE_BYTES
+
+
+async def test_large_pieces_arrive_unharmed_on_every_way(make_container: MakeContainer, host: Host) -> None:
+    """Host to container, to its published port, from another host, and out to that."""
+    data = os.urandom(1 << 20) * 16
+    container = await make_container(port_bindings=bindings(":7080:80/tcp"))
+
+    def sent(where: Path | str, address: str, port: int, listener: socket.socket) -> bytes:
+        with inside(where):
+            client = connect(address, port)
+        with client, listener.accept()[0] as server, ThreadPoolExecutor(1) as pool:
+            server.settimeout(WAIT_S)
+            sending = pool.submit(lambda: (client.sendall(data), client.close()))
+            received = b"".join(iter(lambda: server.recv(1 << 18), b""))
+            sending.result()
+        return hashlib.sha256(received).digest()
+
+    with container.inside():
+        listener = listen(80)
+    with inside(host.neighbour):
+        outside = listen(81)
+    wanted = hashlib.sha256(data).digest()
+    with listener, outside:
+        for where, address, port, at in (
+            ("/proc/thread-self/ns/net", container.address, 80, listener),
+            ("/proc/thread-self/ns/net", host.address, 7080, listener),
+            (host.neighbour, host.address, 7080, listener),
+            (container.namespace, host.neighbour_address, 81, outside),
+        ):
+            assert sent(where, address, port, at) == wanted
 
 
 async def test_teardown_leaves_no_interface_namespace_rule_or_address(
