@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import http.cookiejar
 import re
 import urllib.parse
@@ -34,9 +35,11 @@ class Session:
             assert "/login/" not in answer.geturl(), "the administrator could not be made"
 
     def get(self, path: str) -> tuple[bytes, dict[str, str]]:
-        """Body and headers of a page."""
-        with self.opener.open(self.url + path) as answer:
-            return answer.read(), dict(answer.headers)
+        """Body and headers of a page, asked for as browsers do: compressed."""
+        request = urllib.request.Request(self.url + path, headers={"Accept-Encoding": "gzip"})
+        with self.opener.open(request) as answer:
+            body, headers = answer.read(), dict(answer.headers)
+        return gzip.decompress(body) if headers.get("Content-Encoding") == "gzip" else body, headers
 
     @property
     def cookie_header(self) -> str:

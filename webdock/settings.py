@@ -72,6 +72,7 @@ MIDDLEWARE = [
     "webdock.engines.middleware.HeadersMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "webdock.engines.middleware.StaticMiddleware",
+    "webdock.engines.middleware.CompressionMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
