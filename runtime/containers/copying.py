@@ -20,6 +20,7 @@ from runtime.api.errors import EngineError, Forbidden, Internal, InvalidArgument
 
 CHUNK_BYTES = 256 << 10  # handed on at once
 FIRST_WORD_TIMEOUT_S = 60.0  # until the process has found the path, or not
+CLEAN_UP_TIMEOUT_S = 5.0  # for the file that a cut archive left half
 ERROR_BYTES = 2000  # of what it says on standard error
 WRITING = ("get", "export", "list")  # jobs whose answer comes over standard output
 
@@ -107,12 +108,18 @@ class Work:
         await self._finish(missing)
 
     async def end(self) -> None:
-        """Kill it if it still works, and give everything back."""
+        """Kill it if it still works, and give everything back.
+
+        One whose archive was cut off may first take away the file it had half written.
+        """
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CLEAN_UP_TIMEOUT_S):
+                    await self._process.wait()
         if self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()
-        if self._process.stdin is not None:
-            self._process.stdin.close()
         await self._process.wait()
         self._transport.close()
 

@@ -443,6 +443,9 @@ class _Extraction:
                         count = os.pwrite(fd, piece, offset)
                         offset, piece = offset + count, piece[count:]
                 os.ftruncate(fd, entry.size)
+            except BaseException:
+                os.unlink(path)  # half a file under its whole name would be taken for it
+                raise
             finally:
                 os.close(fd)
         elif entry.kind == HARDLINK:

@@ -10,9 +10,12 @@ import shutil
 import stat
 import sys
 import tarfile
+import tempfile
 import threading
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import IO, Any
 
 from webdock.cli.archives import CHUNK_BYTES, write_archive
 from webdock.cli.containers import connect
@@ -152,7 +155,7 @@ def unpack(source: Any, into: str, top: str, *, owners: bool) -> None:
     ``owners`` files belong to whoever copies, and setuid bits are dropped.
     """
     late: list[tuple[str, tarfile.TarInfo]] = []  # directories get their modes when they are full
-    with tarfile.open(fileobj=source, mode="r|", bufsize=CHUNK_BYTES) as archive:
+    with told_when_cut(), tarfile.open(fileobj=source, mode="r|", bufsize=CHUNK_BYTES) as archive:
         for member in archive:
             parts = parts_below(member.name, top)
             if not parts:
@@ -164,14 +167,14 @@ def unpack(source: Any, into: str, top: str, *, owners: bool) -> None:
                         os.mkdir(path, 0o700)
                     late.append((path, member))
                     continue
-                if os.path.lexists(path):
-                    os.unlink(path)
                 if member.isreg():
                     content = archive.extractfile(member)
                     assert content is not None
-                    with open(path, "xb") as file:
-                        shutil.copyfileobj(content, file, CHUNK_BYTES)
-                elif member.islnk():
+                    write_whole(path, content, partial(dress, member=member, owners=owners))
+                    continue
+                if os.path.lexists(path):
+                    os.unlink(path)
+                if member.islnk():
                     os.link(safe_path(into, parts_below(member.linkname, top)), path, follow_symlinks=False)
                 elif member.issym():
                     os.symlink(member.linkname, path)
@@ -183,6 +186,28 @@ def unpack(source: Any, into: str, top: str, *, owners: bool) -> None:
                 raise Failure(f"{path} cannot be written: {error.strerror}") from None
     for path, member in reversed(late):
         dress(path, member, owners)
+
+
+@contextmanager
+def told_when_cut() -> Iterator[None]:
+    """An archive that ends too soon is one plain line. Raises: Failure."""
+    try:
+        yield
+    except tarfile.TarError as error:
+        raise Failure(f"the archive broke off or is none: {error}") from None
+
+
+def write_whole(path: str, content: IO[bytes], finish: Callable[[str], None]) -> None:
+    """Write a file beside its place and rename it: what was there stays until all of the new one is."""
+    fd, draft = tempfile.mkstemp(prefix=".webdock-", suffix=".part", dir=os.path.dirname(path) or ".")
+    try:
+        with os.fdopen(fd, "wb") as file:
+            shutil.copyfileobj(content, file, CHUNK_BYTES)
+        finish(draft)
+        os.replace(draft, path)
+    except BaseException:
+        os.unlink(draft)
+        raise
 
 
 def parts_below(name: str, top: str) -> list[str]:

@@ -15,6 +15,7 @@ import json
 import os
 import socket
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NoReturn, Self
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -24,6 +25,9 @@ CONNECT_TIMEOUT_S = 10.0
 CHUNK_BYTES = 64 * 1024
 JSON_LINE_BYTES = 16 * 1024**2  # longest single message of a JSON stream
 DEFAULT_TCP_PORT = 2375
+HOST_HELP = "write unix:///path or tcp://address:port (--host, WEBDOCK_HOST)"
+#: How engines, ours and Docker's, say that they have no such endpoint at all.
+NO_ENDPOINT = ("page not found", "404 page not found")
 
 Query = Mapping[str, object]
 
@@ -78,11 +82,21 @@ class Answer:
 
     def read(self, count: int | None = None) -> bytes:
         """``count`` bytes, fewer only at the end; everything without a count."""
-        return self._response.read(count)
+        with self._told():
+            return self._response.read(count)
 
     def read1(self, count: int) -> bytes:
         """What is there, b"" at the end."""
-        return self._response.read1(count)
+        with self._told():
+            return self._response.read1(count)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """An answer that breaks off is told as what it is. Raises: Unreachable."""
+        try:
+            yield
+        except (http.client.HTTPException, ConnectionResetError):
+            raise Unreachable("the engine went away before its answer was whole") from None
 
     def close(self) -> None:
         self._response.close()
@@ -151,9 +165,7 @@ class Client:
             self._address = (parts.hostname, parts.port or DEFAULT_TCP_PORT)
             self._tls = parts.scheme == "https" or bool(self._environ.get("DOCKER_TLS_VERIFY"))
         else:
-            raise Failure(
-                f"{host!r} is no engine: write unix:///path or tcp://address:port (--host, WEBDOCK_HOST)"
-            )
+            raise Failure(f"{host!r} is no engine: {HOST_HELP}")
 
     # -- calls ---------------------------------------------------------------------------------------------
 
@@ -219,12 +231,16 @@ class Client:
 
         Raises:
             Refused: for any status from 400 on, and 304.
+            Failure: when it is a web server that answers.
             Unreachable: when nobody answers.
         """
         connection, response = self._exchange(method, path, query, body, headers)
         answer = Answer(connection, response)
-        if answer.status >= 400 or answer.status == 304:
-            self._refuse(answer)
+        if answer.status >= 300:
+            self._refuse(answer, f"{method} {path}")
+        if answer.headers.get_content_type() == "text/html":
+            answer.close()
+            raise Failure(f"{self.host} is no engine: a web page came back; {HOST_HELP}")
         return answer
 
     def hijack(self, path: str, query: Query | None = None, body: object = None) -> Duplex:
@@ -232,7 +248,7 @@ class Client:
         headers = {"Connection": "Upgrade", "Upgrade": "tcp"}
         connection, response = self._exchange("POST", path, query, body, headers)
         if response.status not in (101, 200):
-            self._refuse(Answer(connection, response))
+            self._refuse(Answer(connection, response), f"POST {path}")
         return Duplex(connection, response)
 
     # -- below ---------------------------------------------------------------------------------------------
@@ -287,13 +303,22 @@ class Client:
             connection.close()
             raise Unreachable(self._explain(error)) from None
 
-    def _refuse(self, response: Answer) -> NoReturn:
+    def _refuse(self, response: Answer, asked: str) -> NoReturn:
         with response:
             content = response.read()
+        if 300 <= response.status < 400 and response.status != 304:
+            raise Failure(f"{self.host} is no engine: it sends elsewhere, as web pages do; {HOST_HELP}")
+        if response.headers.get_content_type() == "text/html":
+            raise Failure(f"{self.host} is no engine: a web page came back; {HOST_HELP}")
         try:
             message = json.loads(content)["message"]
         except (ValueError, KeyError, TypeError):
             message = content.decode(errors="replace").strip() or response.reason
+        if response.status == 404 and str(message).lower() in NO_ENDPOINT:
+            message = (
+                f"the engine at {self.host} does not know {asked}: "
+                "it is of another version or kind; `webdock version` shows which"
+            )
         raise Refused(response.status, str(message))
 
     def _explain(self, error: OSError) -> str:

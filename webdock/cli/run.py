@@ -20,6 +20,7 @@ from webdock.cli.pairs import environment
 from webdock.cli.terminal import (
     DEFAULT_DETACH_KEYS,
     Session,
+    interrupt_at_end,
     is_terminal,
     on_resize,
     parse_keys,
@@ -67,11 +68,17 @@ def run(options: argparse.Namespace) -> int:
     if options.detach and options.attach:
         raise Failure("-d and -a exclude each other", ENGINE_REFUSED)
     container = create_container(client, options)
-    if options.detach:
-        start_container(client, container, options)
-        print(container)
-        return 0
-    return run_attached(client, container, options)
+    try:
+        if options.detach:
+            with interrupt_at_end():
+                start_container(client, container, options)
+            print(container)
+            return 0
+        session, waiting = start_attached(client, container, options)
+    except KeyboardInterrupt:
+        remove_quietly(client, container)
+        raise
+    return finish(client, container, session, waiting, options)
 
 
 def create_options(parser: argparse.ArgumentParser) -> None:
@@ -104,14 +111,14 @@ def create_container(client: Client, options: argparse.Namespace) -> str:
     if options.pull == "always":
         fetch(client, options)
     try:
-        answer = client.post("/containers/create", query, body)
+        answer = create_whole(client, query, body)
     except Refused as error:
         if error.status != 404 or options.pull != "missing" or "no such image" not in str(error).lower():
             raise Failure(str(error), ENGINE_REFUSED) from None
         sys.stderr.write(f"There is no image {options.image} here; fetching it\n")
         fetch(client, options)
         try:
-            answer = client.post("/containers/create", query, body)
+            answer = create_whole(client, query, body)
         except Refused as again:
             raise Failure(str(again), ENGINE_REFUSED) from None
     for warning in answer.get("Warnings") or ():
@@ -120,6 +127,19 @@ def create_container(client: Client, options: argparse.Namespace) -> str:
         with open(options.cidfile, "w", encoding="ascii") as file:
             file.write(answer["Id"])
     return str(answer["Id"])
+
+
+def create_whole(client: Client, query: dict[str, Any], body: dict[str, Any]) -> dict[str, Any]:
+    """Create; after a Ctrl-C meanwhile there is no container that nobody knows the id of."""
+    answer: dict[str, Any] = {}
+    try:
+        with interrupt_at_end():
+            answer = client.post("/containers/create", query, body)
+    except KeyboardInterrupt:
+        if answer:
+            remove_quietly(client, answer["Id"])
+        raise
+    return answer
 
 
 def fetch(client: Client, options: argparse.Namespace) -> None:
@@ -147,8 +167,11 @@ def start_failure_code(message: str) -> int:
     return CANNOT_RUN if "permission denied" in lower or "not executable" in lower else ENGINE_REFUSED
 
 
-def run_attached(client: Client, container: str, options: argparse.Namespace) -> int:
-    """Attach first, then start, so that the first byte and a quick exit are both seen."""
+def start_attached(client: Client, container: str, options: argparse.Namespace) -> tuple[Session, Answer]:
+    """Attach first, then start, so that the first byte and a quick exit are both seen.
+
+    Returns the session to be run and the wait that will tell the exit code.
+    """
     streams = attached_streams(options)
     keys = parse_keys(options.detach_keys)
     query = {"stream": True, "detachKeys": options.detach_keys, **dict.fromkeys(sorted(streams), True)}
@@ -158,15 +181,21 @@ def run_attached(client: Client, container: str, options: argparse.Namespace) ->
         "POST", f"/containers/{container}/wait", {"condition": "removed" if options.rm else "next-exit"}
     )
     try:
-        start_container(client, container, options)
+        with interrupt_at_end():
+            start_container(client, container, options)
     except Failure:
         stream.close()
         if options.rm:
             remove_quietly(client, container)
         raise
-    session = Session(stream, tty=options.tty, stdin="stdin" in streams, detach_keys=keys)
-    detached = hold(client, f"/containers/{container}", session, options, container=container)
-    if detached:
+    return Session(stream, tty=options.tty, stdin="stdin" in streams, detach_keys=keys), waiting
+
+
+def finish(
+    client: Client, container: str, session: Session, waiting: Answer, options: argparse.Namespace
+) -> int:
+    """Run a session to its end; the container's exit code, 0 after the detach keys."""
+    if hold(client, f"/containers/{container}", session, options, container=container):
         return 0
     return exit_code_of(waiting)
 
@@ -346,4 +375,5 @@ def start(options: argparse.Namespace) -> int:
     options.detach = False
     need_terminal_for(options)
     options.attach = ["stdout", "stderr"] + (["stdin"] if options.interactive else [])
-    return run_attached(client, about["Id"], options)
+    session, waiting = start_attached(client, about["Id"], options)
+    return finish(client, about["Id"], session, waiting, options)

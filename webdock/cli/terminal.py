@@ -127,6 +127,26 @@ def on_resize(resize: Callable[[int, int], None]) -> Iterator[None]:
 
 
 @contextmanager
+def interrupt_at_end() -> Iterator[None]:
+    """A Ctrl-C within takes effect at the end, so that what was begun is known; a second one at once."""
+    came = False
+
+    def note(_number: int, _frame: FrameType | None) -> None:
+        nonlocal came
+        if came:
+            raise KeyboardInterrupt
+        came = True
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if came:
+        raise KeyboardInterrupt
+
+
+@contextmanager
 def signals_to(client: Client, container: str) -> Iterator[None]:
     """Pass the signals we get on to the container's first process instead of dying of them."""
 

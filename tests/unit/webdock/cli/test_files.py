@@ -76,6 +76,15 @@ def test_a_link_in_the_way_is_replaced_not_written_through(tmp_path: Path) -> No
     assert (tmp_path / "into/a").read_text() == "new"
 
 
+def test_an_archive_that_breaks_off_leaves_the_old_file_and_no_half_of_the_new(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("old")
+    whole = archive(("top", "dir", ""), ("top/a", "file", "new" * 10_000)).getvalue()
+    with pytest.raises(Failure, match="broke off"):
+        files.unpack(io.BytesIO(whole[:8000]), str(tmp_path), "", owners=False)
+    assert (tmp_path / "a").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
 def test_places_are_told_apart_from_paths() -> None:
     assert files.split_place("web:/etc") == ("web", "/etc")
     assert files.split_place("./a:b") == ("", "./a:b")

@@ -76,6 +76,36 @@ def test_a_refusal_without_json_is_still_one_line(serve) -> None:
         client.get("/")
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"HTTP/1.1 302 Found\r\nLocation: /login/\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\n",
+        b"HTTP/1.1 404 Not Found\r\nContent-Type: text/html\r\n",
+    ],
+)
+def test_a_web_page_is_no_engine(serve, head: bytes) -> None:
+    client, _ = serve(head + b"Content-Length: 6\r\n\r\n<html>")
+    with pytest.raises(Failure, match=r"is no engine: .*--host, WEBDOCK_HOST"):
+        client.get("/containers/json")
+
+
+def test_an_engine_that_lacks_the_endpoint_is_said_to_be_of_another_version(serve) -> None:
+    client, _ = serve(answer("404 Not Found", {"message": "page not found"}))
+    with pytest.raises(Refused, match=r"does not know GET /volumes/x/archive: it is of another version"):
+        client.get("/volumes/x/archive")
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [b'Transfer-Encoding: chunked\r\n\r\n10\r\n{"a"', b'Transfer-Encoding: chunked\r\n\r\n7\r\n{"a":1}'],
+)
+def test_an_answer_that_breaks_off_is_told(serve, rest: bytes) -> None:
+    client, _ = serve(b"HTTP/1.1 200 OK\r\n" + rest)
+    with pytest.raises(Unreachable, match="went away before its answer was whole"):
+        list(client.stream("GET", "/events"))
+
+
 def test_a_json_stream_is_cut_at_values_not_at_reads(serve) -> None:
     body = b'{"a":1}{"b":"\xc3\xbc"}\r\n{"c":\n3}'
     chunked = b"".join(b"1\r\n" + bytes([byte]) + b"\r\n" for byte in body) + b"0\r\n\r\n"
