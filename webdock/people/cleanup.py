@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from webdock.engines.models import AuditEntry
 from webdock.engines.threads import in_thread
-from webdock.people.models import ApiToken, Belonging, SetupLink
+from webdock.people.models import ApiToken, Belonging, Invitation, SetupLink
 
 CLEAN_S = 6 * 3600.0
 RAN_OUT_SHOWN = timedelta(days=30)  # so that people see which token it was that stopped working
@@ -31,6 +31,7 @@ def forget() -> None:
     now = timezone.now()
     Session.objects.filter(expire_date__lt=now).delete()
     SetupLink.objects.filter(expires_at__lt=now - timedelta(days=1)).delete()
+    Invitation.objects.filter(expires_at__lt=now - timedelta(days=1)).delete()
     ApiToken.objects.filter(expires_at__lt=now - RAN_OUT_SHOWN).delete()
     # Events and audit rows about a container that is gone stay its owner's alone for as long as they last.
     old = Belonging.objects.filter(kind="container", made_at__lt=now - timedelta(days=settings.AUDIT_DAYS))

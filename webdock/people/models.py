@@ -131,6 +131,28 @@ class SetupLink(models.Model):
         )
 
 
+class Invitation(models.Model):
+    """A link that lets its holder choose a password once: of a new account, or a new one of an old one."""
+
+    digest = models.CharField(max_length=64, unique=True)
+    username = models.CharField(max_length=150)
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.CASCADE, related_name="+"
+    )  # whose password is forgotten; None: the account is still to be made
+    role = models.CharField(max_length=16, blank=True, default="")  # of the new account
+    team = models.ForeignKey(Team, null=True, blank=True, on_delete=models.CASCADE, related_name="+")
+    made_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    made_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField()
+    used_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-pk"]
+
+    def __str__(self) -> str:
+        return f"link for {self.username}"
+
+
 class FailedLogin(models.Model):
     """One failed attempt, kept as long as the longest window of the throttle."""
 

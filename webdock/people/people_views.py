@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.models import User
+from django.core.exceptions import ValidationError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
 from webdock.engines.audit import Actor, request_address, write
-from webdock.people import factors
+from webdock.people import factors, invitations
+from webdock.people.models import Team
 from webdock.people.rights import requires
 from webdock.people.sessions import end_sessions
 from webdock.people.standing import OPERATORS
@@ -35,10 +39,15 @@ def found(person: int) -> User:
 
 
 def context() -> dict[str, Any]:
-    """Every account with its roles, and whether it has a second factor."""
+    """Every account with its roles and whether it has a second factor, and the links that still work."""
     users = User.objects.order_by("username").select_related("webdock_factor")
     users = users.prefetch_related("groups", "webdock_roles__team")[:PEOPLE_MAX]
-    return {"people": [_row(user) for user in users]}
+    return {
+        "people": [_row(user) for user in users],
+        "invitations": invitations.open_ones(),
+        "teams": Team.objects.all(),
+        "days": invitations.LIFETIME.days,
+    }
 
 
 def _row(user: User) -> dict[str, Any]:
@@ -75,3 +84,65 @@ def factor_reset(request: HttpRequest, person: int) -> HttpResponse:
     )
     messages.success(request, _("%(name)s logs in with the password alone now.") % {"name": user.username})
     return redirect("people-list")
+
+
+def _number(text: str) -> int:
+    return int(text[:9]) if text.isascii() and text.isdigit() else 0
+
+
+def _with_link(request: HttpRequest, token: str, name: str, days: int) -> HttpResponse:
+    """The page with a link on it, which is shown only now."""
+    path = reverse("invited-link", args=[token])
+    public = settings.PUBLIC_URL
+    link = public.origin + path if public else request.build_absolute_uri(path)
+    more = {"link": link, "link_name": name, "link_days": days}
+    return render(request, "people/people.html", {**context(), **more})
+
+
+@requires("admin")
+@never_cache
+@require_POST
+def invite(request: HttpRequest) -> HttpResponse:
+    """Make a link with which somebody makes the account of this name, with this role."""
+    name, role = request.POST.get("name", "").strip(), request.POST.get("role", "")
+    team = Team.objects.filter(pk=_number(request.POST.get("team", ""))).first()
+    try:
+        token = invitations.invite(request.user, name, role, team)  # type: ignore[arg-type]
+    except ValidationError as error:
+        messages.error(request, " ".join(error.messages))
+        return redirect("people-list")
+    write(
+        actor_behind(request),
+        "user.invite",
+        kind="user",
+        name=name,
+        detail=invitations.role_words(role, team),
+    )
+    return _with_link(request, token, name, invitations.LIFETIME.days)
+
+
+@requires("admin")
+@require_POST
+def revoke(request: HttpRequest, invitation: int) -> HttpResponse:
+    """End a link before it is used."""
+    name = invitations.revoke(invitation)
+    if name is None:
+        messages.error(request, _("There is no such link any more."))
+    else:
+        write(actor_behind(request), "invitation.revoke", kind="user", name=name)
+        messages.success(request, _("The link for %(name)s works no more.") % {"name": name})
+    return redirect("people-list")
+
+
+@requires("admin")
+@never_cache
+@require_POST
+def password_link(request: HttpRequest, person: int) -> HttpResponse:
+    """Make a link with which somebody who forgot their password chooses a new one."""
+    user = found(person)
+    if not user.is_active:
+        messages.error(request, _("%(name)s is disabled.") % {"name": user.username})
+        return redirect("people-list")
+    token = invitations.new_password(request.user, user)  # type: ignore[arg-type]
+    write(actor_behind(request), "password.link", kind="user", id=str(user.pk), name=user.username)
+    return _with_link(request, token, user.username, invitations.PASSWORD_LIFETIME.days)

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from webdock.people import account_views, api_views, factor_views, people_views, views
+from webdock.people import account_views, api_views, factor_views, invited_views, people_views, views
 
 urlpatterns = [
     path("account/", account_views.account, name="account"),
@@ -17,7 +17,12 @@ urlpatterns = [
     path("login/", views.login, name="login"),
     path("login/code/", factor_views.login_code, name="login-code"),
     path("logout/", views.logout, name="logout"),
+    path("invited/", invited_views.invited, name="invited"),
+    path("invited/<str:token>/", invited_views.invited_link, name="invited-link"),
     path("people/", people_views.people, name="people-list"),
+    path("people/invite/", people_views.invite, name="people-invite"),
+    path("people/invitations/<int:invitation>/revoke/", people_views.revoke, name="invitation-revoke"),
+    path("people/<int:person>/link/", people_views.password_link, name="person-password-link"),
     path("people/<int:person>/factor/", people_views.factor_reset, name="person-factor-reset"),
     path("welcome/", views.welcome, name="welcome"),
     path("welcome/<str:token>/", views.welcome_link, name="welcome-link"),

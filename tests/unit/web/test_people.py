@@ -25,6 +25,8 @@ PUBLIC_NAMES = {
     "login",
     "login-code",  # knows nobody before the password was right
     "logout",
+    "invited",  # asks for a link
+    "invited-link",
     "welcome",
     "welcome-link",
     "healthz",
