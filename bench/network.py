@@ -2,7 +2,7 @@
 
 Each engine has a network namespace of its own as its host, so that neither passes the other's rules; a client
 in a third one stands for another host, with a cable to each. Throughput is iperf3's, one stream, receiver's
-count.
+count; its client and its server have a processor each, the same two for both engines.
 """
 
 from __future__ import annotations
@@ -33,11 +33,12 @@ from tests.integration.installation import Installation
 
 STARTS = 30
 SANDBOXES = 100
-STREAM_S = 2
-STREAM_ROUNDS = 7
+STREAM_S = 1
+STREAM_ROUNDS = 15
 QUESTIONS = 2000
 IMAGE = "webdock/bench-iperf"
 PORT = 38201
+CLIENT_CPU, SERVER_CPU = (sorted(os.sched_getaffinity(0)) * 2)[:2]
 CLIENT = f"wdbench{os.getpid()}"
 HOST = f"wdhost{os.getpid()}"
 
@@ -94,33 +95,34 @@ class Side:
     def prepare(self, packed: bytes) -> None:
         self.docker("import", "-", IMAGE, data=packed)
         self.docker("network", "create", "bench")
-        ports = ("-p", f"{PORT}:5201")
-        self.docker("run", "-d", "--name", "server", "--network", "bench", *ports, IMAGE, "iperf3", "-s")
-        self.docker("run", "-d", "--name", "idle", "--network", "bench", IMAGE, "iperf3", "-s")
+        for name, cpu, *more in (("server", SERVER_CPU, "-p", f"{PORT}:5201"), ("idle", CLIENT_CPU)):
+            where = ("--name", name, "--network", "bench", f"--cpuset-cpus={cpu}", *more)
+            self.docker("run", "-d", *where, IMAGE, "iperf3", "-s")
         form = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
         self.server = self.docker("inspect", "--format", form, "server")
         self.pid = self.docker("inspect", "--format", "{{.State.Pid}}", "idle")
-
-    def host(self, *argv: str) -> str:
-        """Run something where the engine's host is."""
-        return sh("ip", "netns", "exec", self.namespace, *argv)
 
     def between_containers(self) -> float:
         return rate(self.docker("exec", "idle", *iperf(self.server, 5201)))
 
     def from_host(self) -> float:
-        return rate(self.host(*iperf(self.server, 5201)))
+        return rate(pinned(self.namespace, *iperf(self.server, 5201)))
 
     def through_port(self) -> float:
-        return rate(sh("ip", "netns", "exec", CLIENT, *iperf(self.address, PORT)))
+        return rate(pinned(CLIENT, *iperf(self.address, PORT)))
 
     def through_loopback(self) -> float:
-        return rate(self.host(*iperf("127.0.0.1", PORT)))
+        return rate(pinned(self.namespace, *iperf("127.0.0.1", PORT)))
 
     def names(self) -> list[float]:
         """Seconds of each question for another container's name, asked inside a container."""
         argv = ("nsenter", f"--net=/proc/{self.pid}/ns/net", sys.executable, "-c", _ASK, str(QUESTIONS))
         return [float(line) for line in sh(*argv).split()]
+
+
+def pinned(namespace: str, *argv: str) -> str:
+    """Run a client in a namespace on its processor."""
+    return sh("ip", "netns", "exec", namespace, "taskset", "--cpu-list", str(CLIENT_CPU), *argv)
 
 
 def iperf(address: str, port: int) -> tuple[str, ...]:
@@ -219,8 +221,12 @@ def streams(sides: list[Side]) -> None:
                 rates[side.name].append(measure(side))
         own, other = (statistics.median(rates[side.name]) for side in sides)
         # Of each round by itself: what else the machine does changes between rounds.
-        ratio = statistics.median(one / two for one, two in zip(*rates.values(), strict=True))
-        print(f"  {title:<30} webdock {own:6.1f}   docker {other:6.1f} Gbit/s   ratio {ratio:.2f}")
+        ratios = [one / two for one, two in zip(*rates.values(), strict=True)]
+        low, ratio, high = statistics.quantiles(ratios, n=4)
+        print(
+            f"  {title:<30} webdock {own:6.1f}   docker {other:6.1f} Gbit/s"
+            f"   ratio {ratio:.2f}   half of the rounds {low:.2f} to {high:.2f}"
+        )
 
 
 def main() -> None:
@@ -241,7 +247,7 @@ def main() -> None:
             packed = image()
             for side in sides:
                 side.prepare(packed)
-            print("throughput")
+            print(f"throughput, {STREAM_ROUNDS} rounds of {STREAM_S} s, CPU {CLIENT_CPU} to CPU {SERVER_CPU}")
             streams(sides)
             print(f"a name of another container, {QUESTIONS} questions")
             for side in sides:
