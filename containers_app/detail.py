@@ -27,6 +27,7 @@ from webdock.engines.secrets import environment, masked
 from webdock.engines.timeline import of_container
 from webdock.engines.wording import explain
 from webdock.people.belongings import viewer_rights
+from webdock.people.handing import whose
 from webdock.people.rights import requires
 
 HISTORY_ROWS = 10
@@ -89,6 +90,7 @@ async def container_detail(request: HttpRequest, container_id: str) -> HttpRespo
         why["log"] = "\n".join(shown)
     context |= {
         "facts": facts_of(container),
+        "whose": await sync_to_async(whose)("container", container_id),
         "env": environment((inspect.get("Config") or {}).get("Env")),
         "mounts": [_mount(mount) for mount in inspect.get("Mounts") or () if isinstance(mount, dict)],
         "networks": container.networks,

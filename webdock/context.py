@@ -14,6 +14,7 @@ from webdock.engines.models import current_engine
 from webdock.languages import catalogue_url
 from webdock.people.belongings import hidden
 from webdock.people.rights import rights_of
+from webdock.people.standing import standing
 
 
 def common(request: HttpRequest) -> dict[str, Any]:
@@ -32,6 +33,7 @@ def common(request: HttpRequest) -> dict[str, Any]:
             "volumes": max(0, engine.volume_count - hidden("volume")),
         },
         "rights": rights_of(user),
+        "teams": standing(user).admin or bool(standing(user).administers),
         "version": __version__,
         "words_url": words,
     }

@@ -20,6 +20,7 @@ from webdock.engines.pages import answer, page
 from webdock.engines.resources import perform_on
 from webdock.engines.views import ON_NETWORKS, PREDEFINED
 from webdock.engines.wording import explain
+from webdock.people.handing import whose
 from webdock.people.rights import requires
 
 ALIASES_MAX = 64
@@ -46,6 +47,7 @@ async def network_detail(request: HttpRequest, name: str) -> HttpResponse:
         "network": document,
         "created": moment(document.get("Created")),
         "pools": (document.get("IPAM") or {}).get("Config") or [],
+        "whose": await sync_to_async(whose)("network", str(document.get("Id", ""))),
         "predefined": document.get("Name") in PREDEFINED,
         "joins": document.get("Driver") == "bridge",
         "members": members,

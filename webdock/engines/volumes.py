@@ -28,6 +28,7 @@ from webdock.engines.moments import moment
 from webdock.engines.pages import page
 from webdock.engines.views import ANONYMOUS
 from webdock.engines.wording import explain
+from webdock.people.handing import whose
 from webdock.people.rights import requires
 
 SIZE_WAIT_S = 2.0  # the page does not wait longer for a volume to be measured
@@ -92,6 +93,7 @@ async def volume_detail(request: HttpRequest, name: str) -> HttpResponse:
     context: Body = {
         "name": name,
         "volume": document,
+        "whose": await sync_to_async(whose)("volume", name),
         "anonymous": ANONYMOUS in labels,
         "labels": {key: value for key, value in labels.items() if key != ANONYMOUS},
         "created": moment(document.get("CreatedAt")),

@@ -17,6 +17,7 @@ from runtime.api.errors import Forbidden
 from webdock.people.models import Belonging, Quota
 
 MIB = 1 << 20
+FIELDS = ("containers", "memory_mib", "cpus")  # of a quota, as forms and rows call them
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,10 @@ class Use:
     containers: int = 0
     memory_bytes: int = 0
     cpus: float = 0.0
+
+    @property
+    def memory_mib(self) -> int:
+        return self.memory_bytes // MIB
 
 
 def limits_of(host: Mapping[str, Any]) -> tuple[int, float]:

@@ -28,6 +28,7 @@ class Standing:
     user_id: int | None = None
     site: frozenset[str] = NOTHING  # over what belongs to nobody, and over the engine itself
     teams: dict[int, frozenset[str]] = field(default_factory=dict)  # over what belongs to a team
+    administers: frozenset[int] = frozenset()  # teams whose members they choose
 
     @property
     def admin(self) -> bool:
@@ -66,6 +67,7 @@ def _read(user: Person) -> Standing:
         return Standing(user.pk, complete(rights_in("admin")))
     site: frozenset[str] | None = None
     teams: dict[int, frozenset[str]] = {}
+    administers: set[int] = set()
     here = Q(engine=None) | Q(engine__alias=next(iter(settings.ENGINES)))
     for role in Role.objects.filter(here, user_id=user.pk):
         rights = rights_in(role.role, role.rights)
@@ -73,7 +75,9 @@ def _read(user: Person) -> Standing:
             site = (site or NOTHING) | rights
         else:
             teams[role.team_id] = complete(teams.get(role.team_id, NOTHING) | (rights - ENGINE_WIDE))
+            if "admin" in rights:
+                administers.add(role.team_id)
     if site is None:  # no role was written down for them
         operates = user.groups.filter(name=OPERATORS).exists()  # type: ignore[union-attr]
         site = OPERATOR if operates else VIEWER
-    return Standing(user.pk, complete(site), teams)
+    return Standing(user.pk, complete(site), teams, frozenset(administers))

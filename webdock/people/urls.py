@@ -2,7 +2,16 @@
 
 from django.urls import path
 
-from webdock.people import account_views, api_views, factor_views, invited_views, people_views, views
+from webdock.people import (
+    account_views,
+    api_views,
+    factor_views,
+    invited_views,
+    owner_views,
+    people_views,
+    team_views,
+    views,
+)
 
 urlpatterns = [
     path("account/", account_views.account, name="account"),
@@ -13,6 +22,13 @@ urlpatterns = [
     path("account/sessions/end/", account_views.session_end, name="session-end"),
     path("account/tokens/make/", account_views.token_make, name="token-make"),
     path("account/tokens/<int:token>/remove/", account_views.token_remove, name="token-remove"),
+    path("owners/", owner_views.owners, name="owners"),
+    path("teams/", team_views.team_list, name="team-list"),
+    path("teams/make/", team_views.team_make, name="team-make"),
+    path("teams/<int:team>/", team_views.team_detail, name="team-detail"),
+    path("teams/<int:team>/member/", team_views.team_member, name="team-member"),
+    path("teams/<int:team>/member/remove/", team_views.team_member_remove, name="team-member-remove"),
+    path("teams/<int:team>/quota/", team_views.team_quota, name="team-quota"),
     path("api/<path:path>", api_views.api, name="api"),
     path("login/", views.login, name="login"),
     path("login/code/", factor_views.login_code, name="login-code"),

@@ -11,7 +11,7 @@ from webdock.asgi import websocket_urlpatterns
 
 # Names in paths that are nobody's: what they lead to is the whole engine's, or the view looks among
 # one's own only (tokens, recordings).
-ANYBODYS = {"image_id", "job_id", "token", "code", "verb", "host", "path", "person", "invitation"}
+ANYBODYS = {"team", "image_id", "job_id", "token", "code", "verb", "host", "path", "person", "invitation"}
 
 
 MERGED_LOGS = "/ws/logs/"

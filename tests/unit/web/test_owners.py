@@ -1,0 +1,152 @@
+"""Handing things over, and the pages of teams for who administers one."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.contrib.auth.models import User
+
+from containers_app.models import Container
+from runtime.api.client import EngineClient
+from tests.unit.web.conftest import browser_of, eventually, make_container
+from webdock.engines.models import AuditEntry
+from webdock.engines.sync import EngineSync
+from webdock.people.belongings import claim
+from webdock.people.handing import Thing, may_hand, refusal
+from webdock.people.models import Belonging, Quota, Role, Team
+from webdock.people.roles import NAMES, OPERATOR, VIEWER
+from webdock.people.standing import Standing, standing
+
+JSON = {"accept": "application/json"}
+
+
+def test_who_may_hand_over_what_to_whom_in_one_table() -> None:
+    """Over every owner and team before and after: nobody gets to decide about what is not theirs."""
+    me, other, ours, theirs = 1, 2, 10, 20
+    boss = Standing(me, NAMES)
+    member = Standing(me, VIEWER, {ours: OPERATOR})
+    head = Standing(me, VIEWER, {ours: OPERATOR}, frozenset((ours,)))
+    owners, teams = (None, me, other), (None, ours, theirs)
+    for owner, team, to_owner, to_team in itertools.product(owners, teams, owners, teams):
+        one = Thing("container", "x", "x", owner, team, row=1)
+        assert refusal(boss, one, to_owner, to_team, ()) == ""
+        for who, decides in ((member, owner == me), (head, owner == me or team == ours)):
+            members = {me, other} if to_team == ours else set()
+            passes = not refusal(who, one, to_owner, to_team, members)
+            if not decides:
+                assert not passes
+                assert not may_hand(who, one)
+            if passes:
+                assert to_owner is not None or to_team is not None
+                assert to_team != theirs or team == theirs
+                assert to_owner in (owner, me, None) or to_team == ours
+    nobodys = Thing("container", "x", "x")
+    assert refusal(member, nobodys, me, None, ())
+    assert not may_hand(member, nobodys)
+    looks_on = Standing(me, VIEWER)
+    assert refusal(looks_on, Thing("container", "x", "x", me, row=1), me, ours, {me})
+
+
+async def test_an_administrator_hands_over_each_kind_and_the_audit_log_says_so(
+    admin: User, operator: User, viewer: User, synced: EngineSync, api: EngineClient
+) -> None:
+    id = await make_container(api, "one")
+    network = (await api.network_create({"Name": "net"}))["Id"]
+    await api.volume_create({"Name": "vol"})
+    await eventually(Container.everything.filter(container_id=id, state="running").aexists, 20)
+    team = await Team.objects.acreate(name="shop")
+    boss, his, theirs = await browser_of(admin), await browser_of(operator), await browser_of(viewer)
+    shown = (await boss.get(f"/owners/?container={id}&network={network}&volume=vol")).content.decode()
+    assert "one" in shown
+    assert "net" in shown
+    assert "vol" in shown
+    for kind, ref in (("container", id), ("network", network), ("volume", "vol")):
+        form = {kind: ref, "owner": operator.pk, "team": team.pk}
+        answer = await boss.post("/owners/", form)
+        assert answer.status_code == 302, answer.content.decode()
+        row = await Belonging.objects.aget(kind=kind, object_id=ref)
+        assert (row.owner_id, row.team_id) == (operator.pk, team.pk)
+        entry = await AuditEntry.objects.aget(action="owner.change", object_kind=kind)
+        assert entry.result == "ok"
+        assert "owner - -> operator; team - -> shop" in entry.detail
+        page = (await his.get(f"/{kind}s/{'net' if kind == 'network' else ref}/")).content.decode()
+        assert "shop" in page
+        assert f"/owners/?{kind}={ref}" in page
+        assert (await theirs.get(f"/owners/?{kind}={ref}")).status_code == 404
+        assert (await theirs.post("/owners/", {kind: ref, "owner": viewer.pk})).status_code == 404
+        back = {kind: ref, "owner": "none", "team": "none"}
+        assert (await his.post("/owners/", back)).status_code == 403
+        assert (await boss.post("/owners/", back)).status_code == 302
+        assert not await Belonging.objects.filter(kind=kind, object_id=ref).aexists()
+    assert await AuditEntry.objects.filter(action="owner.change", result="refused").acount() == 3
+    assert (await boss.get("/owners/?network=bridge")).status_code == 404
+    assert (await his.get(f"/owners/?container={id}")).status_code == 403
+    assert (await his.post("/owners/", {"container": id, "owner": operator.pk})).status_code == 403
+    assert not await Belonging.objects.aexists()
+
+
+async def test_what_is_handed_over_has_to_fit_the_quota_of_who_gets_it(
+    admin: User, operator: User, synced: EngineSync, api: EngineClient
+) -> None:
+    id = await make_container(api, "one")
+    await eventually(Container.everything.filter(container_id=id, state="running").aexists, 20)
+    await Quota.objects.acreate(user=operator, containers=0)
+    boss = await browser_of(admin)
+    answer = await boss.post("/owners/", {"container": id, "owner": operator.pk, "team": "keep"})
+    assert answer.status_code == 403
+    assert "quota" in answer.content.decode()
+    assert not await Belonging.objects.aexists()
+
+
+async def test_who_administers_a_team_chooses_its_people_and_nobody_elses(
+    admin: User, operator: User, viewer: User, synced: EngineSync
+) -> None:
+    team, other = await Team.objects.acreate(name="shop"), await Team.objects.acreate(name="zebra")
+    await Role.objects.acreate(user=operator, team=team, role="admin")
+    head, plain = await browser_of(operator), await browser_of(viewer)
+    assert not (await sync_to_async(standing)(operator)).admin
+    listed = (await head.get("/teams/")).content.decode()
+    assert "shop" in listed
+    assert "zebra" not in listed
+    assert (await head.get(f"/teams/{team.pk}/")).status_code == 200
+    member = {"username": "viewer", "role": "custom", "rights": ["view", "logs", "admin", "prune"]}
+    for browser, id in ((head, other.pk), (plain, team.pk), (plain, other.pk)):
+        assert (await browser.get(f"/teams/{id}/")).status_code == 404
+        for path in ("member/", "member/remove/"):
+            assert (await browser.post(f"/teams/{id}/{path}", member, headers=JSON)).status_code == 404
+    for path, form in ((f"{team.pk}/quota/", {"containers": "9"}), ("make/", {"name": "mine"})):
+        assert (await head.post(f"/teams/{path}", form, headers=JSON)).status_code == 403
+    assert (await head.post(f"/teams/{team.pk}/member/", member, headers=JSON)).status_code == 200
+    role = await Role.objects.aget(user=viewer, team=team)
+    assert role.rights == ["view", "logs"], "a team gives nothing that reaches beyond it"
+    for wrong in ({"username": "nobody", "role": "viewer"}, {"username": "viewer", "role": "root"}):
+        assert (await head.post(f"/teams/{team.pk}/member/", wrong, headers=JSON)).status_code == 400
+    await sync_to_async(claim)("volume", viewer.pk, team.pk, "vol")
+    assert "viewer" in (await head.get(f"/teams/{team.pk}/")).content.decode()
+    gone = {"username": "viewer"}
+    assert (await head.post(f"/teams/{team.pk}/member/remove/", gone, headers=JSON)).status_code == 200
+    assert (await head.post(f"/teams/{team.pk}/member/remove/", gone, headers=JSON)).status_code == 404
+    assert not await Role.objects.filter(user=viewer).aexists()
+    actions = [row.action async for row in AuditEntry.objects.filter(object_kind="team").order_by("pk")]
+    assert actions == ["team.member.set", "team.member.remove"]
+
+
+async def test_an_administrator_makes_teams_and_sets_their_quotas(admin: User, synced: EngineSync) -> None:
+    boss = await browser_of(admin)
+    assert (await boss.post("/teams/make/", {"name": " web  shop "})).status_code == 302
+    team = await Team.objects.aget(name="web shop")
+    assert (await boss.post("/teams/make/", {"name": "web shop"}, headers=JSON)).status_code == 400
+    wrong: tuple[dict[str, Any], ...] = ({"containers": "-1"}, {"cpus": "nan"}, {"memory_mib": "1e3"})
+    for form in wrong:
+        answer = await boss.post(f"/teams/{team.pk}/quota/", form, headers=JSON)
+        assert answer.status_code == 400
+        assert next(iter(form)) in answer.json()["message"]
+    form = {"containers": "3", "cpus": "1.5", "memory_mib": ""}
+    assert (await boss.post(f"/teams/{team.pk}/quota/", form, headers=JSON)).status_code == 200
+    quota = await Quota.objects.aget(team=team)
+    assert (quota.containers, quota.cpus, quota.memory_mib) == (3, 1.5, None)
+    shown = (await boss.get(f"/teams/{team.pk}/")).content.decode()
+    assert "0 / 3" in shown
+    assert 'value="1.5"' in shown
