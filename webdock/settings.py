@@ -70,8 +70,8 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "webdock.engines.middleware.HeadersMiddleware",
-    "django.middleware.security.SecurityMiddleware",
     "webdock.engines.middleware.StaticMiddleware",
+    "django.middleware.security.SecurityMiddleware",
     "webdock.engines.middleware.CompressionMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",

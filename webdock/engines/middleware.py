@@ -17,6 +17,7 @@ from whitenoise.middleware import WhiteNoiseMiddleware
 
 NONCE_BYTES = 16
 COMPRESSED = ("text/html", "text/javascript")  # never downloads: their length is what shows the progress
+CONDITIONS = {"HTTP_RANGE", "HTTP_IF_NONE_MATCH", "HTTP_IF_MODIFIED_SINCE"}
 COMPRESSED_MIN_BYTES = 1_400  # less fits into one packet anyway
 
 Next = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
@@ -57,6 +58,7 @@ class HeadersMiddleware:
         response.headers.setdefault("Content-Security-Policy", content_security_policy(request.csp_nonce))
         response.headers.setdefault("Permissions-Policy", "camera=(), microphone=(), geolocation=(), usb=()")
         response.headers.setdefault("X-Frame-Options", "DENY")
+        response.headers.setdefault("X-Content-Type-Options", "nosniff")
         if not response.has_header("Cache-Control") and not request.path_info.startswith("/static/"):
             response.headers["Cache-Control"] = "no-store"  # pages show machines; none may linger in a cache
         return response
@@ -64,7 +66,9 @@ class HeadersMiddleware:
 
 class StaticMiddleware(WhiteNoiseMiddleware):
     """WhiteNoise for the event loop: its answers are read whole in a thread (static files are small), since
-    streaming a plain file from an async handler would buffer it anyway."""
+    streaming a plain file from an async handler would buffer it anyway, and kept until the process ends.
+
+    Stands before Django's middleware, each of which would take a file through a thread and back."""
 
     async_capable = True
     sync_capable = False
@@ -72,6 +76,9 @@ class StaticMiddleware(WhiteNoiseMiddleware):
     def __init__(self, get_response: Next) -> None:
         super().__init__(get_response)
         markcoroutinefunction(self)
+        self.kept: dict[
+            tuple[str, str], HttpResponse
+        ] = {}  # by path and encoding; as many as there are files
 
     def add_files(self, root: str, prefix: str | None = None) -> None:
         """Files below a directory; before ``collectstatic`` there is none, which is no reason to warn."""
@@ -83,7 +90,15 @@ class StaticMiddleware(WhiteNoiseMiddleware):
         found = self.find_file(path) if self.autorefresh else self.files.get(path)
         if found is None:
             return await self.get_response(request)
-        return await sync_to_async(self.read, thread_sensitive=False)(found, request)
+        if self.autorefresh or request.method != "GET" or CONDITIONS & request.META.keys():
+            return await sync_to_async(self.read, thread_sensitive=False)(found, request)
+        encoding = "gzip" if "gzip" in request.headers.get("Accept-Encoding", "") else ""
+        kept = self.kept.get((path, encoding))
+        if kept is None:
+            request.META["HTTP_ACCEPT_ENCODING"] = encoding
+            kept = await sync_to_async(self.read, thread_sensitive=False)(found, request)
+            self.kept[path, encoding] = kept
+        return HttpResponse(kept.content, headers=dict(kept.headers))
 
     @staticmethod
     def read(found: object, request: HttpRequest) -> HttpResponse:
