@@ -29,16 +29,35 @@ def make(volume: Volume) -> None:
 
     Raises: OSError.
     """
-    root = volume.directory.parent
-    beside = root / f".new-{secrets.token_hex(8)}"
+    appear(volume, prepare(volume))
+
+
+def prepare(volume: Volume) -> Path:
+    """A new volume with its record beside the others, where nobody sees it; the files go into its ``_data``.
+
+    Raises: OSError; nothing is left then.
+    """
+    beside = volume.directory.parent / f".new-{secrets.token_hex(8)}"
     try:
         beside.mkdir(mode=0o701)
         data = beside / "_data"
         data.mkdir()
         data.chmod(DATA_MODE)  # whatever the umask says
         write(volume, beside)
+    except BaseException:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise
+    return beside
+
+
+def appear(volume: Volume, beside: Path) -> None:
+    """Let a prepared volume be seen.
+
+    Raises: OSError; nothing is left then.
+    """
+    try:
         beside.rename(volume.directory)
-        sync(root)
+        sync(volume.directory.parent)
     except BaseException:
         shutil.rmtree(beside, ignore_errors=True)
         raise

@@ -19,7 +19,7 @@ import logging
 import secrets
 import shutil
 import weakref
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -254,31 +254,28 @@ class Volumes:
 
     @contextlib.asynccontextmanager
     async def filling(self, name: str, labels: Mapping[str, str] | None) -> AsyncIterator[Path]:
-        """A new volume, for the block to fill: nobody mounts it before the block has ended, and when the
-        block fails it is gone again. After a crash it is empty.
+        """A new volume, for the block to fill: nobody sees it before the block has ended, and when the block
+        fails, or the engine dies meanwhile, there was none.
 
         Raises: InvalidArgument, Conflict when there is one of that name, Internal.
         """
         check_name(name)
+        given = texts(labels, "labels")
         async with self._lock(name):
             if name in self._all:
                 raise Conflict(f"a volume with the name {name} already exists; choose a different name")
-            given = texts(labels, "labels")
+            self._check_room()
             volume = Volume.new(name, self._root / name, self._run, {}, given, None)
-            volume.filling = True
-            await self._make(volume)
+            with _making(name):
+                beside = await asyncio.to_thread(content.prepare, volume)
             try:
-                yield volume.mountpoint
-                volume.filling = False
-                await asyncio.to_thread(write, volume)
+                yield beside / "_data"
             except BaseException:
-                if self._users(name):  # a container is being made with it
-                    await asyncio.to_thread(content.clear, volume.mountpoint)
-                    volume.filling = False
-                    await asyncio.to_thread(write, volume)
-                else:
-                    await self._remove(volume)
+                await asyncio.to_thread(shutil.rmtree, beside, ignore_errors=True)
                 raise
+            with _making(name):
+                await asyncio.to_thread(content.appear, volume, beside)
+            self._made(volume)
 
     # -- /volumes
 
@@ -321,12 +318,16 @@ class Volumes:
             return volume
 
     async def _make(self, volume: Volume) -> None:
+        self._check_room()
+        with _making(volume.name):
+            await asyncio.to_thread(content.make, volume)
+        self._made(volume)
+
+    def _check_room(self) -> None:
         if len(self._all) >= VOLUMES_MAX:
             raise Conflict(f"this engine has {VOLUMES_MAX} volumes already")
-        try:
-            await asyncio.to_thread(content.make, volume)
-        except OSError as error:
-            raise Internal(f"volume {volume.name} cannot be created: {error}") from error
+
+    def _made(self, volume: Volume) -> None:
         self._all[volume.name] = volume
         self._events.publish("volume", "create", volume.name, {"driver": volume.driver})
 
@@ -449,3 +450,11 @@ class Volumes:
         if lock is None:
             lock = self._locks[name] = asyncio.Lock()
         return lock
+
+
+@contextlib.contextmanager
+def _making(name: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise Internal(f"volume {name} cannot be created: {error}") from error

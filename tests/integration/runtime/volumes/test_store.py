@@ -362,6 +362,25 @@ async def test_half_copied_volume_is_empty_after_a_restart(site: Site, image: Pa
     assert await again.populate("data", image, "c")
 
 
+async def test_a_volume_being_filled_is_seen_whole_or_never(volumes: Volumes, site: Site) -> None:
+    async with volumes.filling("copy", {"a": "b"}) as place:
+        (place / "file").write_text("x")
+        assert (await volumes.list())["Volumes"] == []
+    assert (volumes.path("copy") / "file").read_text() == "x"
+    with pytest.raises(RuntimeError, match="half way"):
+        async with volumes.filling("failed", None) as place:
+            (place / "half").write_text("x")
+            raise RuntimeError("half way")
+    assert [entry.name for entry in site.root.iterdir()] == ["copy"]
+    async with volumes.filling("killed", None) as place:  # what another life of the engine finds here
+        (place / "half").write_text("x")
+        again = await site.start()
+        assert [volume["Name"] for volume in (await again.list())["Volumes"]] == ["copy"]
+        assert [entry.name for entry in site.root.iterdir()] == ["copy"]
+        place.mkdir(parents=True)
+    assert (await again.inspect("copy"))["Labels"] == {"a": "b"}
+
+
 async def test_mounts_of_dead_containers_are_taken_away_at_start(volumes: Volumes, site: Site) -> None:
     options = {"type": "tmpfs", "device": "tmpfs"}
     for name in ("live", "dead"):
