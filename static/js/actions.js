@@ -98,7 +98,9 @@ async function act(button) {
     const list = [...(button.closest("[data-id]")?.querySelectorAll("[data-lost] bdi, .tags bdi") ?? [])].map((lost) => lost.textContent);
     const lists = button.dataset.listsFrom === undefined ? {} : await listsFrom(button);
     if (!lists) return;
-    const answer = await ask(button.dataset.ask, { name, state, list, lists });
+    const took = sizeIn(button.closest("tr"));
+    const held = took && interpolate(gettext("It takes %s."), [took]);
+    const answer = await ask(button.dataset.ask, { name, state, list, lists, held });
     if (!answer) return;
     for (const [key, value] of answer) fields.set(key, value);
   }
@@ -114,12 +116,21 @@ async function act(button) {
   else if (verb === "untag") location.reload();
 }
 
+// What a row says its thing takes, once that was measured; "" before, and where nobody can tell.
+function sizeIn(row) {
+  const text = row?.querySelector("[data-size-of]")?.textContent ?? "";
+  return text === "–" ? "" : text;
+}
+
 // What a prune would take: the names of rows marked data-prunes="kind", of this page or, with an address,
 // of that list's pages. {kind: [names]}, or null when they could not be read or there are none.
 async function listsFrom(button) {
   const lists = {};
   const note = (root) => {
-    for (const row of root.querySelectorAll("tr[data-prunes]")) (lists[row.dataset.prunes] ??= []).push(row.dataset.name);
+    for (const row of root.querySelectorAll("tr[data-prunes]")) {
+      const took = sizeIn(row);
+      (lists[row.dataset.prunes] ??= []).push(took ? `${row.dataset.name} · ${took}` : row.dataset.name);
+    }
   };
   let url = button.dataset.listsFrom;
   if (!url) note(document);

@@ -140,10 +140,10 @@ async def test_somebody_elses_volume_is_neither_mounted_nor_taken_over(
     alice: User, bob: User, synced: EngineSync, api: EngineClient
 ) -> None:
     hers, his = await browser_of(alice), await browser_of(bob)
-    assert (await hers.post("/volumes/create/", {"name": "data"}, headers=JSON)).status_code == 200
+    assert (await hers.post("/volumes/-/create/", {"name": "data"}, headers=JSON)).status_code == 200
     assert "data" in (await hers.get("/volumes/")).content.decode()
     assert ">data<" not in (await his.get("/volumes/")).content.decode()
-    assert (await his.post("/volumes/create/", {"name": "data"}, headers=JSON)).status_code == 409
+    assert (await his.post("/volumes/-/create/", {"name": "data"}, headers=JSON)).status_code == 409
     form = {"image": "busybox:latest", "name": "thief", "restart": "no", "volumes": "data:/x"}
     answer = await his.post("/containers/run/", form)
     assert answer.status_code == 400
@@ -156,7 +156,7 @@ async def test_somebody_elses_volume_is_neither_mounted_nor_taken_over(
     assert (await his.get("/volumes/copy/")).status_code == 404
     assert (await hers.post("/volumes/copy/remove/", headers=JSON)).status_code == 200
     assert (await api.volume_inspect("data"))["Name"] == "data"
-    await his.post("/volumes/prune/", {"all": "1"}, headers=JSON)
+    await his.post("/volumes/-/prune/", {"all": "1"}, headers=JSON)
     assert (await api.volume_inspect("data"))["Name"] == "data"
     assert (await hers.post("/volumes/data/remove/", headers=JSON)).status_code == 200
     assert not await Belonging.objects.filter(kind="volume").aexists()
@@ -166,7 +166,7 @@ async def test_somebody_elses_network_is_not_there_under_any_name(
     alice: User, bob: User, synced: EngineSync, api: EngineClient
 ) -> None:
     hers, his = await browser_of(alice), await browser_of(bob)
-    assert (await hers.post("/networks/create/", {"name": "inner"}, headers=JSON)).status_code == 200
+    assert (await hers.post("/networks/-/create/", {"name": "inner"}, headers=JSON)).status_code == 200
     id = (await api.network_inspect("inner"))["Id"]
     assert "inner" not in (await his.get("/networks/")).content.decode()
     for ref in ("inner", id, id[:7]):

@@ -193,17 +193,17 @@ async def test_networks_are_made_and_removed(
     synced: EngineSync, api: EngineClient, as_operator: AsyncClient, as_viewer: AsyncClient
 ) -> None:
     form = {"name": "shop", "subnet": "172.30.0.0/24", "gateway": "172.30.0.1", "internal": "1"}
-    assert (await as_viewer.post("/networks/create/", form, headers=JSON)).status_code == 403
-    answer = await as_operator.post("/networks/create/", form, headers=JSON)
+    assert (await as_viewer.post("/networks/-/create/", form, headers=JSON)).status_code == 403
+    answer = await as_operator.post("/networks/-/create/", form, headers=JSON)
     assert answer.json() == {"ok": True, "message": "The network shop was made."}
     made = await api.network_inspect("shop")
     assert made["Internal"] is True
     assert made["IPAM"]["Config"][0]["Subnet"] == "172.30.0.0/24"
-    taken = await as_operator.post("/networks/create/", {"name": "shop"}, headers=JSON)
+    taken = await as_operator.post("/networks/-/create/", {"name": "shop"}, headers=JSON)
     assert taken.status_code == 409
     assert (await as_operator.post("/networks/shop/remove/", headers=JSON)).json()["ok"] is True
     assert (await as_operator.post("/networks/shop/remove/", headers=JSON)).status_code == 404
-    assert (await as_operator.post("/networks/prune/", headers=JSON)).json()["ok"] is True
+    assert (await as_operator.post("/networks/-/prune/", headers=JSON)).json()["ok"] is True
     entry = await AuditEntry.objects.aget(action="network.create", result="ok")
     assert (entry.object_name, entry.username) == ("shop", "operator")
 
@@ -216,7 +216,7 @@ async def test_a_network_names_the_field_that_is_wrong(
     transactional_db: None, as_operator: AsyncClient, field: str, value: str
 ) -> None:
     form = {"name": "shop", "subnet": "172.30.0.0/24", field: value}
-    answer = await as_operator.post("/networks/create/", form, headers=JSON)
+    answer = await as_operator.post("/networks/-/create/", form, headers=JSON)
     assert answer.status_code == 400
     assert answer.json()["message"].startswith(field)
 
@@ -224,14 +224,14 @@ async def test_a_network_names_the_field_that_is_wrong(
 async def test_volumes_are_made_and_removed(
     synced: EngineSync, api: EngineClient, as_operator: AsyncClient, as_viewer: AsyncClient
 ) -> None:
-    assert (await as_viewer.post("/volumes/create/", {"name": "data"}, headers=JSON)).status_code == 403
-    assert (await as_operator.post("/volumes/create/", {"name": "data"}, headers=JSON)).json()["ok"] is True
+    assert (await as_viewer.post("/volumes/-/create/", {"name": "data"}, headers=JSON)).status_code == 403
+    assert (await as_operator.post("/volumes/-/create/", {"name": "data"}, headers=JSON)).json()["ok"] is True
     assert (await api.volume_inspect("data"))["Name"] == "data"
-    assert (await as_operator.post("/volumes/create/", {"name": "/etc"}, headers=JSON)).status_code == 400
+    assert (await as_operator.post("/volumes/-/create/", {"name": "/etc"}, headers=JSON)).status_code == 400
     back = await as_operator.post("/volumes/data/remove/")
     assert (back.status_code, back["Location"]) == (302, "/volumes/")
     assert (await as_operator.post("/volumes/data/remove/", headers=JSON)).status_code == 404
-    for path in ("/volumes/prune/", "/networks/prune/", "/volumes/create/", "/networks/x/remove/"):
+    for path in ("/volumes/-/prune/", "/networks/-/prune/", "/volumes/-/create/", "/networks/x/remove/"):
         assert (await as_operator.get(path)).status_code == 405, path
 
 
@@ -240,7 +240,7 @@ async def test_what_is_unused_is_pruned(
 ) -> None:
     kept = await make_container(api, "kept")
     await make_container(api, "gone", start=False)
-    for path in ("/containers/prune/", "/images/prune/", "/volumes/prune/"):
+    for path in ("/containers/prune/", "/images/prune/", "/volumes/-/prune/"):
         assert (await as_viewer.post(path, headers=JSON)).status_code == 403, path
         assert (await as_operator.post(path, headers=JSON)).json()["ok"] is True, path
     assert [one["Id"] for one in await api.container_list(all=True)] == [kept]

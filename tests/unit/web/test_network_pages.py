@@ -100,12 +100,12 @@ async def test_network_form_takes_range_labels_and_ipv6(
 ) -> None:
     form = {"name": "shop", "subnet": "172.30.0.0/24", "range": "172.30.0.128/25", "labels": "team=blue\nx"}
     assert (
-        await as_operator.post("/networks/create/", {**form, "ipv6": "1"}, headers=JSON)
+        await as_operator.post("/networks/-/create/", {**form, "ipv6": "1"}, headers=JSON)
     ).status_code == 200
     made = await api.network_inspect("shop")
     assert made["IPAM"]["Config"] == [{"Subnet": "172.30.0.0/24", "IPRange": "172.30.0.128/25"}]
     assert (made["Labels"], made["EnableIPv6"]) == ({"team": "blue", "x": ""}, True)
-    bad = await as_operator.post("/networks/create/", {**form, "name": "b", "range": "x"}, headers=JSON)
+    bad = await as_operator.post("/networks/-/create/", {**form, "name": "b", "range": "x"}, headers=JSON)
     assert bad.json()["message"].startswith("range")
 
 
@@ -113,11 +113,11 @@ async def test_volume_form_takes_options_and_labels(
     synced: EngineSync, api: EngineClient, as_operator: AsyncClient
 ) -> None:
     form = {"name": "fast", "options": "type=tmpfs\ndevice=tmpfs\no=size=1m", "labels": "team=blue"}
-    assert (await as_operator.post("/volumes/create/", form, headers=JSON)).json()["ok"] is True
+    assert (await as_operator.post("/volumes/-/create/", form, headers=JSON)).json()["ok"] is True
     made = await api.volume_inspect("fast")
     assert made["Options"] == {"type": "tmpfs", "device": "tmpfs", "o": "size=1m"}
     assert made["Labels"] == {"team": "blue"}
-    bad = await as_operator.post("/volumes/create/", {"name": "b", "options": "=x"}, headers=JSON)
+    bad = await as_operator.post("/volumes/-/create/", {"name": "b", "options": "=x"}, headers=JSON)
     assert bad.json()["message"].startswith("options")
 
 

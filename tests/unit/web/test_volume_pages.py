@@ -70,6 +70,16 @@ async def test_the_page_shows_what_it_is_who_uses_it_and_its_files(
     assert "Could not find the file" in gone.context["files_error"]
 
 
+async def test_no_name_is_hidden_by_what_is_asked_of_all(
+    synced: EngineSync, api: EngineClient, as_operator: AsyncClient
+) -> None:
+    for name in ("create", "prune"):
+        await api.volume_create({"Name": name})
+        await api.network_create({"Name": name})
+        assert (await as_operator.get(f"/volumes/{name}/")).context["name"] == name
+        assert (await as_operator.get(f"/networks/{name}/")).status_code == 200
+
+
 async def test_files_are_for_people_with_the_right(
     volume: str, as_viewer: AsyncClient, as_stranger: AsyncClient, as_operator: AsyncClient
 ) -> None:

@@ -367,10 +367,14 @@ async def test_a_volume_being_filled_is_seen_whole_or_never(volumes: Volumes, si
         (place / "file").write_text("x")
         assert (await volumes.list())["Volumes"] == []
     assert (volumes.path("copy") / "file").read_text() == "x"
-    with pytest.raises(RuntimeError, match="half way"):
+
+    async def fail() -> None:
         async with volumes.filling("failed", None) as place:
             (place / "half").write_text("x")
             raise RuntimeError("half way")
+
+    with pytest.raises(RuntimeError, match="half way"):
+        await fail()
     assert [entry.name for entry in site.root.iterdir()] == ["copy"]
     async with volumes.filling("killed", None) as place:  # what another life of the engine finds here
         (place / "half").write_text("x")
