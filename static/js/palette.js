@@ -56,7 +56,7 @@ async function rowsOf(kind, question) {
 function group(title, found) {
   if (!found.length) return [];
   const label = make("span", "", title);
-  label.id = `found-${title.toLowerCase()}`;
+  label.id = `found-before-${options.length}`; // without a space: it is referred to
   const element = make("div", "", label);
   element.setAttribute("role", "group");
   element.setAttribute("aria-labelledby", label.id);
