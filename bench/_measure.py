@@ -32,9 +32,11 @@ def interleaved(
     return times
 
 
-def run(argv: Sequence[str], environ: Mapping[str, str]) -> None:
-    """Run a command that must succeed, its output thrown away."""
-    done = subprocess.run(list(argv), env=dict(environ), capture_output=True, stdin=subprocess.DEVNULL)
+def run(argv: Sequence[str], environ: Mapping[str, str], timeout_s: float | None = None) -> None:
+    """Run a command that must succeed, its output thrown away. Raises: subprocess.TimeoutExpired."""
+    done = subprocess.run(
+        list(argv), env=dict(environ), capture_output=True, stdin=subprocess.DEVNULL, timeout=timeout_s
+    )
     if done.returncode != 0:
         raise RuntimeError(f"{argv} ended with {done.returncode}: {done.stderr.decode(errors='replace')}")
 

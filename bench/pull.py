@@ -1,24 +1,30 @@
 """Pull, load, save and import: the same registry on loopback, against webdock, podman and Docker in turns.
 
+.venv/bin/python -m bench.pull [PART]…: ``pull-one``, ``import-files`` …; ``import`` is every import.
+
 webdock and Docker are asked by the same client; podman, which has no engine, is a command of its own.
 
-Every round fetches images nobody has seen, so nothing has to be removed before it; between two tables it is,
-for the disk's sake. The last lines of each table say how far the limit is: what SHA-256 over what is fetched,
-and writing what it unpacks to, take alone.
+Every round fetches images nobody has seen, and what was made is removed after it, for the disk's sake. Who
+takes longer than a limit is stopped, which is printed, and left out of the rest of the table. The last lines
+of each table say how far the limit is: what SHA-256 over what is fetched, and writing what it unpacks to,
+take alone.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import cycle
 from pathlib import Path
+from types import FrameType
 
 from bench._measure import resident_mib, run, table, timed
 from tests.fakes.image_files import Image, Layer, file, tar
@@ -27,9 +33,11 @@ from tests.integration.installation import Installation
 from tests.integration.registry import RealRegistry
 
 ROUNDS = 3
+ACT_MAX_S = 120.0  # one pull, load, save or import of one side
 FILES = 30_000
 DISK_BYTES = 24 << 30  # sparse
 INSIDE = "WEBDOCK_BENCH_INSIDE"
+ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 SAMPLE_S = 0.02
 MIB = 1 << 20
 LIBRARIES = ("/usr/bin", "/usr/sbin", "/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu")
@@ -164,6 +172,7 @@ class Contest:
         self._podman_root = ours.root / "podman"
         self._place = ours.root
         self._engine = ours.engine_pid()
+        self._late: set[str] = set()  # who was stopped in this table
         docker = {**os.environ, "DOCKER_HOST": peer.host}
         podman = ["podman", f"--root={self._podman_root}", f"--runroot={self._podman_root}-run"]
         told = subprocess.run(["podman", "--version"], capture_output=True, text=True, check=True).stdout
@@ -209,11 +218,19 @@ class Contest:
         ``target`` is what it writes, removed before: podman does not write over an archive.
         """
         for who, side in self.sides.items():
+            if who in self._late:
+                continue
             if target is not None:
                 target.unlink(missing_ok=True)
             argv = [*side.argv, *words["podman" if side.podman else "docker"]]
-            with Memory(self._engine) as memory:
-                times[who].append(timed(lambda: run(argv, side.environ)))  # noqa: B023
+            try:
+                with Memory(self._engine) as memory:
+                    times[who].append(timed(partial(run, argv, side.environ, ACT_MAX_S)))
+            except subprocess.TimeoutExpired:
+                print(f"{who} did not finish within {ACT_MAX_S:g} s: {' '.join(argv)}", flush=True)
+                self._late.add(who)
+                times.pop(who)
+                continue
             if who == "webdock":
                 most.engine_mib = max(most.engine_mib, memory.engine_mib)
                 most.all_mib = max(most.all_mib, memory.all_mib)
@@ -228,6 +245,7 @@ class Contest:
             subprocess.run(["sync"], check=True)
             plain = ["pull", "-q", name]
             self.measure({"docker": plain, "podman": [*plain, "--tls-verify=false"]}, times, most)
+            self.forget()
         fetched = sum(len(layer.blob) for layer in image.layers)
         self.tell(f"pull: {kind}", times, most, [layer.blob for layer in image.layers], unpacked(image))
         print(f"  {fetched / MIB:.1f} MiB were fetched, {unpacked(image) / MIB:.1f} MiB unpacked")
@@ -251,6 +269,7 @@ class Contest:
                 save = ["save", "-o", f"{place}/out.tar", f"docker.io/bench/loaded:{at}"]
                 words = {"docker": save, "podman": [save[0], "-q", *save[1:]]}
                 self.measure(words, saves, most_saving, Path(place, "out.tar"))
+                self.forget()
         pieces = [layer.archive for layer in image.layers]
         self.tell(f"load: {kind}", loads, most, pieces, 2 * unpacked(image))
         self.tell(f"save: {kind}", saves, most_saving, [], unpacked(image))
@@ -265,13 +284,18 @@ class Contest:
                 subprocess.run(["sync"], check=True)
                 words = ["import", f"{place}/root.tar", f"docker.io/bench/imported:{at}"]
                 self.measure({"docker": words, "podman": [words[0], "-q", *words[1:]]}, times, most)
+                self.forget()
         self.tell(f"import: {kind}", times, most, [layer.archive], 2 * len(layer.archive))
 
     def tell(
         self, title: str, times: Times, most: Memory, hashed: Sequence[bytes], written_bytes: int
     ) -> None:
-        table(title, times)
-        self.forget()
+        self._late.clear()
+        measured = {who: taken for who, taken in times.items() if taken}
+        if "webdock" in measured:
+            table(title, measured)
+        else:
+            print(f"{title}: {measured}")
         hashing = timed(lambda: [hashlib.sha256(piece).digest() for piece in hashed])
         writing = writing_s(written_bytes, self._place)
         print(f"  alone: SHA-256 {1000 * hashing:.0f} ms, writing and syncing {1000 * writing:.0f} ms")
@@ -284,24 +308,59 @@ def unpacked(image: Image) -> int:
     return sum(len(layer.archive) for layer in image.layers)
 
 
+PARTS: dict[str, Callable[[Contest], None]] = {
+    "pull-one": lambda contest: contest.pull("one layer of 300 MB"),
+    "pull-four": lambda contest: contest.pull("four layers of 75 MB"),
+    "pull-files": lambda contest: contest.pull("30,000 files"),
+    "pull-layers": lambda contest: contest.pull("60 tiny layers"),
+    "load-four": lambda contest: contest.archives("four layers of 75 MB"),
+    "load-files": lambda contest: contest.archives("30,000 files"),
+    "import-one": lambda contest: contest.imports("one layer of 300 MB"),
+    "import-files": lambda contest: contest.imports("30,000 files"),
+}
+
+
+def chosen(words: Sequence[str]) -> list[str]:
+    """The parts that begin with one of the words; all without one."""
+    for word in words:
+        if not any(part.startswith(word) for part in PARTS):
+            sys.exit(f"there is no part {word}: {', '.join(PARTS)}")
+    return [part for part in PARTS if not words or part.startswith(tuple(words))]
+
+
 def on_a_disk_of_its_own() -> None:
     """Start again where /var/tmp is a fresh ext4 with a journal, as machines have it, seen by nobody else.
 
     What other work has just deleted slows the making of files down on a disk both engines share with it.
+    Whoever is ended, this process or the other, the other cleans up.
     """
     with tempfile.NamedTemporaryFile(dir="/var/tmp", prefix="webdock-bench-") as image:
         os.truncate(image.name, DISK_BYTES)
         lazy = "lazy_itable_init=0,lazy_journal_init=0"
         subprocess.run(["mkfs.ext4", "-q", "-E", lazy, image.name], check=True)
         inside = f'mount -o loop,discard {image.name} /var/tmp && exec "$@"'
-        argv = ["unshare", "--mount", "--propagation=private", "sh", "-c", inside, "sh", sys.executable]
-        done = subprocess.run([*argv, "-m", "bench.pull"], env={**os.environ, INSIDE: "1"}, check=False)
-    sys.exit(done.returncode)
+        argv = ["setpriv", "--pdeathsig=TERM", "unshare", "--mount", "--propagation=private"]
+        argv += ["sh", "-c", inside, "sh", sys.executable, "-m", "bench.pull", *sys.argv[1:]]
+        other = subprocess.Popen(argv, env={**os.environ, INSIDE: "1"})
+        for number in ENDING:
+            signal.signal(number, lambda *_: other.terminate())
+        status = other.wait()
+    sys.exit(status)
+
+
+def end(number: int, frame: FrameType | None) -> None:
+    """Once; what cleans up is not disturbed by a second signal."""
+    for one in ENDING:
+        signal.signal(one, signal.SIG_IGN)
+    sys.exit(128 + number)
 
 
 def main() -> None:
     if INSIDE not in os.environ:
+        chosen(sys.argv[1:])
         on_a_disk_of_its_own()
+    for number in ENDING:
+        signal.signal(number, end)
     peer, registry = Dockerd(), RealRegistry()
     ours = Installation("bench", config=f'[registries."{registry.host}"]\ninsecure = true\n')
     twin: subprocess.Popen[bytes] | None = None
@@ -317,12 +376,8 @@ def main() -> None:
             stderr=subprocess.DEVNULL,
         )
         contest = Contest(ours, peer, registry)
-        for kind in KINDS:
-            contest.pull(kind)
-        for kind in ("four layers of 75 MB", "30,000 files"):
-            contest.archives(kind)
-        for kind in ("one layer of 300 MB", "30,000 files"):
-            contest.imports(kind)
+        for part in chosen(sys.argv[1:]):
+            PARTS[part](contest)
     finally:
         if contest is not None:
             contest.close()

@@ -58,6 +58,7 @@ class RegistryConfig:
     ca_text: str = ""  # the same as text, for hosts that were set at run time
     local: bool = False  # may resolve to loopback or link-local addresses
     token_hosts: tuple[str, ...] = ()  # foreign token services that may get its credentials
+    only_asked: bool = False  # local only when it is itself what was asked for, not where another leads
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,7 +84,7 @@ async def search(
         raise InvalidArgument(f"limit {limit} is outside the range of [1, {LIMIT_MAX}]")
     stars = max((_number(value) for value in filters.get("stars", ())), default=0)
     official, automated = flag(filters, "is-official"), flag(filters, "is-automated")
-    host, words = _host(term)
+    host, words = searched(term)
     rows = await _found(transport, host, words, count)
     return [
         row
@@ -95,7 +95,8 @@ async def search(
     ][:count]
 
 
-def _host(term: str) -> tuple[str, str]:
+def searched(term: str) -> tuple[str, str]:
+    """The registry that is meant, and what is looked for there."""
     first, slash, rest = term.partition("/")
     if slash and (any(sign in first for sign in ".:") or first == "localhost"):
         return first, rest
@@ -109,7 +110,7 @@ async def _found(transport: Transport, host: str, words: str, count: int) -> lis
         await session.find()
         base = session.url
     query = urlencode({"q": words.removeprefix("library/"), "n": count})
-    async with transport.request("GET", f"{base}/v1/search?{query}") as answer:
+    async with transport.request("GET", f"{base}/v1/search?{query}", asked=host) as answer:
         data = await read_bounded(answer, ANSWER_MAX_BYTES)
         if answer.status == 200:
             rows = _rows(data)
@@ -118,7 +119,7 @@ async def _found(transport: Transport, host: str, words: str, count: int) -> lis
         elif host in HUB_NAMES:
             raise Internal(f"Unexpected status code {answer.status} from {host}'s search")
     # Registries of today have no search; most list their repositories.
-    async with transport.request("GET", f"{base}/v2/_catalog?n={CATALOG_MAX}") as answer:
+    async with transport.request("GET", f"{base}/v2/_catalog?n={CATALOG_MAX}", asked=host) as answer:
         data = await read_bounded(answer, ANSWER_MAX_BYTES)
         try:
             names = json.loads(data)["repositories"] if answer.status == 200 else None
@@ -187,7 +188,8 @@ async def _check(session: Session, given: Credentials) -> None:
         raise Unauthorized(f'Get "{url}": no credentials were given')
     try:
         authorization = await session.authorization("")
-        async with session.transport.request("GET", url, authorization=authorization) as answer:
+        asked = session.endpoint.asked
+        async with session.transport.request("GET", url, authorization=authorization, asked=asked) as answer:
             if answer.status in (401, 403):
                 raise Unauthorized(f'Get "{url}": unauthorized: authentication required')
             if answer.status >= 400:

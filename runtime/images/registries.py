@@ -118,6 +118,8 @@ class Registries:
     def reach(self, host: str, *, confined: bool) -> None:
         """Somebody is about to ask a host. As Docker, root may ask any on 127.0.0.0/8, without TLS, too.
 
+        It stays out of reach for what other registries name: redirects, token services, uploads, mirrors.
+
         Raises: Forbidden when somebody confined asks for one of this machine that nobody configured.
         """
         if not _is_loopback(host) or self._is_fixed(host) or host in self._settings:
@@ -175,7 +177,7 @@ class Registries:
                 self.configs[host] = one.config
                 self.mirrors[host] = one.mirrors
         for host in self._loopback - self._settings.keys():
-            self.configs[host] = RegistryConfig(host, insecure=True, local=True)
+            self.configs[host] = RegistryConfig(host, insecure=True, local=True, only_asked=True)
         self.configs.update(self._fixed)
         self.mirrors.update(self._fixed_mirrors)
         self.on_change()

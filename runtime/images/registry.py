@@ -186,6 +186,7 @@ class Repository:
                 authorization=authorization,
                 data=None if data is None else data(),
                 follow=follow,
+                asked=session.endpoint.asked,
             ) as answer:
                 if answer.status < 300 or (not follow and answer.status < 400):
                     yield answer

@@ -46,6 +46,11 @@ class Endpoint:
     prefix: str = ""  # of repository names, for mirrors that keep several registries apart
     is_mirror: bool = False
 
+    @property
+    def asked(self) -> str:
+        """The host somebody named; a mirror is none."""
+        return "" if self.is_mirror else self.host
+
 
 def endpoints(transport: Transport, mirrors: Mapping[str, tuple[str, ...]], domain: str) -> list[Endpoint]:
     """The mirrors of a registry in order, then the registry itself."""
@@ -98,7 +103,9 @@ class Session:
             failure: Unreachable | None = None
             for url in self.endpoint.urls:
                 try:
-                    async with self.transport.request("GET", f"{url}/v2/", follow=False) as answer:
+                    async with self.transport.request(
+                        "GET", f"{url}/v2/", follow=False, asked=self.endpoint.asked
+                    ) as answer:
                         if answer.status == 401:
                             self.challenge = challenge_of(answer)
                         self.url = url
@@ -152,13 +159,18 @@ class Session:
                 "refresh_token": credentials.identity_token,
                 "client_id": "webdock",
             }
-            request = self.transport.request("POST", realm, data=form, follow=False)
+            request = self.transport.request(
+                "POST", realm, data=form, follow=False, asked=self.endpoint.asked
+            )
         else:
             if credentials.username:
                 asked["account"] = credentials.username
             glue = "&" if "?" in realm else "?"
             request = self.transport.request(
-                "GET", realm + (glue + urlencode(asked) if asked else ""), authorization=credentials.basic
+                "GET",
+                realm + (glue + urlencode(asked) if asked else ""),
+                authorization=credentials.basic,
+                asked=self.endpoint.asked,
             )
         async with request as answer:
             data = await read_bounded(answer, ANSWER_MAX_BYTES)

@@ -124,8 +124,11 @@ class Transport:
         authorization: str | None = None,
         data: bytes | AsyncIterable[bytes] | Mapping[str, str] | None = None,
         follow: bool = True,
+        asked: str = "",
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """One request, redirects followed; the answer is open while the context is, whatever its status.
+
+        ``asked`` is the host somebody named, on whose behalf this is requested.
 
         Raises: Unreachable, Refused; also while the body is read inside the context.
         """
@@ -133,7 +136,7 @@ class Transport:
         origin = target.origin()
         first = target
         for _ in range(REDIRECTS_MAX + 1):
-            async with self._one(method, target, headers, authorization, data) as answer:
+            async with self._one(method, target, headers, authorization, data, asked) as answer:
                 location = answer.headers.get("Location")
                 if not follow or answer.status not in _REDIRECTS or not location:
                     yield answer
@@ -162,6 +165,7 @@ class Transport:
         headers: Mapping[str, str] | None,
         authorization: str | None,
         data: bytes | AsyncIterable[bytes] | Mapping[str, str] | None,
+        asked: str,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         session = self._open()
         merged = {"Accept-Encoding": "identity", **(headers or {})}
@@ -169,7 +173,7 @@ class Transport:
             merged["Authorization"] = authorization
         proxy = self._proxy(url)
         if proxy is None:
-            self._check_literal(url)
+            self._check_named(url, asked)
         try:
             async with session.request(
                 method,
@@ -234,18 +238,24 @@ class Transport:
             return None
         return self._proxies.get(url.scheme)
 
-    def _check_literal(self, url: URL) -> None:
-        if _address(url.host or "") is not None and _is_inner(url.host or ""):
-            self.check_inner(url.host or "", url.port or 0, url.host or "")
+    def _check_named(self, url: URL, asked: str) -> None:
+        """Raises: Refused for an address, or a host only_asked is said of, that may not be reached so."""
+        host, port = url.host or "", url.port or 0
+        if host == "localhost" or (_address(host) is not None and _is_inner(host)):
+            itself = asked in (_authority(url), f"{_bracketed(host)}:{port}")
+            self.check_inner(host, port, host, itself=itself)
 
-    def check_inner(self, host: str, port: int, address: str) -> None:
-        """Raises: Refused unless the configuration lets this host be at such an address."""
-        bare = f"[{host}]" if ":" in host else host
+    def check_inner(self, host: str, port: int, address: str, *, itself: bool = True) -> None:
+        """Raises: Refused unless the configuration lets this host be at such an address.
+
+        ``itself`` says that it is the very host that was asked for.
+        """
+        bare = _bracketed(host)
         for name in (f"{bare}:{port}", bare):
             config = self._registries.get(name.replace("[", "").replace("]", "")) or self._registries.get(
                 name
             )
-            if config is not None and config.local:
+            if config is not None and config.local and (itself or not config.only_asked):
                 return
         if self.leads_inside(address, port):
             return  # what a container publishes is no service of this machine
@@ -300,9 +310,12 @@ def _is_inner(host: str) -> bool:
     )
 
 
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
 def _authority(url: URL) -> str:
-    host = url.host or ""
-    host = f"[{host}]" if ":" in host else host
+    host = _bracketed(url.host or "")
     return host if url.is_default_port() else f"{host}:{url.port}"
 
 

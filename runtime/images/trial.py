@@ -91,7 +91,9 @@ async def _ask(session: Session, found: RegistryTried) -> None:
     challenge = session.challenge
     found["Auth"] = "none" if challenge is None else challenge.scheme
     authorization = await session.authorization("")
-    async with session.transport.request("GET", f"{url}/v2/", authorization=authorization) as answer:
+    async with session.transport.request(
+        "GET", f"{url}/v2/", authorization=authorization, asked=session.endpoint.asked
+    ) as answer:
         body = await read_bounded(answer, ANSWER_MAX_BYTES)
         if answer.status in (401, 403):
             if challenge_of(answer) is None:

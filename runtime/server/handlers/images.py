@@ -11,6 +11,7 @@ from aiohttp import web
 
 from runtime.api.errors import InvalidArgument
 from runtime.images import reference
+from runtime.images.ask import searched
 from runtime.images.changes import CHANGES_DEFAULT, Asked
 from runtime.server.answer import TAR, byte_stream, empty_answer, json_answer, progress_stream
 from runtime.server.call import Call
@@ -146,6 +147,8 @@ async def image_search(call: Call) -> web.StreamResponse:
     if not query.text("term"):
         raise InvalidArgument("bad parameter: 'term' cannot be empty")
     limit = query.integer("limit")
+    host, _ = searched(query.text("term"))
+    call.engine.images.registries.reach(host, confined=call.confined)
     found = await call.engine.images.search(query.text("term"), limit, query.filters())
     return json_answer(found)
 

@@ -101,6 +101,42 @@ async def test_a_registry_may_not_redirect_to_this_machine(
     assert engine.is_empty()
 
 
+@pytest.mark.parametrize("way", ["redirect", "token service", "upload", "mirror"])
+async def test_what_root_asked_for_on_this_machine_is_in_reach_of_nobody_else(
+    make_engine: MakeEngine, registry: FakeRegistry, other_registry: FakeRegistry, way: str
+) -> None:
+    """Root has pulled from an address of this machine; another registry, or a mirror, leads there."""
+    other_registry.put("x", "y", simple())
+    registry.put("x", "y", Image([Layer(tar(file("other", b"content")))]))
+    mirrors = {registry.host: (other_registry.url,)} if way == "mirror" else {}
+    engine = await make_engine(registry, mirrors=mirrors)
+    engine.images.registries.reach(other_registry.host, confined=False)
+    await told(engine.images.pull(f"{other_registry.host}/x:y"))
+    assert [row["name"] for row in await engine.images.search(f"{other_registry.host}/x")]
+    other_registry.seen.clear()
+    if way == "redirect":
+        registry.fault("GET", "/blobs/", redirecting(f"{other_registry.url}{{path}}"))
+    if way == "token service":
+        challenge = {"WWW_Authenticate": f'Bearer realm="{other_registry.url}/token",service="x"'}
+        registry.fault("GET", "/v2/", answering(401, b"{}", **challenge))
+    if way == "upload":
+        registry.fault("POST", "/uploads/", answering(202, Location=f"{other_registry.url}/u"))
+    name = f"{registry.host}/x:y"
+    if way == "upload":
+        await engine.images.tag(f"{other_registry.host}/x:y", f"{registry.host}/new", "y")
+        answer = failure(await told(engine.images.push(f"{registry.host}/new", "y")))
+    elif way == "mirror":
+        await told(engine.images.pull(name))
+        answer = "engine.toml"  # the mirror was passed over
+    else:
+        try:
+            answer = failure(await told(engine.images.pull(name)))
+        except EngineError as error:
+            answer = error.message
+    assert "engine.toml" in answer
+    assert other_registry.seen == []
+
+
 async def test_redirects_to_another_storage_are_followed(
     make_engine: MakeEngine, registry: FakeRegistry, other_registry: FakeRegistry
 ) -> None:
