@@ -10,21 +10,20 @@ from typing import Any
 from asgiref.sync import sync_to_async
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 from django.views.decorators.http import require_GET, require_POST
 
 from containers_app import listing
 from containers_app.detail import find
 from containers_app.models import Container
 from containers_app.projection import KIND
+from containers_app.pruning import start_prune
 from containers_app.verbs import BULK_VERBS, VERBS, parse_options, perform, perform_many
-from runtime.api.errors import EngineError, InvalidArgument
-from webdock.engines.audit import Actor, actor_of, audited
-from webdock.engines.clients import client as client_of
+from runtime.api.errors import InvalidArgument
+from webdock.engines.audit import actor_of
 from webdock.engines.models import current_engine, last_revision
 from webdock.engines.pages import answer, page
-from webdock.engines.threads import carried_out
-from webdock.engines.wording import explain
+from webdock.jobs.models import Job
+from webdock.jobs.running import TooMany
 from webdock.people.rights import requires
 
 BULK_MAX = 500
@@ -94,16 +93,8 @@ async def container_prune(request: HttpRequest) -> HttpResponse:
     """Remove every container that is not running."""
     engine = await sync_to_async(current_engine)()
     try:
-        message = await carried_out(_prune(await actor_of(request), engine.alias), name="prune")
-    except EngineError as error:
-        return await answer(request, False, explain(error), "container-list", status=error.status)
-    return await answer(request, True, message, "container-list")
-
-
-async def _prune(actor: Actor, alias: str) -> str:
-    async with audited(actor, "container.prune", engine=alias, kind="container") as entry:
-        found = (await client_of(alias).container_prune()).get("ContainersDeleted") or []
-        entry.detail = " ".join(id[:12] for id in found)
-    return ngettext("%(n)d container was removed.", "%(n)d containers were removed.", len(found)) % {
-        "n": len(found)
-    }
+        job = start_prune(await actor_of(request), engine.alias)
+    except TooMany as error:
+        return await answer(request, False, str(error), "container-list", status=429)
+    await job.over()
+    return await answer(request, job.state == Job.State.DONE, job.message, "container-list", status=409)

@@ -74,6 +74,7 @@ class LiveJob:
     task: asyncio.Task[Any] | None = None
     cancelled: bool = False  # by a person
     lost: Any = words.RESTARTED  # why it ended when nobody cancelled it
+    detail: str = ""  # of its audit row, which is written at its end
 
     def tell(self) -> None:
         """Something about it changed: whoever watches hears of it."""
@@ -192,13 +193,16 @@ def start(
     sees: str = "view",
     cancels: str = "operate",
     detail: str = "",
+    joined: bool = True,
 ) -> LiveJob:
     """Begin a job; one of the same kind that runs for the same subject of the same engine is joined instead.
 
-    ``detail`` goes into the audit row. Raises: TooMany.
+    Without ``joined`` only one's own is, as when each person's works on what is theirs. ``detail`` goes into
+    the audit row; ``work`` may set ``job.detail`` anew. Raises: TooMany.
     """
     for one in board().running(kind):
-        if (one.engine, one.subject) == (engine, subject):
+        mine = joined or one.username == actor.username
+        if mine and (one.engine, one.object_kind, one.subject) == (engine, object_kind, subject):
             return one
     job = LiveJob(
         kind,
@@ -210,11 +214,12 @@ def start(
         sees=sees,
         cancels=cancels,
         object_kind=object_kind,
+        detail=detail,
     )
     board().add(job)
 
     async def run() -> None:
-        async with _kept(job), _audited(job, actor, action, detail):
+        async with _kept(job), _audited(job, actor, action):
             job.message = await work(job)
 
     job.task = spawn(run(), name=f"{kind} {subject}")
@@ -252,7 +257,7 @@ async def tracked(
 
 
 @asynccontextmanager
-async def _audited(job: LiveJob, actor: Actor, action: str, detail: str = "") -> AsyncIterator[None]:
+async def _audited(job: LiveJob, actor: Actor, action: str) -> AsyncIterator[None]:
     async with audited(
         actor,
         action or f"{job.object_kind}.{job.kind}",
@@ -260,9 +265,10 @@ async def _audited(job: LiveJob, actor: Actor, action: str, detail: str = "") ->
         kind=job.object_kind,
         id=job.subject,
         name=job.name or job.subject,
-        detail=detail,
-    ):
+        detail=job.detail,
+    ) as entry:
         yield
+        entry.detail = job.detail
 
 
 @asynccontextmanager

@@ -12,7 +12,9 @@ from django.test import AsyncClient
 from containers_app.models import Container
 from runtime.api.client import EngineClient
 from tests.unit.web.conftest import browser_of, closing, eventually, make_container
+from webdock.engines.models import AuditEntry
 from webdock.engines.sync import EngineSync
+from webdock.jobs.models import Job
 from webdock.people.models import Belonging, Role, Team
 from webdock.people.roles import NAMES, OPERATOR
 from webdock.people.standing import OPERATORS, standing
@@ -188,6 +190,10 @@ async def test_pruning_takes_only_what_one_may_remove(
     await api.container_stop(mine, timeout_s=0)
     assert (await his.post("/containers/prune/", headers=JSON)).status_code == 200
     assert {one["Id"] for one in await api.container_list(all=True)} == {id}
+    job = await Job.objects.aget(kind="prune")
+    assert (job.username, job.state, job.object_kind) == (bob.username, "done", "container")
+    entry = await AuditEntry.objects.aget(action="container.prune", result="ok")
+    assert entry.detail == mine[:12]
 
 
 def test_a_custom_role_gives_what_it_lists_and_a_team_never_the_engine(

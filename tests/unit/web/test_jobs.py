@@ -104,6 +104,17 @@ async def test_the_same_job_is_joined_and_too_many_are_refused(
     await ended(other)
 
 
+async def test_what_takes_only_ones_own_is_not_joined_by_others(transactional_db: None) -> None:
+    event, work = held()
+    bert = Actor(None, "bert", "127.0.0.1")
+    hers, his = (start(who, "prune", work, subject="x", joined=False) for who in (ANNA, bert))
+    assert his is not hers
+    assert start(bert, "prune", work, subject="x", joined=False) is his
+    event.set()
+    await ended(hers)
+    await ended(his)
+
+
 async def test_finished_jobs_leave_memory_in_time(transactional_db: None) -> None:
     for number in range(30):
         board().add(LiveJob("pull", "local", f"x:{number}", "", "", state="done"))
