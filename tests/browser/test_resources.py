@@ -145,6 +145,9 @@ def test_every_published_port_opens_the_browsers_own_host(
     for n in range(4):
         expect(shown.nth(n)).to_be_visible()
         expect(shown.nth(n)).to_have_attribute("href", wanted[n])
+    page.keyboard.press("Escape")
+    page.set_viewport_size({"width": 760, "height": 700})  # a tablet upright
+    expect(row.locator(".ports > a").first).to_be_in_viewport(ratio=1)
 
 
 def test_files_are_browsed_brought_in_and_taken_out(
