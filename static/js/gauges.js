@@ -81,7 +81,7 @@ const link = new Link(
 
 // Rows are swapped whole: what was drawn in them is drawn again before anybody sees the gap.
 function again() {
-  for (const row of rows()) draw(row);
+  for (const row of rows()) if (!row.querySelector("[data-gauge]")?.firstElementChild) draw(row);
   watch();
 }
 for (const name of ["webdock:rows", "webdock:swapped", "visibilitychange"]) document.addEventListener(name, again);

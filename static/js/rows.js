@@ -6,7 +6,7 @@ import { fill } from "./dom.js";
 import { gettext, interpolate } from "./i18n.js";
 import { Link } from "./socket.js";
 
-const NEWS_MS = 1_700;
+const NEWS_MS = 1_200;
 const REFETCH_MS = 10_000; // lists whose rows no socket brings
 
 const table = () => document.querySelector("table[data-rows]");
