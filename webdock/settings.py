@@ -10,6 +10,7 @@ import dj_database_url
 
 from runtime.api import logs
 from webdock import environ as env
+from webdock import oidc
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 if not (BASE_DIR / "templates").is_dir():  # installed with pip: setup.py puts them inside the package
@@ -159,6 +160,7 @@ LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "overview"
 LOGOUT_REDIRECT_URL = "login"
 
+OIDC = oidc.provider(os.environ)  # whom else we believe who somebody is; None: passwords alone
 ADMIN_SECOND_FACTOR = env.flag(os.environ, "WEBDOCK_ADMIN_SECOND_FACTOR")  # administrators must have one
 
 AUDIT_DAYS = int(os.environ.get("WEBDOCK_AUDIT_DAYS", "365"))  # how long the audit trail is kept

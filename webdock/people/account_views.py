@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from asgiref.sync import sync_to_async
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -14,7 +15,7 @@ from django.views.decorators.http import require_GET, require_POST
 from webdock.engines.audit import Actor, request_address, write
 from webdock.engines.pages import answer, page
 from webdock.people import factors
-from webdock.people.models import ApiToken
+from webdock.people.models import ApiToken, Identity
 from webdock.people.rights import requires
 from webdock.people.roles import RIGHTS
 from webdock.people.sessions import AGENT_KEY, FROM_KEY, sessions_of, shown_key
@@ -42,6 +43,8 @@ def _context(request: HttpRequest) -> dict[str, Any]:
         "now": timezone.now(),
         "factor": factors.confirmed(request.user.pk),
         "codes_left": factors.codes_left(request.user.pk),
+        "provider": settings.OIDC,
+        "identity": Identity.objects.filter(user_id=request.user.pk).first(),
         "has_password": request.user.has_usable_password(),  # type: ignore[union-attr]
         "offered": [(right, words) for right, words in RIGHTS.items() if right in mine],
         "days_max": DAYS_MAX,

@@ -190,6 +190,25 @@ class RecoveryCode(models.Model):
     used_at = models.DateTimeField(null=True, blank=True)
 
 
+class Identity(models.Model):
+    """Whose account somebody at an identity provider has here."""
+
+    issuer = models.CharField(max_length=255)
+    subject = models.CharField(max_length=255)  # "sub": never given to anybody else there
+    user = models.OneToOneField(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="webdock_identity"
+    )
+    managed = models.BooleanField(default=False)  # made by the provider's word, which also gives the roles
+    made_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        verbose_name_plural = "identities"
+        constraints = [models.UniqueConstraint(fields=["issuer", "subject"], name="one_identity")]
+
+    def __str__(self) -> str:
+        return f"{self.subject} at {self.issuer}"
+
+
 class ApiToken(models.Model):
     """A person's key to the Engine API over the web port: theirs, or less, until a day."""
 

@@ -45,7 +45,7 @@ def context() -> dict[str, Any]:
     return {
         "people": [_row(user) for user in users],
         "invitations": invitations.open_ones(),
-        "teams": Team.objects.all(),
+        "team_choices": Team.objects.all(),
         "days": invitations.LIFETIME.days,
     }
 

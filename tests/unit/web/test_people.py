@@ -25,6 +25,8 @@ PUBLIC_NAMES = {
     "login",
     "login-code",  # knows nobody before the password was right
     "logout",
+    "oidc-start",  # these two are 404 without a provider
+    "oidc-back",
     "invited",  # asks for a link
     "invited-link",
     "welcome",
