@@ -84,6 +84,7 @@ def run(listen: str | None = None, *, on_ready: Callable[[str], None] | None = N
     from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
 
     from webdock.asgi import application
+    from webdock.people import api_streams
 
     asyncio.set_event_loop(twisted_loop)
     from django.conf import settings
@@ -148,6 +149,14 @@ def run(listen: str | None = None, *, on_ready: Callable[[str], None] | None = N
 
         def process(self) -> None:
             if self.refused:
+                return
+            headers = {
+                name.decode("latin-1").lower(): values[-1].decode("latin-1")
+                for name, values in self.requestHeaders.getAllRawHeaders()
+            }
+            if api_streams.wanted(self.method, self.uri, headers):
+                self.content.seek(0)
+                api_streams.begin(self, headers)
                 return
             if self.received and not isinstance(self.content, io.BytesIO):
                 self.content = MappedBody(self.content)
@@ -265,6 +274,7 @@ async def _stop(server: Any, state: dict[str, Any]) -> None:
     from containers_app.terminal_hub import close_hubs
     from webdock.engines.clients import close_clients
     from webdock.jobs.running import board
+    from webdock.people.api_streams import running as api_streams
 
     logger.info("stopping")
     try:
@@ -275,6 +285,7 @@ async def _stop(server: Any, state: dict[str, Any]) -> None:
             for details in server.connections.values()
             if "application_instance" in details and not details["application_instance"].done()
         ]
+        running += api_streams()
         for task in (*running, *state["tasks"]):
             task.cancel()
         await _ended([*running, *state["tasks"]])

@@ -747,7 +747,13 @@ class EngineClient:
                     raise _refusal(status, refusal, f"POST {path}")
                 tty = await self._is_tty(ref, headers.get("content-type", ""), tty)
             past = headers.get(PAST_HEADER.lower(), "")
-            return ClientStream(reader, writer, tty=tty, past=int(past) if past.isdecimal() else 0)
+            return ClientStream(
+                reader,
+                writer,
+                tty=tty,
+                past=int(past) if past.isdecimal() else 0,
+                content_type=headers.get("content-type", ""),
+            )
         except BaseException as error:
             if writer is not None:
                 writer.close()

@@ -36,9 +36,11 @@ class ClientStream:
         tty: bool,
         first: bytes = b"",
         past: int = 0,
+        content_type: str = "",
     ) -> None:
         """past: so many bytes of output come first that were written before."""
         self.past = past
+        self.content_type = content_type
         self.tty = tty
         self._reader = reader
         self._writer = writer

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 VERSION = re.compile(r"^v\d{1,3}\.\d{1,3}/")
-STREAMS = "not offered over the web port: use docker over ssh, or the page's terminal"
+TRUE_WORDS = ("1", "true", "on", "yes")
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Rule:
     rights: tuple[str, ...]
     action: str = ""
     kind: str = ""  # of the thing in the path
-    refused: str = ""  # why it is never taken
+    stream: bool = False  # the connection becomes a stream both ways
     lists: tuple[str, str] | None = None  # ("container", "Id"): a list to leave out things of
 
 
@@ -25,6 +25,7 @@ def _rules() -> list[tuple[str, re.Pattern[str], Rule]]:
 
     def rule(method: str, path: str, rights: str, action: str = "", **more: object) -> None:
         kind = next((one for one in ("container", "network", "volume") if f"{one}s/{{}}" in path), "")
+        kind = "exec" if path.startswith("exec/") else kind
         pattern = re.escape(path).replace(r"\{\}", "([^/]+)").replace(r"\*", "(.+)")
         made = Rule(tuple(rights.split()), action, kind, **more)  # type: ignore[arg-type]
         found.append((method, re.compile(f"^{pattern}$"), made))
@@ -48,10 +49,12 @@ def _rules() -> list[tuple[str, re.Pattern[str], Rule]]:
     rule("HEAD", "containers/{}/archive", "files")
     rule("GET", "containers/{}/archive", "files", "container.file.read")
     rule("PUT", "containers/{}/archive", "files operate", "container.file.write")
-    for noun in ("attach", "exec", "resize"):
-        rule("POST", f"containers/{{}}/{noun}", "shell", refused=STREAMS)
-    rule("GET", "exec/*", "shell", refused=STREAMS)
-    rule("POST", "exec/*", "shell", refused=STREAMS)
+    rule("POST", "containers/{}/attach", "logs", "container.attach", stream=True)
+    rule("POST", "containers/{}/resize", "control")
+    rule("POST", "containers/{}/exec", "shell", "container.exec")
+    rule("GET", "exec/{}/json", "shell")
+    rule("POST", "exec/{}/start", "shell", "container.exec.start", stream=True)
+    rule("POST", "exec/{}/resize", "shell")
 
     for noun in ("json", "search"):
         rule("GET", f"images/{noun}", "view")
@@ -82,6 +85,12 @@ def _rules() -> list[tuple[str, re.Pattern[str], Rule]]:
 
 
 RULES = _rules()
+
+
+def needed(rule: Rule, query: dict[str, str]) -> tuple[str, ...]:
+    """The rights of this very call: whoever attaches to type has to control."""
+    types = rule.stream and query.get("stdin", "").lower() in TRUE_WORDS
+    return (*rule.rights, "control") if types else rule.rights
 
 
 def find(method: str, path: str) -> tuple[Rule, str] | None:

@@ -25,7 +25,7 @@ from webdock.engines.models import current_engine
 from webdock.engines.secrets import masked
 from webdock.engines.threads import in_thread
 from webdock.people import viewer
-from webdock.people.api_rules import VERSION, Rule, find
+from webdock.people.api_rules import VERSION, Rule, find, needed
 from webdock.people.guarded import GuardedClient
 from webdock.people.holding import held
 from webdock.people.rights import by_token
@@ -63,21 +63,10 @@ async def api(request: HttpRequest, path: str) -> HttpResponseBase:
 
 
 async def _answer(request: HttpRequest, path: str, who: Bearer) -> HttpResponseBase:
-    method = str(request.method)
-    found = find(method, path)
-    if found is None:
-        raise Forbidden(f"{method} /{path[:100]} is not offered over the web port")
-    rule, ref = found
-    now = viewer.current()
-    assert now is not None
     client = client_of((await sync_to_async(current_engine)()).alias)
-    for right in rule.rights:
-        if right not in now.standing.anywhere:
-            raise Forbidden(f"this needs the right {right}")
-        if rule.kind:
-            await client.demand(rule.kind, ref, right)
-    if rule.refused:
-        raise NotSupported(f"{method} /{path[:100]} is {rule.refused}")
+    rule, ref = await permitted(client, str(request.method), path, request.GET.dict())
+    if rule.stream and not (rule.kind == "exec" and _body(request).get("Detach") is True):
+        raise NotSupported(f"POST /{path[:100]} needs a connection to upgrade, with Upgrade: tcp")
     if not rule.action:
         return await _carry_out(request, client, path, rule, ref, who)
     actor = Actor(who.user.pk, who.user.get_username(), request_address(request))
@@ -85,6 +74,29 @@ async def _answer(request: HttpRequest, path: str, who: Bearer) -> HttpResponseB
     name = ref or request.GET.get("name") or request.GET.get("fromImage") or ""
     async with audited(actor, rule.action, kind=kind, id=ref, name=name, detail=f"by token {who.name}"):
         return await _carry_out(request, client, path, rule, ref, who)
+
+
+async def permitted(client: GuardedClient, method: str, path: str, query: dict[str, str]) -> tuple[Rule, str]:
+    """The rule of a call who looks may make, and the thing its path names. Raises: EngineError."""
+    found = find(method, path)
+    if found is None:
+        raise Forbidden(f"{method} /{path[:100]} is not offered over the web port")
+    rule, ref = found
+    now = viewer.current()
+    assert now is not None
+    for right in needed(rule, query):
+        if right not in now.standing.anywhere:
+            raise Forbidden(f"this needs the right {right}")
+        if rule.kind:
+            await client.demand(*await thing_of(client, rule, ref), right)
+    return rule, ref
+
+
+async def thing_of(client: GuardedClient, rule: Rule, ref: str) -> tuple[str, str]:
+    """What the path of a call is about: of an exec session its container. Raises: NotFound."""
+    if rule.kind != "exec":
+        return rule.kind, ref
+    return "container", str((await client.exec_inspect(ref)).get("ContainerID", ""))
 
 
 async def _carry_out(
@@ -191,7 +203,8 @@ async def _passed_back(
         if still is None:
             return False
         viewer.look_as(viewer.Viewer(still.user))
-        rights = await client.rights_over(rule.kind, ref) if rule.kind else frozenset(rule.rights)
+        thing = await thing_of(client, rule, ref) if rule.kind else None
+        rights = await client.rights_over(*thing) if thing is not None else frozenset(rule.rights)
         return set(rule.rights) <= rights
 
     # Made here, while it is known who looks: the answer is read when the request's context has ended.

@@ -145,9 +145,14 @@ async def test_what_would_need_a_stream_both_ways_says_so(
     synced: EngineSync, api: EngineClient, operator: User
 ) -> None:
     id = await make_container(api, "one")
-    answer = await call(await token_of(operator), "POST", f"containers/{id}/exec", {"Cmd": ["sh"]})
-    assert answer.status_code == 501
-    assert "not offered over the web port" in answer.json()["message"]
+    token = await token_of(operator)
+    made = await call(token, "POST", f"containers/{id}/exec", {"Cmd": ["sh"], "AttachStdout": True})
+    assert made.status_code == 201, made.content
+    exec_id = json.loads(await content(made))["Id"]
+    for path in (f"containers/{id}/attach?stream=1&stdout=1", f"exec/{exec_id}/start"):
+        answer = await call(token, "POST", path, {"Detach": False})
+        assert answer.status_code == 501
+        assert "Upgrade: tcp" in answer.json()["message"]
 
 
 async def test_the_policy_holds_for_tokens_of_administrators_too(
