@@ -120,6 +120,10 @@ class Work:
         if self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()
+        if self._process.stdout is not None:
+            # asyncio's wait returns when the end of each pipe was seen, and nobody reads this one any more.
+            while await self._process.stdout.read(CHUNK_BYTES):
+                pass
         await self._process.wait()
         self._transport.close()
 

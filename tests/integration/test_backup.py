@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import http.cookiejar
 import os
+import re
 import shutil
+import urllib.error
+import urllib.parse
+import urllib.request
 from pathlib import Path
 
 from tests.integration.installation import Installation
@@ -35,11 +40,30 @@ def test_a_backup_restored_into_an_empty_home(installed: Installation, tmp_path:
         assert other.webdock("run", "--rm", *mount, ATTRIBUTES).stdout == before
         assert "kept" in before
         assert "kept" in other.webdock("user", "list").stdout
+        assert logs_in(other, "kept", "correct horse battery")
+        assert not logs_in(other, "kept", "correct horse batterz")
         other.down()
         again = other.webdock("restore", str(archive), check=False)
         assert "not empty" in again.stderr
     finally:
         other.purge()
+
+
+def logs_in(installation: Installation, name: str, password: str) -> bool:
+    """Whether the pages take this password, asked as a browser asks."""
+    jar = urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar())
+    browser = urllib.request.build_opener(jar)
+    page = browser.open(f"{installation.url}/login/").read().decode()
+    token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', page)
+    assert token
+    form = {"csrfmiddlewaretoken": token[1], "username": name, "password": password}
+    try:
+        with browser.open(f"{installation.url}/login/", urllib.parse.urlencode(form).encode()) as answer:
+            return "/login/" not in answer.url
+    except urllib.error.HTTPError as refused:
+        if refused.code != 400:
+            raise
+        return False
 
 
 def test_what_is_no_backup_is_refused_and_the_home_stays_empty(tmp_path: Path) -> None:

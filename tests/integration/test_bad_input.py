@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.fakes.image_files import Image, Layer, file, hardlink, symlink, tar
-from tests.integration.conftest import DEAD_REGISTRY, registry_config
+from tests.integration.conftest import DEAD_REGISTRY
 from tests.integration.installation import Installation, eventually, free_port
 from tests.integration.registry import RealRegistry
 from webdock.cli.errors import Failure
@@ -297,34 +296,6 @@ def test_a_layer_whose_digest_lies_is_refused(installation: Installation, regist
     # Hashing and unpacking run side by side: which of them sees the lie first is open.
     assert any(word in message.lower() for word in ("digest", "does not match", "sha256", "checksum"))
     assert f"{registry.host}/lying/layer" not in installation.webdock("images").stdout
-
-
-def test_a_full_disk_during_a_pull_is_said_and_leaves_nothing(registry: RealRegistry) -> None:
-    small = Installation("full", config=registry_config(registry))
-    small.home.mkdir(parents=True)
-    (small.home / "engine").mkdir()
-    subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=48m,mode=700", "tmpfs", small.home / "engine"], check=True
-    )
-    try:
-        small.up()
-        registry.put(
-            "big/one",
-            "1",
-            Image([Layer(tar(file("small", b"x"))), Layer(tar(file("big", os.urandom(64 * 1024**2))))]),
-        )
-        message = pull(small, f"{registry.host}/big/one:1")
-        assert "no space left" in message.lower()
-        assert "big/one" not in small.webdock("images").stdout
-        assert small.webdock("run", "--rm", BUSYBOX, "echo", "still works").stdout == "still works\n"
-        used = subprocess.run(
-            ["du", "-sm", small.home / "engine"], capture_output=True, text=True, check=True
-        )
-        assert int(used.stdout.split()[0]) < 24, "the half-fetched layer was left on the disk"
-    finally:
-        small.down()
-        subprocess.run(["umount", "-l", small.home / "engine"], check=True)
-        small.purge()
 
 
 # -- things that go away -----------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ to meanwhile is copied as it is found; stop its containers first when its progra
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
 import shutil
@@ -37,6 +38,10 @@ KEYS = ("secret_key", "registries.key")
 STATE_VERSION = "state-version"
 COPY_TIMEOUT_S = 600.0
 TAR = ("tar", "--numeric-owner", "--xattrs", "--xattrs-include=*", "--acls", "--sparse")
+#: What tar packs with when a name ends so; .gz is not here, as every Debian has it.
+PACKERS = {".zst": "zstd", ".xz": "xz", ".bz2": "bzip2"}
+#: What tar says after the reason.
+AFTERWORDS = ("Error is not recoverable", "Exiting with failure status", "Child returned status")
 
 #: Runs as the web user: SQLite's own online copy, written to standard output.
 COPY_DATABASE = """
@@ -83,9 +88,7 @@ def backup(options: argparse.Namespace) -> int:
                 else []
             )
             # 1: a file changed while it was read, as files of running containers do.
-            archive(
-                ["--auto-compress", "--create", "--file", str(fresh), "-C", str(stage), *names, *more], (0, 1)
-            )
+            archive(fresh, ["--auto-compress", "--create", "-C", str(stage), *names, *more], (0, 1))
         fresh.rename(target)
     finally:
         fresh.unlink(missing_ok=True)
@@ -134,10 +137,15 @@ def web_user_copies(arguments: list[str], target: Path) -> None:
         raise Failure(f"{arguments[-1]} cannot be copied: {' '.join(last)}")
 
 
-def archive(arguments: list[str], well: tuple[int, ...] = (0,)) -> None:
-    """Run tar. Raises: Failure with its last words."""
+def archive(file: Path, arguments: list[str], well: tuple[int, ...] = (0,)) -> None:
+    """Run tar on an archive. Raises: Failure with the reason it gives."""
+    if file.suffix in PACKERS and shutil.which(PACKERS[file.suffix]) is None:
+        raise Failure(
+            f"{file.name} takes the program {PACKERS[file.suffix]}, which is not installed; "
+            "install it, or name the archive .tar or .tar.gz"
+        )
     done = subprocess.run(
-        [*TAR, *arguments],
+        [*TAR, "--file", str(file), *arguments],
         cwd="/",
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -145,8 +153,12 @@ def archive(arguments: list[str], well: tuple[int, ...] = (0,)) -> None:
         errors="replace",
     )
     if done.returncode not in well:
-        last = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
-        raise Failure(f"tar failed: {last[0]}")
+        said = [line.removeprefix("tar: ") for line in done.stderr.strip().splitlines()]
+        reasons = [line for line in said if not line.startswith(AFTERWORDS)]
+        reason = (reasons or [f"exit code {done.returncode}"])[-1]
+        if "Wrote only" in reason:  # tar's words for the end of a disk
+            reason = os.strerror(errno.ENOSPC)
+        raise Failure(f"{file}: tar failed: {reason}")
 
 
 def restore_options(parser: argparse.ArgumentParser) -> None:
@@ -177,9 +189,7 @@ def restore(options: argparse.Namespace) -> int:
         ensure_directories(instance)
         with tempfile.TemporaryDirectory(prefix=".restore-", dir=instance.home) as scratch:
             stage = Path(scratch)
-            archive(
-                ["--extract", "--same-permissions", "--same-owner", "--file", str(source), "-C", str(stage)]
-            )
+            archive(source, ["--extract", "--same-permissions", "--same-owner", "-C", str(stage)])
             about = examine(stage, source)
             put_in_place(instance, stage, about)
     print(f"restored the backup of {about['made']}; `webdock up` starts it")

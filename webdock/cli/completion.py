@@ -77,7 +77,7 @@ def candidates(words: Sequence[str], host: str | None) -> Iterator[str]:
     *before, last = words or [""]
     found: set[str]
     if not before:
-        found = {verb.split()[0] for verb in VERBS}
+        found = {*(verb.split()[0] for verb in VERBS), *NOUNS}
     elif len(before) == 1 and before[0] in NOUNS:
         found = {verb.split()[1] for verb in (*VERBS, *ALIASES) if verb.startswith(f"{before[0]} ")}
     else:
@@ -100,6 +100,9 @@ def arguments(before: Sequence[str], last: str, host: str | None) -> Iterator[st
                 yield from action.option_strings
         return
     for action in parser._get_positional_actions():
+        if action.choices:
+            yield from map(str, action.choices)
+            return
         noun = verb.split()[0] if action.dest == "names" and verb != "inspect" else action.dest
         if kind := KINDS.get(noun):
             yield from names(kind, Client(host or find_host(os.environ)))

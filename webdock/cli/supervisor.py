@@ -10,6 +10,7 @@ successor never finds a half-supervised pair. Containers are not our children an
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import signal
@@ -87,7 +88,7 @@ class Child:
     due: float | None = field(default=None)  # monotonic time of the next start, None while running
 
     def start(self) -> None:
-        self.log.write(f"{stamp()} supervisor: starting {self.name}\n".encode())
+        self.note(f"starting {self.name}")
         self.process = subprocess.Popen(
             list(self.argv),
             env=dict(self.environ),
@@ -104,6 +105,14 @@ class Child:
         )
         self.reader.start()
 
+    def note(self, text: str) -> None:
+        """A line of our own in the child's log, written as the child writes its own."""
+        if self.environ.get("WEBDOCK_LOG_FORMAT", "").lower() == "json":
+            said = {"time": stamp(), "level": "info", "logger": "supervisor", "message": text}
+            self.log.write(f"{json.dumps(said)}\n".encode())
+        else:
+            self.log.write(f"{stamp()} supervisor: {text}\n".encode())
+
     def collect(self) -> int | None:
         """The exit code when the process has ended since the last call, else None."""
         if self.process is None or self.process.poll() is None:
@@ -112,7 +121,7 @@ class Child:
         if self.reader is not None:
             self.reader.join(timeout=2)
         self.process = None
-        self.log.write(f"{stamp()} supervisor: {self.name} ended, {describe_exit(code)}\n".encode())
+        self.note(f"{self.name} ended, {describe_exit(code)}")
         return code
 
     def plan_restart(self) -> float:
@@ -134,7 +143,7 @@ class Child:
         try:
             self.process.wait(STOP_S.get(self.name, 15.0))
         except subprocess.TimeoutExpired:
-            self.log.write(f"{stamp()} supervisor: {self.name} did not stop in time and is killed\n".encode())
+            self.note(f"{self.name} did not stop in time and is killed")
             self.process.kill()
             self.process.wait()
         self.collect()

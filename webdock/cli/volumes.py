@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from contextlib import suppress
 
 from webdock.cli.archives import read_archive, write_archive
 from webdock.cli.containers import connect
-from webdock.cli.http import segment
+from webdock.cli.errors import Failure
+from webdock.cli.http import Client, Refused, segment
 from webdock.cli.pairs import pairs
 
 
@@ -34,7 +36,10 @@ def volume_import_options(parser: argparse.ArgumentParser) -> None:
 
 
 def volume_import(options: argparse.Namespace) -> int:
-    """Unpack a tar into a volume; what is there and not in the tar stays."""
+    """Unpack a tar into a volume; what is there and not in the tar stays.
+
+    A volume that was made for it is removed when it fails.
+    """
     client = connect(options)
     data = read_archive(options.file)
     first = next(data, b"")  # a file that cannot be read makes no volume
@@ -43,10 +48,27 @@ def volume_import(options: argparse.Namespace) -> int:
         yield first
         yield from data
 
+    made = not exists(client, options.volume)
     client.post("/volumes/create", None, {"Name": options.volume})
     path = f"/volumes/{segment(options.volume)}/archive"
-    client.open("PUT", path, {"path": options.path, "noOverwriteDirNonDir": True}, whole()).close()
+    try:
+        client.open("PUT", path, {"path": options.path, "noOverwriteDirNonDir": True}, whole()).close()
+    except BaseException:
+        if made:  # half a volume would be taken for a whole one
+            with suppress(Failure):
+                client.delete(f"/volumes/{segment(options.volume)}")
+        raise
     return 0
+
+
+def exists(client: Client, volume: str) -> bool:
+    try:
+        client.get(f"/volumes/{segment(volume)}")
+    except Refused as error:
+        if error.status != 404:
+            raise
+        return False
+    return True
 
 
 def volume_clone_options(parser: argparse.ArgumentParser) -> None:
