@@ -24,6 +24,7 @@ from runtime.images.catalog import Catalog
 from runtime.images.changes import Asked
 from runtime.images.collect import Collector
 from runtime.images.content import ContentStore
+from runtime.images.crashed import lost, mend
 from runtime.images.fetch import Fetches
 from runtime.images.filters import Filters
 from runtime.images.layers import Layers
@@ -42,7 +43,7 @@ from runtime.images.store import Change, ImageRecord, ImageStore, boot_id
 from runtime.images.threads import to_the_end
 from runtime.images.transport import LeadsInside, Patience, Transport
 from runtime.images.trial import try_registry
-from runtime.images.verify import Verifier, lost
+from runtime.images.verify import Verifier
 from runtime.images.workers import Workers
 from runtime.snapshots.base import Snapshotter
 
@@ -144,26 +145,9 @@ class Images:
             self._collector.clean()
 
         await to_the_end(load)
-        await self._mend(lost(self._store, boot_id()))
+        await mend(lost(self._store, boot_id()), self._verifier, self._store, self._collector)
         if self._store.unsettled():
             self._settler.later()
-
-    async def _mend(self, images: Sequence[ImageRecord]) -> None:
-        """The machine went down before these images were on the disk: what cannot be mended is no image."""
-        broken = []
-        for image in images:
-            log.warning("image %s may not have reached the disk before a crash: verifying it", image.id[7:19])
-            findings = await self._verifier.verify([image], Progress(), repair=True)
-            for finding in findings:
-                log.warning(
-                    "image %s: %s%s", finding.image, finding.what, ", mended" if finding.mended else ""
-                )
-            if not all(finding.mended for finding in findings):
-                broken.append(image.id)
-        sound = [replace(image, boot=boot_id()) for image in images if image.id not in broken]
-        if images:
-            await self._store.change(lambda: Change(sound, broken))
-            await self._collector.collect()
 
     async def close(self) -> None:
         """Give up connections and the unpack worker; running operations must have been closed before."""

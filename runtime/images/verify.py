@@ -166,8 +166,3 @@ class Verifier:
 
 def _named(image: ImageRecord) -> str:
     return image.tags[0] if image.tags else short(image.id)
-
-
-def lost(images: Iterable[ImageRecord], boot: str) -> list[ImageRecord]:
-    """Images that may not have reached the disk before the machine went down; pure."""
-    return [image for image in images if image.boot is not None and image.boot != boot]
