@@ -44,16 +44,6 @@ def main() -> None:
                 ROUNDS,
             ),
         )
-        table(
-            "listing containers",
-            interleaved(
-                {
-                    "webdock ps": lambda: run([*ours.command, "ps"], ours.environ),
-                    "docker ps": lambda: run(["docker", "ps"], ours.environ),
-                },
-                ROUNDS,
-            ),
-        )
     finally:
         peer.stop()
         ours.purge()
