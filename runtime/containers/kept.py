@@ -19,7 +19,8 @@ from runtime.containers.streams import Stream
 
 BEHIND_BYTES = 256 << 10  # of output a viewer has not taken; then the program waits
 ALONE_BYTES_S = 8 << 20  # how fast output is taken while nobody looks on
-SAVE_S = 0.25  # changes are saved so late, many at once
+SAVE_S = 0.25  # changes are saved so late, many at once …
+SAVE_FLOOD_S, FLOOD_BYTES = 2.0, 64 << 10  # … later still when there were so many since the last time
 FILE = "output"
 
 
@@ -34,10 +35,12 @@ class Kept:
         self._taken = asyncio.Event()
         self._writing = asyncio.Lock()
         self._saving: asyncio.TimerHandle | None = None
+        self._saved, self._flooded = 0, False  # up to which position; whether there was much before that
         self._over = False
         self._saves = True
         with contextlib.suppress(OSError):
             self._output.append(self._file.read_bytes())
+        self._saved = self._output.end
         self._reader = asyncio.create_task(self._read(), name="kept session")
 
     def view(self, *, history: bool) -> View:
@@ -84,10 +87,13 @@ class Kept:
 
     def _save_soon(self) -> None:
         if self._saving is None and self._saves:
-            self._saving = asyncio.get_running_loop().call_later(SAVE_S, self._save)
+            later = SAVE_FLOOD_S if self._flooded else SAVE_S
+            self._saving = asyncio.get_running_loop().call_later(later, self._save)
 
     def _save(self) -> None:
         self._saving = None
+        self._flooded = self._output.end - self._saved > FLOOD_BYTES
+        self._saved = self._output.end
         new = self._file.with_name(FILE + ".new")
         with contextlib.suppress(OSError):  # the session's directory goes with its container
             new.write_bytes(self._output.picture())

@@ -2,7 +2,7 @@
 
 Reading only what is asked for keeps the socket full, so conmon, and then the container, wait for a slow
 consumer; a write waits while the container does not read. Nothing is polled and nothing is kept here but
-one packet that belongs to the other stream.
+one packet that belongs to the other stream. A terminal's flood is read in large pieces (see `Pace`).
 
 The protocol: SOCK_SEQPACKET; each packet from conmon is a byte 2 (stdout, or the terminal) or 3 (stderr)
 and up to 32 KiB of output; packets to conmon are raw input.
@@ -18,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from runtime.api.errors import Conflict, Unavailable
+from runtime.oci.pace import Pace
 
 STDOUT, STDERR = 1, 2
 READ_BYTES = 128 << 10  # one read returns at most this and the rest of a packet
@@ -69,21 +70,32 @@ class ConmonStream:
         self._input_closed = False
         self._reader: asyncio.Future[None] | None = None
         self._writer: asyncio.Future[None] | None = None
+        self._gathering: asyncio.Future[None] | None = None
+        self._pace = Pace()
         self._watched = False  # the loop watches for output
 
     async def read(self) -> tuple[int, bytes] | None:
         """Next output, (1 stdout | 2 stderr, bytes); None when the session ended or after `close`."""
+        if self.tty and (pause_s := self._pace.pause_s()):
+            await self._gather(pause_s)
         while not self._closed:
             if (output := self._receive()) is not None:
+                self._pace.took(len(output[1]))
                 return output
             if self._ended:
+                self._pace.rest()
                 return None
+            began = self._loop.time()
             await self._readable()
+            self._pace.waited(self._loop.time() - began)
         return None
 
     async def write(self, data: bytes | memoryview) -> None:
         """Pass input on; waits while the container does not read. Raises: Conflict when the input is gone."""
         rest = memoryview(data)
+        self._pace.rest()  # what is typed is answered at once
+        if self._gathering is not None:
+            _wake(self._gathering)
         while rest:
             if self._closed or self._input_closed:
                 raise Conflict("the input of this session is closed")
@@ -113,7 +125,8 @@ class ConmonStream:
         self._loop.remove_reader(self._sock)
         self._loop.remove_writer(self._sock)
         self._watched = False
-        for waiter in (self._reader, self._writer):
+        self._pace.rest()
+        for waiter in (self._reader, self._writer, self._gathering):
             if waiter is not None:
                 _wake(waiter)
         if self._park is not None and not self._ended and not self._input_closed:
@@ -148,6 +161,16 @@ class ConmonStream:
             if mark:
                 stream, end = mark, packet_end
         return (stream, bytes(buffer[1:end])) if stream else None
+
+    async def _gather(self, pause_s: float) -> None:
+        """Let output gather, until something is typed."""
+        self._gathering = self._loop.create_future()
+        timer = self._loop.call_later(pause_s, _wake, self._gathering)
+        try:
+            await self._gathering
+        finally:
+            self._gathering = None
+            timer.cancel()
 
     async def _readable(self) -> None:
         """Wait for output; between two waits the loop keeps watching, which spares it two calls each time."""

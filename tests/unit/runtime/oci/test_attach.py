@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from runtime.api.errors import Conflict, Unavailable
 from runtime.oci.attach import READ_BYTES, WRITE_BYTES, ConmonStream, connect
+from runtime.oci.pace import FLOOD_BYTES, SHARE_S, Pace
 
 Pair = tuple[ConmonStream, socket.socket]
 
@@ -33,6 +34,29 @@ async def make_pair() -> AsyncIterator[Callable[..., Pair]]:
     for stream, theirs in made:
         stream.close()
         theirs.close()
+
+
+async def test_a_terminals_flood_gathers_until_somebody_types(make_pair: Callable[..., Pair]) -> None:
+    stream, theirs = make_pair()
+    stream.tty = True
+    others = [
+        Pace() for _ in range(1_000_000 // round(SHARE_S * 1000))
+    ]  # together a pause of a thousand seconds
+    try:
+        for pace in others:
+            pace.took(FLOOD_BYTES)
+        theirs.send(b"\x02" + b"x" * (FLOOD_BYTES - 1))
+        theirs.send(b"\x02x")
+        assert await stream.read() == (1, b"x" * FLOOD_BYTES)
+        theirs.send(b"\x02more")
+        reading = asyncio.ensure_future(stream.read())
+        await asyncio.sleep(0)
+        await stream.write(b"key")
+        async with asyncio.timeout(20):
+            assert await reading == (1, b"more")
+    finally:
+        for pace in others:
+            pace.rest()
 
 
 async def test_unknown_and_empty_packets_are_nothing(make_pair: Callable[..., Pair]) -> None:
