@@ -19,7 +19,7 @@ from containers_app import recording
 from containers_app.models import TerminalGuest, TerminalSession
 from containers_app.terminal_hub import Hub
 from containers_app.terminal_stream import end, hub_of, linger, note_size
-from containers_app.terminal_viewer import Viewer
+from containers_app.terminal_viewer import FRAME_BYTES, Viewer
 from runtime.api.errors import EngineError
 from webdock.engines.audit import audited
 from webdock.engines.consumers import (
@@ -158,7 +158,8 @@ class TerminalConsumer(SocketConsumer):
                 await self.send_json(item)
                 continue
             await self.send_bytes(item)
-            self._streak = self._streak + 1 if clock() - sent_at < FLOOD_GAP_S else 0
+            small = len(item) < FRAME_BYTES // 2
+            self._streak = self._streak + 1 if small and clock() - sent_at < FLOOD_GAP_S else 0
             if self._streak >= FLOOD_PIECES:
                 await asyncio.sleep(GATHER_S)
             sent_at = clock()

@@ -156,6 +156,8 @@ class Hub:
         outcome = Outcome(code=1011, over=False)
         try:
             await self._read()
+            if self.outcome is not None:
+                return  # it was ended here
             outcome = await self.settle(self)
         except EngineError as error:
             outcome = Outcome(over=False, error=error)
@@ -229,9 +231,12 @@ class Hub:
         if self._input_bytes + len(data) > INPUT_MAX_BYTES:
             return False
         self._count(viewer.token, len(data))
-        self._input.append((viewer.token, data))
-        self._input_bytes += len(data)
-        self._typed.set()
+        if not self._input and self.stream is not None and self.stream.send(data):
+            self._note_written(viewer.token, len(data))
+        else:
+            self._input.append((viewer.token, data))
+            self._input_bytes += len(data)
+            self._typed.set()
         if viewer.token not in self._acks:
             self._acks.add(viewer.token)
             asyncio.get_running_loop().call_later(ACK_S, self._acknowledge, viewer)
@@ -252,7 +257,6 @@ class Hub:
 
     async def _write_input(self) -> None:
         assert self.stream is not None
-        clock = asyncio.get_running_loop().time
         while True:
             await self._typed.wait()
             self._typed.clear()
@@ -264,9 +268,13 @@ class Hub:
                     return  # the output side finds out why
                 self._input.popleft()
                 self._input_bytes -= len(data)
-                self._written.append((clock(), token, len(data)))
-                while clock() - self._written[0][0] > DOUBT_S:
-                    self._written.popleft()
+                self._note_written(token, len(data))
+
+    def _note_written(self, token: str, count: int) -> None:
+        now = asyncio.get_running_loop().time()
+        self._written.append((now, token, count))
+        while now - self._written[0][0] > DOUBT_S:
+            self._written.popleft()
 
     # Size
 

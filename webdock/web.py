@@ -84,6 +84,7 @@ def run(listen: str | None = None, *, on_ready: Callable[[str], None] | None = N
     from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
 
     from webdock.asgi import application
+    from webdock.frames import binary_head, send_now
     from webdock.people import api_streams
 
     asyncio.set_event_loop(twisted_loop)
@@ -179,8 +180,11 @@ def run(listen: str | None = None, *, on_ready: Callable[[str], None] | None = N
 
     class Socket(WebSocketProtocol):  # type: ignore[misc]
         def handle_reply(self, message: dict[str, Any]) -> None:
-            """Close with any code, 1012 as well, and with the reason; Daphne knows neither."""
-            if message.get("type") == "websocket.close" and self.state != self.STATE_CONNECTING:
+            """Close with any code, 1012 as well, and a reason: Daphne knows neither. Send bytes at once."""
+            data = message.get("bytes")
+            if data and self.state == self.STATE_OPEN and not self.send_queue:
+                send_now(self.transport, binary_head(len(data)) + data)
+            elif message.get("type") == "websocket.close" and self.state != self.STATE_CONNECTING:
                 reason = message.get("reason", "").encode()
                 self.sendCloseFrame(code=message.get("code", 1000), reasonUtf8=reason)
             else:

@@ -55,7 +55,7 @@ def shorten(output: bytes, keep: int) -> Shortened:
         return Shortened(b"", 0, True)
     head, at = b"", 0
     entered: re.Match[bytes] | None = None
-    for switch in _SWITCH.finditer(output):
+    for switch in _SWITCH.finditer(output) if b"\x1b[?" in output else ():
         if switch[1] == b"h":
             entered = entered or switch
         elif entered is not None:

@@ -81,6 +81,14 @@ class ClientStream:
         except (ConnectionError, OSError, RuntimeError) as error:
             raise EngineUnreachable(f"the stream broke: {error}") from None
 
+    def send(self, data: bytes) -> bool:
+        """Send to the process's stdin without waiting; False when what was sent before has to go first."""
+        transport = self._writer.transport
+        if transport.is_closing() or transport.get_write_buffer_size():
+            return False
+        transport.write(data)
+        return True
+
     async def close_stdin(self) -> None:
         """Tell the process that nothing more comes; output keeps flowing. Over TLS nothing happens."""
         if self._writer.can_write_eof() and not self._writer.is_closing():
