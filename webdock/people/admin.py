@@ -62,6 +62,6 @@ class RoleAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
 @admin.register(Quota)
 class QuotaAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    list_display = ("user", "team", "containers", "memory_mib", "cpus")
+    list_display = ("user", "team", "containers", "memory_mib", "cpus", "disk_mib")
     autocomplete_fields = ("user", "team")
     list_select_related = ("user", "team")

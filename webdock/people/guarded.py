@@ -19,7 +19,7 @@ from runtime.api.client import Body, ContainerCreated, EngineClient, Filters
 from runtime.api.errors import Conflict, EngineError, Forbidden, NotFound
 from runtime.api.streams import ClientStream, JsonStream
 from webdock.engines.threads import in_thread
-from webdock.people import belongings, viewer
+from webdock.people import belongings, quotas, viewer
 from webdock.people.belongings import CLAIM, CLAIM_LABEL, PREDEFINED
 from webdock.people.references import references
 from webdock.people.roles import NAMES
@@ -45,6 +45,9 @@ _claim_container = in_thread(belongings.claim_container)
 _check_update = in_thread(belongings.check_update)
 _settle = in_thread(belongings.settle)
 _drop = in_thread(belongings.drop)
+_counts_disk = in_thread(quotas.counts_disk)
+_check_disk = in_thread(quotas.check_disk)
+_check_disk_of = in_thread(quotas.check_disk_of)
 
 
 def _watched() -> bool:
@@ -155,6 +158,17 @@ class GuardedClient(EngineClient):
                 answer[key] = await self._only(kind, answer[key], field)
         return answer
 
+    async def disk_sizes(self) -> dict[tuple[str, str], int]:
+        """What each container's own files and each volume take, whoever asks: for quotas."""
+        answer = await super().system_df(["container", "volume"])
+        sizes = {
+            ("container", str(one.get("Id"))): int(one.get("SizeRw") or 0)
+            for one in answer.get("Containers") or ()
+        }
+        for one in answer.get("Volumes") or ():
+            sizes["volume", str(one.get("Name"))] = max(0, int((one.get("UsageData") or {}).get("Size") or 0))
+        return sizes
+
     async def _only(self, kind: str, rows: list[dict[str, Any]], field: str) -> list[dict[str, Any]]:
         if not _watched():
             return rows
@@ -187,6 +201,8 @@ class GuardedClient(EngineClient):
             )
         labels[CLAIM_LABEL] = label
         try:
+            if await _counts_disk():
+                await _check_disk_of("container", CLAIM + label, await self.disk_sizes())
             for volume in fresh:
                 await _claim("volume", now.user.pk, team, volume)
             made = await super().container_create({**body, "Labels": labels}, name=name, platform=platform)
@@ -235,6 +251,8 @@ class GuardedClient(EngineClient):
         except NotFound:
             raise Conflict(_("volume: the name %(name)s is taken") % {"name": name}) from None
         fresh = not name or await self._is_new_volume(name)
+        if fresh and await _counts_disk():
+            await _check_disk(now.user.pk, team, await self.disk_sizes())
         made = await super().volume_create(body)
         if fresh:
             await _claim("volume", now.user.pk, team, str(made["Name"]))
@@ -243,6 +261,8 @@ class GuardedClient(EngineClient):
     async def volume_clone(self, name: str, body: Body) -> dict[str, Any]:
         now = viewer.current()
         team = await self._team(body.get("Labels") or {})
+        if now is not None and await _counts_disk():
+            await _check_disk(now.user.pk, team, await self.disk_sizes())
         made = await super().volume_clone(name, body)
         if now is not None:
             await _claim("volume", now.user.pk, team, str(made["Name"]))

@@ -250,6 +250,7 @@ class Quota(models.Model):
     containers = models.PositiveIntegerField(_("containers"), null=True, blank=True)
     memory_mib = models.PositiveIntegerField(_("memory in MiB"), null=True, blank=True)  # limits added up
     cpus = models.FloatField(_("CPUs"), null=True, blank=True)  # limits added up
+    disk_mib = models.PositiveIntegerField(_("disk in MiB"), null=True, blank=True)  # what is written
 
     class Meta:
         verbose_name = _("quota")

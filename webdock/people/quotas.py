@@ -1,7 +1,8 @@
-"""How much a person or a team may have made at a time: containers, and their memory and CPU limits together.
+"""How much a person or a team may have made at a time: containers, their memory and CPU limits, disk.
 
-Limits are counted, not use. A container without the limit a quota counts is refused, as it could use
-anything. Asks the database; call it from a thread.
+Of memory and CPU limits are counted, not use; a container without the limit a quota counts is refused, as it
+could use anything. Of disk what containers and volumes hold is counted: who is over it makes nothing more,
+what runs goes on writing. Asks the database; call it from a thread.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from runtime.api.errors import Forbidden
 from webdock.people.models import Belonging, Quota
 
 MIB = 1 << 20
-FIELDS = ("containers", "memory_mib", "cpus")  # of a quota, as forms and rows call them
+FIELDS = ("containers", "memory_mib", "cpus", "disk_mib")  # of a quota, as forms and rows call them
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,40 @@ def check_limits(owner_id: int | None, team_id: int | None, host: Mapping[str, A
     """``check`` for the new limits of a container that is there."""
     for quota, rows in _quotas(owner_id, team_id):
         _fits(quota, use_of(rows, existing), host)
+
+
+Sizes = Mapping[tuple[str, str], int]  # {("container", id): bytes of its own files, ("volume", name): bytes}
+
+
+def counts_disk() -> bool:
+    """Whether anybody's disk is counted at all: measuring takes a while."""
+    return Quota.objects.exclude(disk_mib=None).exists()
+
+
+def disk_of(rows: Any, sizes: Sizes) -> int:
+    """Bytes that the containers and volumes of these rows hold."""
+    held = rows.filter(kind__in=("container", "volume")).values_list("kind", "object_id")
+    return sum(sizes.get((kind, id), 0) for kind, id in held)
+
+
+def check_disk(owner_id: int | None, team_id: int | None, sizes: Sizes) -> None:
+    """Pass while what the owner, and the team, hold is less than they may. Raises: Forbidden."""
+    for field, id in (("user_id", owner_id), ("team_id", team_id)):
+        quota = Quota.objects.filter(**{field: id}).exclude(disk_mib=None).first() if id is not None else None
+        if quota is None or quota.disk_mib is None:
+            continue
+        rows = Belonging.objects.filter(**{"owner_id" if field == "user_id" else field: id})
+        held = disk_of(rows, sizes)
+        if held >= quota.disk_mib * MIB:
+            words = _("quota: %(who)s holds %(held)d of %(most)d MiB on disk: remove something first")
+            raise Forbidden(words % {"who": quota, "held": held // MIB, "most": quota.disk_mib})
+
+
+def check_disk_of(kind: str, id: str, sizes: Sizes) -> None:
+    """``check_disk`` for whose this thing is. Raises: Forbidden."""
+    row = Belonging.objects.filter(kind=kind, object_id=id).first()
+    if row is not None:
+        check_disk(row.owner_id, row.team_id, sizes)
 
 
 def _quotas(owner_id: int | None, team_id: int | None) -> Iterator[tuple[Quota, Any]]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
+from django.urls import reverse
 
 from containers_app.models import Container
 from runtime.api.client import EngineClient
@@ -150,3 +152,39 @@ async def test_an_administrator_makes_teams_and_sets_their_quotas(admin: User, s
     shown = (await boss.get(f"/teams/{team.pk}/")).content.decode()
     assert "0 / 3" in shown
     assert 'value="1.5"' in shown
+
+
+async def test_who_holds_more_on_disk_than_the_quota_makes_nothing_more(
+    operator: User, admin: User, synced: EngineSync, api: EngineClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    team = await Team.objects.acreate(name="shop")
+    await Role.objects.acreate(user=operator, team=team, role="operator")
+    await sync_to_async(claim)("volume", operator.pk, team.pk, "big")
+    await sync_to_async(claim)("container", None, team.pk, "c" * 64)
+    usage = {
+        "Volumes": [{"Name": "big", "UsageData": {"Size": 3 << 20}}, {"Name": "else", "UsageData": None}],
+        "Containers": [{"Id": "c" * 64, "SizeRw": 2 << 20}, {"Id": "d" * 64, "SizeRw": 1 << 40}],
+    }
+
+    async def measured(self: EngineClient, types: list[str] | None = None) -> dict[str, Any]:
+        return usage
+
+    monkeypatch.setattr(EngineClient, "system_df", measured)
+    his, boss = await browser_of(operator), await browser_of(admin)
+    assert "5 MiB" in (await boss.get(f"/teams/{team.pk}/")).content.decode()
+    run = {"image": "busybox:latest", "name": "one", "command": "sleep 1000", "restart": "no"}
+    for who, most, passes in (({"user": operator}, 3, False), ({"user": operator}, 4, True)):
+        await Quota.objects.all().adelete()
+        await Quota.objects.acreate(**who, disk_mib=most)
+        answer = await his.post(reverse("volume-create"), {"name": f"v{most}"}, headers=JSON)
+        assert (answer.status_code == 200) == passes, answer.content
+        answer = await his.post("/containers/run/", {**run, "name": f"c{most}"})
+        assert (answer.status_code == 302) == passes
+        if not passes:
+            assert "on disk" in answer.content.decode()
+    await Quota.objects.all().adelete()
+    await Quota.objects.acreate(team=team, disk_mib=5)
+    answer = await his.post("/containers/run/", {**run, "name": "t", "labels": "webdock.team=shop"})
+    assert answer.status_code == 400
+    assert "on disk" in answer.content.decode()
+    assert not await Belonging.objects.filter(object_id__startswith="claim:").aexists()
