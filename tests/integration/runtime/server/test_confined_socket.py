@@ -66,6 +66,20 @@ def test_the_engines_state_is_closed_to_somebody_else(run: Path) -> None:
     assert (home.stat().st_mode & 0o077) == 0
 
 
+async def test_a_registry_that_root_asked_for_on_loopback_is_not_in_reach(
+    web: EngineClient, root: EngineClient
+) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))  # nobody answers there
+        host = f"127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(EngineError, match="connection refused"):
+            await root.image_search(f"{host}/x")
+        with pytest.raises(Forbidden, match=r"engine\.toml"):
+            await web.image_search(f"{host}/x")
+        with pytest.raises(Forbidden, match=r"engine\.toml"):
+            await web.distribution_inspect(f"{host}/x")
+
+
 async def test_everyday_work_passes(web: EngineClient, root: EngineClient) -> None:
     body: dict[str, Any] = {
         **SLEEP,
