@@ -26,6 +26,7 @@ from webdock.engines.threads import carry_on, spawn
 
 INPUT_MAX_BYTES = 4 << 20  # input the process has not read yet
 ACK_S = 0.2  # typed bytes are acknowledged so late, many at once
+WRITTEN_KEPT_BYTES = 1 << 20  # … and what may not have reached it when its engine goes
 DOUBT_S = 1.0  # what was written so shortly before a stream broke may not have arrived
 ALONE_BYTES_S = 8 << 20  # how fast output is taken while nobody looks on
 REDRAW_S = 0.1  # between the two sizes that make a program draw its screen again
@@ -78,8 +79,12 @@ class Hub:
         self.lost: Counter[str] = Counter()  # of these, bytes that may not have arrived
         self._input: deque[tuple[str, bytes]] = deque()
         self._input_bytes = 0
-        self._written: deque[tuple[float, str, int]] = deque()
+        self._written: deque[tuple[float, str, bytes]] = deque()  # last, oldest first
+        self._written_bytes = 0
+        self._sent = 0  # where the session's input is, in the engine's count, when all this has reached it
+        self.at = 0  # where its output is, in the engine's count
         self._typed, self._hungry, self._resized = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._broke_at = 0.0
         self._redraw = False
         self._joining = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
@@ -185,6 +190,7 @@ class Hub:
 
     def take(self, data: bytes) -> None:
         """Output of the program has come."""
+        self.at += len(data)
         self.output.append(data)
         for viewer in self.viewers:
             viewer.wake()
@@ -203,16 +209,7 @@ class Hub:
         if self.stream is not None:
             self.stream.close()
             self.stream = None
-        now = asyncio.get_running_loop().time()
-        if not outcome.over:
-            for at, token, count in self._written:
-                if now - at < DOUBT_S:
-                    self.lost[token] += count
-            for token, data in self._input:
-                self.lost[token] += len(data)
-        self._input.clear()
-        self._written.clear()
-        self._input_bytes = 0
+        self._broke_at = asyncio.get_running_loop().time()
         for task in self._tasks[1:]:
             task.cancel()
         for viewer in self.viewers:
@@ -232,7 +229,7 @@ class Hub:
             return False
         self._count(viewer.token, len(data))
         if not self._input and self.stream is not None and self.stream.send(data):
-            self._note_written(viewer.token, len(data))
+            self._note_written(viewer.token, data)
         else:
             self._input.append((viewer.token, data))
             self._input_bytes += len(data)
@@ -268,13 +265,44 @@ class Hub:
                     return  # the output side finds out why
                 self._input.popleft()
                 self._input_bytes -= len(data)
-                self._note_written(token, len(data))
+                self._note_written(token, data)
 
-    def _note_written(self, token: str, count: int) -> None:
-        now = asyncio.get_running_loop().time()
-        self._written.append((now, token, count))
-        while now - self._written[0][0] > DOUBT_S:
-            self._written.popleft()
+    def _note_written(self, token: str, data: bytes) -> None:
+        self._written.append((asyncio.get_running_loop().time(), token, data))
+        self._written_bytes += len(data)
+        self._sent += len(data)
+        while self._written_bytes > WRITTEN_KEPT_BYTES:
+            self._written_bytes -= len(self._written.popleft()[2])
+
+    def resume_input(self, arrived: int | None) -> None:
+        """A new stream: what was typed and did not reach the program goes first.
+
+        arrived: where its input is, None when the engine does not count: then what was written shortly before
+        may be lost, and everything else is told as lost.
+        """
+        if arrived is None:
+            for at, token, data in self._written:
+                if self._broke_at - at < DOUBT_S:
+                    self.lost[token] += len(data)
+            for token, data in self._input:
+                self.lost[token] += len(data)
+            self._input.clear()
+        else:
+            left = min(max(self._sent - arrived, 0), self._written_bytes)
+            for _at, token, data in reversed(self._written):
+                if left <= 0:
+                    break
+                self._input.appendleft((token, data[-left:]))
+                left -= len(data)
+            if arrived > self._sent and self._input:  # a part of what was being written
+                token, data = self._input.popleft()
+                self._input.appendleft((token, data[arrived - self._sent :]))
+            self._sent = arrived
+        self._written.clear()
+        self._written_bytes = 0
+        self._input_bytes = sum(len(data) for _token, data in self._input)
+        if self._input:
+            self._typed.set()
 
     # Size
 

@@ -12,7 +12,7 @@ from containers_app.models import TerminalSession
 from containers_app.terminal_hub import Hub, Outcome, hubs
 from runtime.api.client import EngineClient
 from runtime.api.errors import Conflict, EngineUnreachable, NotFound, NotSupported
-from runtime.api.streams import ClientStream
+from runtime.api.streams import ClientStream, Place
 from webdock.engines.clients import client as client_of
 from webdock.engines.consumers import CLOSE_ENGINE, CLOSE_GONE, CLOSE_STATE, Closed
 from webdock.engines.models import Engine
@@ -43,7 +43,9 @@ async def _open(hub: Hub) -> ClientStream:
     """
     session, client = hub.session, hub.client
     if session.kind == TerminalSession.Kind.ATTACH:
-        return await client.container_attach(session.container_id, tty=session.tty)
+        stream = await client.container_attach(session.container_id, tty=session.tty)
+        hub.resume_input(None)
+        return stream
     if await _claim_start(session):
         size = (session.rows, session.columns)
         return await client.exec_start(session.exec_id, tty=session.tty, console_size=size)
@@ -56,13 +58,26 @@ async def _open(hub: Hub) -> ClientStream:
     past = b""
     while len(past) < stream.past and (piece := await stream.read()) is not None:
         past += piece[1]
-    if not past:
+    hub.resume_input(None if stream.place is None else stream.place.typed)
+    if stream.place is not None:
+        _catch_up(hub, past, stream.place)
+    elif not past:
         hub.redraw()  # an engine that keeps nothing: what was written while nobody listened is not known
     elif (missed := hub.output.rejoin(past)) is not None:
         hub.output.append(missed)
     else:
         hub.output.replace(past)
     return stream
+
+
+def _catch_up(hub: Hub, past: bytes, place: Place) -> None:
+    """Take what was written while this hub did not listen, and nothing twice."""
+    missed = place.end - hub.at
+    if 0 <= missed <= min(place.exact, len(past)) and hub.output.end:
+        hub.take(past[len(past) - missed :])
+    else:
+        hub.output.replace(past)
+        hub.at = place.end
 
 
 async def _settle(hub: Hub) -> Outcome:

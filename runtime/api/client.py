@@ -23,7 +23,7 @@ from urllib.parse import quote, urlencode, urlsplit
 import aiohttp
 
 from runtime.api.errors import EngineError, EngineUnreachable, PeerProtocolError, from_status
-from runtime.api.streams import ByteStream, ClientStream, JsonStream, LogStream
+from runtime.api.streams import ByteStream, ClientStream, JsonStream, LogStream, Place
 from runtime.api.types import (
     Change,
     ContainerCreated,
@@ -46,6 +46,7 @@ BUFFER_BYTES = 256 << 10  # read ahead per connection
 HEAD_MAX_BYTES = 64 << 10  # head of the answer to an upgrade
 ERROR_MAX_BYTES = 64 << 10  # body of a refusal
 PAST_HEADER = "Webdock-Past"  # ours: so many bytes of a stream were written before
+PLACE_HEADER = "Webdock-Place"  # ours: where a kept terminal session is
 
 Body = Mapping[str, Any]
 Filters = Mapping[str, list[str]]
@@ -753,6 +754,7 @@ class EngineClient:
                 tty=tty,
                 past=int(past) if past.isdecimal() else 0,
                 content_type=headers.get("content-type", ""),
+                place=Place.parse(headers.get(PLACE_HEADER.lower(), "")),
             )
         except BaseException as error:
             if writer is not None:

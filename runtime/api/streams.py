@@ -12,7 +12,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Self, TypeVar
 
 from runtime.api.errors import EngineUnreachable
 from runtime.api.frames import STDOUT, FrameDecoder, LineDecoder
@@ -23,6 +23,24 @@ if TYPE_CHECKING:
 READ_BYTES = 128 << 10  # taken from a connection at once
 
 T = TypeVar("T")
+
+
+class Place(NamedTuple):
+    """Where a kept terminal session is, counted from its start, when somebody takes it up."""
+
+    end: int  # bytes written, at the end of what is told of the past
+    exact: int  # as many bytes at the end of the past are as they were written
+    typed: int  # bytes that have reached the session
+
+    def header(self) -> str:
+        return f"{self.end} {self.exact} {self.typed}"
+
+    @classmethod
+    def parse(cls, header: str) -> Place | None:
+        words = header.split()
+        if len(words) != 3 or not all(word.isdecimal() and len(word) < 20 for word in words):
+            return None
+        return cls(*map(int, words))
 
 
 class ClientStream:
@@ -36,10 +54,12 @@ class ClientStream:
         tty: bool,
         first: bytes = b"",
         past: int = 0,
+        place: Place | None = None,
         content_type: str = "",
     ) -> None:
         """past: so many bytes of output come first that were written before."""
         self.past = past
+        self.place = place
         self.content_type = content_type
         self.tty = tty
         self._reader = reader

@@ -196,6 +196,7 @@ class Execs:
             tty=session.tty,
             stdin=bool(body.get("AttachStdin")),
             attach=attach,
+            lasting=session.keeps_output,
             foreseen=await self._foreseen.take(session.id),
         )
         self._take(session, container, handle)
@@ -223,7 +224,7 @@ class Execs:
         attachment = self._attachment(session)
         if (kept := self._kept.get(exec_id)) is not None:
             view = kept.view(history=history)
-            attachment.past = view.past
+            attachment.past, attachment.place = view.past, view.place
             attachment.connect(view)
         else:
             stdin = bool(session.body.get("AttachStdin"))
@@ -328,7 +329,7 @@ class Execs:
             self._take(session, container, handle)
             if session.keeps_output:
                 with contextlib.suppress(Conflict):
-                    self._keep(session, await conmon.attach(handle))
+                    self._keep(session, await conmon.take_up(handle))
             return
         await conmon.abandon(directory)
         info = conmon.read_exit(directory)

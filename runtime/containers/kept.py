@@ -1,27 +1,26 @@
 """An exec session's output, kept by the engine: for who takes the session up again, be it after hours.
 
-Holds the one connection to the session's conmon and hands its output to any number of viewers; the slowest of
-them sets the pace. Saves what it keeps beside the session, so that a later engine has it too.
+Holds the one connection to the session's conmon and hands its output to any number of viewers; the slowest
+of them sets the pace. What it read is in the journal at once and the connection in the keeping of conmon:
+a later engine goes on with the next byte, whatever became of this one.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
 from collections import deque
 from pathlib import Path
 
 from runtime.api.errors import Conflict
 from runtime.api.frames import STDOUT
 from runtime.api.screens import Output
+from runtime.api.streams import Place
+from runtime.containers.journal import Journal
 from runtime.containers.streams import Stream
 
 BEHIND_BYTES = 256 << 10  # of output a viewer has not taken; then the program waits
 ALONE_BYTES_S = 8 << 20  # how fast output is taken while nobody looks on
-SAVE_S = 0.25  # changes are saved so late, many at once …
-SAVE_FLOOD_S, FLOOD_BYTES = 2.0, 64 << 10  # … later still when there were so many since the last time
-FILE = "output"
+TYPED_BYTES = 32 << 10  # of what is typed are passed on, and then counted
 
 
 class Kept:
@@ -29,32 +28,41 @@ class Kept:
 
     def __init__(self, stream: Stream, directory: Path) -> None:
         self._stream = stream
-        self._file = directory / FILE
+        self._journal = Journal(directory)
         self._output = Output()
         self._views: list[View] = []
         self._taken = asyncio.Event()
         self._writing = asyncio.Lock()
-        self._saving: asyncio.TimerHandle | None = None
-        self._saved, self._flooded = 0, False  # up to which position; whether there was much before that
         self._over = False
-        self._saves = True
-        with contextlib.suppress(OSError):
-            self._output.append(self._file.read_bytes())
-        self._saved = self._output.end
+        past, self._end, self._written, self._typed = self._journal.load()
+        self._output.append(past)
+        if not past:
+            self._journal.restart(b"", self._end, 0)
         self._reader = asyncio.create_task(self._read(), name="kept session")
 
     def view(self, *, history: bool) -> View:
         """One more viewer; with history it is given first what draws the screen as it is now."""
-        view = View(self, self._output.picture() if history else b"")
+        view = View(self, self._output.picture() if history else b"", self._place())
         view.ended = self._over
         self._views.append(view)
         return view
 
+    def _place(self) -> Place:
+        return Place(self._end, self._exact, self._typed)
+
+    @property
+    def _exact(self) -> int:
+        return min(self._written, self._output.end - self._output.start)
+
     async def _read(self) -> None:
         while (item := await self._stream.read()) is not None:
             data = item[1]
+            self._journal.append(data)
             self._output.append(data)
-            self._save_soon()
+            self._end += len(data)
+            self._written += len(data)
+            if self._journal.full:
+                self._journal.restart(self._output.picture(), self._end, self._exact)
             for view in self._views:
                 view.put(data)
             if not self._views and len(data) >= 4096:
@@ -69,42 +77,28 @@ class Kept:
 
     def ended(self) -> None:
         """The program has ended; what it wrote last is read still, and nothing is saved any more."""
-        self._saves = False
-        if self._saving is not None:
-            self._saving.cancel()
+        self._journal.drop()
 
     def taken(self) -> None:
         self._taken.set()
 
     async def write(self, data: bytes) -> None:
         async with self._writing:
-            await self._stream.write(data)
+            rest = memoryview(data)
+            while rest:
+                piece, rest = rest[:TYPED_BYTES], rest[TYPED_BYTES:]
+                await self._stream.write(bytes(piece))
+                self._typed += len(piece)
+                self._journal.typed(self._typed)
 
     def leave(self, view: View) -> None:
         if view in self._views:
             self._views.remove(view)
             self._taken.set()
 
-    def _save_soon(self) -> None:
-        if self._saving is None and self._saves:
-            later = SAVE_FLOOD_S if self._flooded else SAVE_S
-            self._saving = asyncio.get_running_loop().call_later(later, self._save)
-
-    def _save(self) -> None:
-        self._saving = None
-        self._flooded = self._output.end - self._saved > FLOOD_BYTES
-        self._saved = self._output.end
-        new = self._file.with_name(FILE + ".new")
-        with contextlib.suppress(OSError):  # the session's directory goes with its container
-            new.write_bytes(self._output.picture())
-            os.chmod(new, 0o600)
-            os.rename(new, self._file)
-
     def close(self) -> None:
         """Let go of the session; it goes on."""
-        if self._saving is not None:
-            self._saving.cancel()
-            self._save()
+        self._journal.close()
         self._reader.cancel()
         self._over = True
         for view in self._views:
@@ -117,8 +111,9 @@ class View:
 
     tty = True
 
-    def __init__(self, kept: Kept, history: bytes) -> None:
+    def __init__(self, kept: Kept, history: bytes, place: Place) -> None:
         self._kept = kept
+        self.place = place
         self._waiting = deque([history] if history else [])
         self._news = asyncio.Event()
         self.behind = self.past = len(history)

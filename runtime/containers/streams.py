@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Protocol
 
 from runtime.api.errors import Conflict
+from runtime.api.streams import Place
 
 
 class Stream(Protocol):
@@ -61,6 +62,7 @@ class Attachment:
         self._input_ended = False
         self.leaves = False  # the end of input leaves the session
         self.past = 0  # so many bytes of output come first that were written before
+        self.place: Place | None = None  # of a kept session
         self._closed = asyncio.Event()
         self._drain: asyncio.Task[None] | None = None
         self.on_close: Callable[[], None] = lambda: None

@@ -134,6 +134,9 @@ class ConmonStream:
         else:
             self._sock.close()
 
+    def fileno(self) -> int:
+        return self._sock.fileno()
+
     def _receive(self) -> tuple[int, bytes] | None:
         """What is there without waiting, packets of one stream joined."""
         if self._held is not None:

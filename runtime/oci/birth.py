@@ -12,11 +12,13 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 import time
 from pathlib import Path
 
 from runtime import cgroups
 from runtime.api.errors import Internal
+from runtime.oci import deposit
 from runtime.oci.process import alive, gone, reap, spawn
 
 CREATE_TIMEOUT_S = 120.0  # until the runtime has made or refused the container
@@ -51,9 +53,10 @@ class Birth:
                 os.set_blocking(fd, True)
                 theirs.append(fd)
                 environment[name] = str(fd)
-            fd, self._go = os.pipe2(os.O_CLOEXEC)
+            ours, other = socket.socketpair()  # for a pipe: something can be left there
+            self._go, fd = ours.detach(), other.detach()
             theirs.append(fd)
-            environment["_OCI_STARTPIPE"] = str(fd)
+            environment[deposit.VARIABLE] = str(fd)
             # cwd: conmon writes its `oom` mark there. A session of its own: signals to ours do not reach it.
             child = spawn(
                 self.words, stderr=log, env=environment, pass_fds=theirs, cwd=str(self.dir), session=True
@@ -106,8 +109,12 @@ class Birth:
         """Let conmon take this step, 1 or 2, if it has not yet. It may have died; then its pipes say so."""
         if step > self._steps:
             self._steps = step
-            with contextlib.suppress(BrokenPipeError):
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 os.write(self._go, b"\0")
+
+    def leave(self, fd: int) -> None:
+        """Leave a descriptor in its keeping; it has taken both steps."""
+        deposit.leave(self._go, fd)
 
     async def message(self, pipe: str) -> bytes:
         """The next line of a pipe, or what was there when conmon closed it. Raises: Internal on time-out."""

@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime.api.errors import Conflict, EngineError, Internal, InvalidArgument
+from runtime.oci import deposit
 from runtime.oci.attach import STDERR, STDOUT, ConmonStream, connect
 from runtime.oci.birth import Birth, command, is_conmon, read_pid, serves
 from runtime.oci.process import alive, gone, parent, state
@@ -162,13 +163,15 @@ class Conmon:
         tty: bool,
         stdin: bool,
         attach: bool = True,
+        lasting: bool = False,
         foreseen: Birth | None = None,
     ) -> tuple[ConmonHandle, ConmonStream | None]:
         """Run one more process in a running container, by a conmon of its own.
 
         process: makes an OCI `process`, in a thread while conmon is being loaded. attach: a stream connected
         before the process starts, so that no byte is lost; without it output goes nowhere until somebody
-        attaches. dir is made if need be. foreseen: its conmon, if it was started already.
+        attaches. lasting: `take_up` gives the stream to a later engine as this one left it. dir is made if
+        need be. foreseen: its conmon, if it was started already.
         Raises: CannotStart and what else `translate` gives.
         """
         foreseen = foreseen or self.foresee_exec(id=id, exec_id=exec_id, dir=dir, tty=tty, stdin=stdin)
@@ -186,6 +189,8 @@ class Conmon:
                     stream = ConmonStream(connect(dir), tty=tty, park=None)
                 birth.go(2)
                 message = await birth.message("_OCI_SYNCPIPE")
+                if lasting and stream is not None:
+                    birth.leave(stream.fileno())
             await self._check(dir, message, exec=True)
             return _handle(dir), stream
         except BaseException:
@@ -205,6 +210,15 @@ class Conmon:
             raise Conflict(f"session {handle.exec_id or handle.id} has had too many viewers")
         park = (lambda sock: self._keep(handle, sock)) if viewer else None
         return ConmonStream(connect(handle.dir), tty=handle.tty, park=park)
+
+    async def take_up(self, handle: ConmonHandle) -> ConmonStream:
+        """The lasting stream of an exec session: begins with the first byte the engine before did not read.
+
+        Where conmon does not give it, a new one, which begins now. Raises: Conflict when it has ended.
+        """
+        if (sock := deposit.fetch(handle.conmon_pid)) is not None:
+            return ConmonStream(sock, tty=handle.tty, park=None)
+        return await self.attach(handle)
 
     def adopt(self, dir: Path) -> ConmonHandle | None:
         """The session an earlier engine started in this directory, if its conmon still runs."""

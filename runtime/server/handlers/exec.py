@@ -9,7 +9,7 @@ from typing import Any
 
 from aiohttp import web
 
-from runtime.api.client import PAST_HEADER
+from runtime.api.client import PAST_HEADER, PLACE_HEADER
 from runtime.api.errors import Conflict, EngineError, InvalidArgument, NotFound
 from runtime.api.frames import STDOUT
 from runtime.server.answer import empty_answer, json_answer, stream_type
@@ -107,8 +107,10 @@ def check_size(size: list[int] | None) -> None:
 async def exec_attach(call: Call) -> web.StreamResponse:
     described = await call.engine.execs.inspect(call.ref)
     session = await call.engine.execs.attach(call.ref, history=call.query.flag("history"))
-    past = {PAST_HEADER: str(session.past)} if session.past else {}
-    return await _converse(call, described, session, tty=session.tty, headers=past)
+    headers = {PAST_HEADER: str(session.past)} if session.past else {}
+    if session.place is not None:
+        headers[PLACE_HEADER] = session.place.header()
+    return await _converse(call, described, session, tty=session.tty, headers=headers)
 
 
 async def _converse(

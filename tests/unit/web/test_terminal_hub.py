@@ -10,10 +10,11 @@ from django.contrib.auth.models import User
 
 from containers_app import terminal_hub, terminal_stream
 from containers_app.models import TerminalSession
-from containers_app.terminal_hub import hubs
+from containers_app.terminal_hub import Hub, hubs
 from containers_app.terminal_viewer import FRAME_BYTES, LAG_KEPT_BYTES, LAG_MAX_BYTES, WINDOW_BYTES, Viewer
 from runtime.api.client import EngineClient
 from runtime.api.screens import KEPT_BYTES, SHORTEN_AT_BYTES, Output
+from runtime.api.streams import Place
 from tests.fakes.engine import FakeEngine
 from tests.unit.web.conftest import Connect, browser_of, eventually, make_container
 from tests.unit.web.test_terminal import Screen, prepare, shell
@@ -183,8 +184,45 @@ async def test_an_engine_that_goes_in_a_paste_is_not_silent_about_it(
     await screen.control("ack")
     await fake.go_away()
     await screen.until_closed()
+    hub.resume_input(None)
     assert hub.lost["page-0001"] == 1000
     assert hub.taken["page-0001"] == 1000, "it is told as lost, not sent again"
+
+
+@db
+async def test_an_engine_that_counts_is_given_what_did_not_arrive_once(
+    shell: Any, fake: FakeEngine, operator: User, connect: Connect
+) -> None:
+    _first, _id = await shell()
+    session = await TerminalSession.objects.aget()
+    screen = await again(operator, connect, session, "?page=page-0001")
+    hub = hubs[session.pk]
+    for piece in (b"abc", b"defg", b"hij"):
+        await screen.type(piece)
+    await screen.control("ack")
+    await eventually(lambda: _is(lambda: hub._sent == 10), timeout_s=20)
+    await fake.go_away()
+    await screen.until_closed()
+    hub._input.append(("page-0001", b"klm"))  # not yet written
+
+    def waiting() -> bytes:
+        return b"".join(data for _token, data in hub._input)
+
+    hub.resume_input(5)
+    assert (waiting(), hub._sent, hub.lost["page-0001"]) == (b"fghijklm", 5, 0)
+    hub.resume_input(7)  # of a piece on its way when the engine went two bytes had arrived
+    assert waiting() == b"hijklm"
+
+
+def test_what_was_written_while_the_hub_was_away_is_taken_once() -> None:
+    hub = Hub(None, None, None, None)  # type: ignore[arg-type]
+    hub.take(b"seen ")
+    terminal_stream._catch_up(hub, b"seen missed", Place(end=11, exact=11, typed=0))
+    assert (hub.output.picture(), hub.at) == (b"seen missed", 11)
+    terminal_stream._catch_up(hub, b"seen missed", Place(end=11, exact=11, typed=0))
+    assert (hub.output.picture(), hub.at) == (b"seen missed", 11)
+    terminal_stream._catch_up(hub, b"the screen", Place(end=3000, exact=4, typed=0))
+    assert (hub.output.picture(), hub.at) == (b"the screen", 3000)
 
 
 @db

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import os
 import signal
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from runtime.api.client import EngineClient
-from runtime.api.errors import Conflict, NotFound
+from runtime.api.errors import Conflict, EngineError, NotFound
 
 from .engines import BUSYBOX, PATIENCE_S, EngineProcess, Instance, body, until
 
@@ -307,3 +309,92 @@ async def test_names_stay_taken(process: EngineProcess) -> None:
     client = await restarted(process)
     with pytest.raises(Conflict, match="already in use"):
         await client.container_create(body("true"), name="taken")
+
+
+async def kept_session(client: EngineClient, ref: str, *command: str) -> str:
+    return await client.exec_create(
+        ref,
+        {
+            "Cmd": list(command),
+            **{"Tty": True, "AttachStdin": True, "AttachStdout": True, "KeepOutput": True},
+        },
+    )
+
+
+async def test_what_a_terminal_writes_while_there_is_no_engine_comes_once(process: EngineProcess) -> None:
+    client = process.client
+    id = await started(client, "box", "sleep", "1000")
+    root = f"/proc/{(await client.container_inspect(id))['State']['Pid']}/root"
+    script = (
+        "stty -opost; trap go=1 USR1; for n in 1 2; do go=; echo part $n; "
+        "while [ -z $go ]; do sleep 0.02; done; seq 10001 12000; touch /done$n; done; sleep 1000"
+    )
+    exec_id = await kept_session(client, "box", "sh", "-c", script)
+    numbers = b"".join(b"%d\n" % number for number in range(10_001, 12_001))
+    whole, seen = b"", b""
+    stream = await client.exec_start(exec_id, tty=True)
+    async with asyncio.timeout(PATIENCE_S * 2):
+        for n in (1, 2):
+            whole += b"part %d\n" % n
+            while len(seen) < len(whole) and (item := await stream.read()):
+                seen += item[1]
+            await process.kill()
+            stream.close()
+            pidfile = process.instance.config.run / "exec" / exec_id / "pidfile"
+            os.kill(int(pidfile.read_text()), signal.SIGUSR1)
+            while not Path(root, f"done{n}").exists():  # noqa: ASYNC110 - a file says nothing by itself
+                await asyncio.sleep(0.02)
+            whole += numbers
+            client = await process.start()
+            stream = await client.exec_attach(exec_id, tty=True, history=True)
+            past = b""
+            while len(past) < stream.past and (item := await stream.read()):
+                past += item[1]
+            assert stream.place is not None
+            assert past.startswith(seen)
+            missed = stream.place.end - len(seen)
+            assert 0 <= missed <= stream.place.exact
+            seen += past[len(past) - missed :]
+        while len(seen) < len(whole) and (item := await stream.read()):
+            seen += item[1]
+    assert seen == whole
+    stream.close()
+
+
+async def typed(client: EngineClient, exec_id: str) -> int:
+    async with await client.exec_attach(exec_id, tty=True) as stream:
+        assert stream.place is not None
+        return stream.place.typed
+
+
+async def test_a_paste_that_an_engine_died_in_can_go_on_where_it_was(process: EngineProcess) -> None:
+    client = process.client
+    await started(client, "box", "sleep", "1000")
+    paste = b"".join(b"%07d\n" % number for number in range(80_000))
+    script = (
+        "stty raw -echo; echo ready; while [ ! -e /go ]; do sleep 0.02; done; "
+        f"head -c {len(paste)} | md5sum; sleep 1000"
+    )
+    exec_id = await kept_session(client, "box", "sh", "-c", script)
+    stream = await client.exec_start(exec_id, tty=True)
+    said = b""
+    async with asyncio.timeout(PATIENCE_S * 2):
+        while b"ready" not in said and (item := await stream.read()):
+            said += item[1]
+        writing = asyncio.ensure_future(stream.write(paste))
+        while not await typed(client, exec_id):  # noqa: ASYNC110 - the engine tells no event of it
+            await asyncio.sleep(0.02)
+        client = await restarted(process)  # in the middle of the paste
+        with contextlib.suppress(EngineError):
+            await writing
+        stream.close()
+        stream = await client.exec_attach(exec_id, tty=True, history=True)
+        assert stream.place is not None
+        assert 0 < stream.place.typed < len(paste)
+        go = await client.exec_create("box", {"Cmd": ["touch", "/go"]})
+        (await client.exec_start(go, tty=False)).close()
+        await stream.write(paste[stream.place.typed :])
+        while b"-" not in said and (item := await stream.read()):
+            said += item[1]
+    assert hashlib.md5(paste).hexdigest().encode() in said
+    stream.close()

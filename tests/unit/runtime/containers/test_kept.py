@@ -5,7 +5,11 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from runtime.containers.kept import BEHIND_BYTES, FILE, Kept
+import pytest
+
+from runtime.containers import journal
+from runtime.containers.journal import FILE
+from runtime.containers.kept import BEHIND_BYTES, Kept
 
 
 class Program:
@@ -77,13 +81,54 @@ async def test_a_later_engine_has_what_was_kept(tmp_path: Path) -> None:
     program = Program()
     kept = Kept(program, tmp_path)
     program.output.put_nowait(b"a screen")
+    first = kept.view(history=False)
+    await first.write(b"x" * 100_000)
     await settled()
-    kept.close()
-    assert (tmp_path / FILE).read_bytes() == b"a screen"
     assert (tmp_path / FILE).stat().st_mode & 0o777 == 0o600
-    later = Kept(Program(), tmp_path)
-    assert await later.view(history=True).read() == (1, b"a screen")
-    later.close()
+    program = Program()  # the first engine was killed: it closed nothing
+    later = Kept(program, tmp_path)
+    view = later.view(history=True)
+    assert await view.read() == (1, b"a screen")
+    assert view.place == (8, 8, 100_000)
+    program.output.put_nowait(b" more")
+    assert await view.read() == (1, b" more")
+    last = Kept(Program(), tmp_path)
+    view = last.view(history=True)
+    assert (await view.read(), view.place) == ((1, b"a screen more"), (13, 13, 100_000))
+    for one in (kept, later, last):
+        one.close()
+
+
+async def test_a_journal_that_grew_long_begins_anew_and_loses_no_byte(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "FILE_MAX_BYTES", 2 << 20)
+    program = Program()
+    kept = Kept(program, tmp_path)
+    view = kept.view(history=False)
+    lines = [b"%07d\n" % number * 4000 for number in range(200)]
+    for line in lines:
+        program.output.put_nowait(line)
+        await view.read()
+    whole = b"".join(lines)
+    last = Kept(Program(), tmp_path)
+    later = last.view(history=True)
+    found = await later.read()
+    assert found is not None
+    assert later.place.end == len(whole)
+    assert later.place.exact > 500_000
+    assert whole.endswith(found[1][-later.place.exact :])
+    assert (tmp_path / FILE).stat().st_size < 3 << 20
+    kept.close()
+    last.close()
+
+
+async def test_what_an_earlier_version_saved_is_read(tmp_path: Path) -> None:
+    (tmp_path / FILE).write_bytes(b"a screen")
+    kept = Kept(Program(), tmp_path)
+    view = kept.view(history=True)
+    assert (await view.read(), view.place) == ((1, b"a screen"), (8, 0, 0))
+    kept.close()
 
 
 async def test_nothing_is_saved_of_a_session_that_has_ended(tmp_path: Path) -> None:
