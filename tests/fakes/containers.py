@@ -182,6 +182,9 @@ class FakeContainers:
             self._start(container)
 
     def _start(self, container: Container) -> None:
+        self.get(container.id)  # removed while a restart stopped it: refused
+        if container.running:
+            return  # somebody else's start came in between
         container.asked_to_stop = False
         directory = container.config["WorkingDir"] or "/"
         try:
