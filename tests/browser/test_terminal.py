@@ -13,7 +13,6 @@ from tests.browser.terminal_page import expect_text, screen, type_line
 from tests.integration.installation import Installation, eventually
 
 
-
 @pytest.fixture
 def shell(installation: Installation, open_page: PageFactory) -> Page:
     """A page with a shell in a fresh busybox container called ``box``."""
