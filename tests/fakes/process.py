@@ -278,6 +278,7 @@ class Session:
                 self._process._flow()
 
     past = 0
+    place = None  # nothing counts what is typed here
 
     def replay(self, process: LocalProcess) -> None:
         for _, source, data in process.log:
