@@ -93,6 +93,7 @@ def test_pages_look_as_the_documentation_shows_them(
     for scheme in ("light", "dark"):
         wide = open_page("/containers/", scheme=scheme)
         expect(wide.locator("tr[data-id]")).to_have_count(5)
+        expect(wide.locator("td.cpu").filter(has_text="%")).not_to_have_count(0)
         picture(wide, f"containers-{scheme}")
         wide.goto("/")
         expect(wide.get_by_role("heading", level=1)).to_be_visible()
