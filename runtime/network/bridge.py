@@ -149,9 +149,8 @@ class Bridges:
             self._sysctl(f"ipv4/conf/{bridge.name}/route_localnet", "1")
             if not found.up:
                 self._netlink.send(links.set_up(found.index))
-            if (
-                not created
-            ):  # ports that an earlier version made: else they would cut what the bridge hands on
+            if not created:
+                # Ports that an earlier version made: else they would cut what the bridge hands on.
                 self._enlarge(*(port.name for port in self.links() if port.master == found.index))
         except BaseException:
             if created:

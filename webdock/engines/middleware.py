@@ -76,9 +76,8 @@ class StaticMiddleware(WhiteNoiseMiddleware):
     def __init__(self, get_response: Next) -> None:
         super().__init__(get_response)
         markcoroutinefunction(self)
-        self.kept: dict[
-            tuple[str, str], HttpResponse
-        ] = {}  # by path and encoding; as many as there are files
+        # By path and encoding; as many as there are files.
+        self.kept: dict[tuple[str, str], HttpResponse] = {}
 
     def add_files(self, root: str, prefix: str | None = None) -> None:
         """Files below a directory; before ``collectstatic`` there is none, which is no reason to warn."""
