@@ -42,6 +42,7 @@ _AUFS = b".wh..wh."
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 # Overlay reads its own attributes from a lower directory: a layer must not steer it.
 _STEERING = ("trusted.overlay.", "user.overlay.")
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
 _UNSUPPORTED = (errno.ENOTSUP, errno.EPERM, errno.ENODATA)
 
 
@@ -92,12 +93,13 @@ class _Unpacking:
             try:
                 self._entry(entry, reader)
             except OSError as error:
-                if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS):
-                    raise
-                raise UnpackError(f"entry {shown(entry.name)}: {error.strerror}") from None
+                raise _fault(entry.name, error) from None
         reader.drain()
         for path, mtime_ns in reversed(self._times.items()):
-            os.utime(path or b".", ns=(mtime_ns, mtime_ns), follow_symlinks=False)
+            try:
+                os.utime(path or b".", ns=(mtime_ns, mtime_ns), follow_symlinks=False)
+            except OSError as error:
+                raise _fault(path, error) from None
         done.implied = sorted(os.fsdecode(path) for path in self._implied)
         return done
 
@@ -370,6 +372,11 @@ class _Unpacking:
             finally:
                 os.close(descriptor)
         self._done.size_bytes += status.st_size
+
+
+def _fault(name: bytes, error: OSError) -> Exception:
+    """The entry's fault, unless it is the disk's."""
+    return error if error.errno in _DISK else UnpackError(f"entry {shown(name)}: {error.strerror}")
 
 
 def _write(descriptor: int, piece: memoryview) -> None:

@@ -165,10 +165,13 @@ class _Archive:
         if os.fork() == 0:
             os.close(self._data)
             os.close(self._words)
-            _give_up_rights(parent)
-            with open(words, "wb", buffering=0) as said:
-                said.write(json.dumps(_decompress(report, blob, data, bytes_max)).encode())
-            os._exit(0)
+            try:
+                _give_up_rights(parent)
+                with open(words, "wb", buffering=0) as said:
+                    said.write(json.dumps(_decompress(report, blob, data, bytes_max)).encode())
+            finally:
+                # Whoever reads may have found fault with the archive and ended: that is its to report.
+                os._exit(0)
         os.close(data)
         os.close(words)
 

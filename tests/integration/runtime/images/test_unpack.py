@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import random
+import socket
 import stat
 import struct
 import subprocess
@@ -18,6 +20,7 @@ from typing import Any
 
 import pytest
 
+from runtime.images import worker
 from runtime.images.workers import DiskFull, Layer, LayerInvalid, Workers
 from tests.fakes.image_files import directory, entry, file, hardlink, pack, sha256, symlink, tar
 
@@ -357,6 +360,31 @@ async def test_a_directory_that_turns_into_a_link_meanwhile_leads_nowhere(unpack
     assert (unpack.outside / "secret").stat().st_nlink == 1
     for place in (Path("/"), Path("/tmp"), unpack.place):
         assert not list(place.glob("raced*"))
+
+
+def test_who_finds_the_fault_reports_it(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process that decompresses outlives the one that stopped reading, and stays silent."""
+    monkeypatch.setattr(worker, "_give_up_rights", lambda parent: None)  # nor is it killed with it
+    root = place / "layer"
+    root.mkdir()
+    archive = tar(file("../out", b""), *(file(f"f{at}", b"x" * 65536) for at in range(64)))
+    (place / "blob").write_bytes(archive)
+    descriptors = [os.open(place / "blob", os.O_RDONLY), os.open(root, os.O_RDONLY)]
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours:
+        with theirs:
+            ours.send(worker.GROWTH.pack(len(archive), True))
+            if (child := os.fork()) == 0:
+                ours.close()
+                job = {"work": "unpack", "limits": {"bytes_max": 1 << 30, "entries_max": 100}}
+                worker._child({**job, "opaque": OPAQUE}, theirs.fileno(), *descriptors)
+        for descriptor in descriptors:
+            os.close(descriptor)
+        os.waitpid(child, 0)
+        messages = []
+        while data := ours.recv(1 << 16):
+            messages.append(json.loads(data))
+    assert [message["failed"] for message in messages if "failed" in message] == ["layer"]
 
 
 async def test_symlinks_inside_are_followed_inside(unpack: Unpacker) -> None:
