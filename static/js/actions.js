@@ -30,6 +30,11 @@ export async function post(url, fields = new URLSearchParams()) {
   }
 }
 
+// What the server answered, as a message.
+export function say(answer) {
+  toast(answer.message || gettext("That did not work."), answer.ok ? "ok" : "bad");
+}
+
 // -- who waits for news ---------------------------------------------------------
 
 const waiting = new Map(); // id -> {verb, answered, heard, timer}

@@ -3,13 +3,14 @@
 import { recall, remember } from "./dom.js";
 import { gettext } from "./i18n.js";
 import { Pane } from "./terminal-pane.js";
+import { fontSize, rememberFont } from "./terminal-screen.js";
 
 const PANES_MAX = 2;
 
 const root = document.querySelector("[data-terminals]");
 const store = `terminals:${root.dataset.terminals}`;
 const panes = [];
-const deck = { root, panes, keep, split, choose, close: closePane };
+const deck = { root, panes, keep, split, choose, setFont, close: closePane };
 
 // xterm writes its own style elements; the page's policy lets them in by this page's nonce only.
 const nonce = document.querySelector("script[nonce]")?.nonce;
@@ -25,10 +26,15 @@ document.createElement = (name, options) => {
 function choose(name, value) {
   remember(`terminal-${name}`, value);
   for (const pane of panes) {
-    if (name === "reader") pane.term.options.screenReaderMode = Boolean(value);
-    if (name === "theme") pane.paint();
+    if (name === "reader") pane.screen.setReader(Boolean(value));
+    if (name === "theme") pane.screen.paint();
   }
   showChoices();
+}
+
+function setFont(px) {
+  rememberFont(px);
+  for (const pane of panes) pane.screen.setFont(fontSize());
 }
 
 function showChoices() {
@@ -43,13 +49,13 @@ function addPane() {
   const pane = new Pane(deck);
   panes.push(pane);
   arrange();
-  pane.term.focus();
+  pane.focus();
   return pane;
 }
 
 function split() {
   if (panes.length >= PANES_MAX) return;
-  addPane().open("shell");
+  addPane().session.open("shell");
 }
 
 function closePane(pane) {
@@ -71,7 +77,7 @@ function arrange() {
 // -- a reload takes the same sessions up again ----------------------------------------------
 
 function keep() {
-  const kept = panes.filter(({ session }) => session).map(({ session }) => session);
+  const kept = panes.map(({ session }) => session.about).filter(Boolean);
   try {
     if (kept.length) sessionStorage.setItem(store, JSON.stringify(kept));
     else sessionStorage.removeItem(store);
@@ -90,9 +96,9 @@ function kept() {
 
 document.addEventListener("webdock:state", ({ detail }) => {
   root.dataset.state = detail.state;
-  for (const pane of panes) {
-    if (pane.over) pane.offerShell();
-    else if (detail.state === "running" && !pane.session) pane.open("shell");
+  for (const { session } of panes) {
+    if (session.over) session.offerShell();
+    else if (detail.state === "running" && !session.about) session.open("shell");
   }
 });
 
@@ -107,17 +113,17 @@ function asked(sessions) {
 
 function start() {
   const sessions = asked(kept());
-  for (const session of sessions) {
-    const pane = addPane();
-    pane.restored = true;
-    pane.join(session);
+  for (const about of sessions) {
+    const { session } = addPane();
+    session.restored = true;
+    session.join(about);
   }
   if (sessions.length) return;
-  const pane = addPane();
-  if (root.dataset.state === "running") return pane.open("shell");
-  pane.state("", gettext("not running"));
-  pane.mode();
-  pane.note("", gettext("The container is not running. Start it, and a shell opens here."));
+  const { session, bar } = addPane();
+  if (root.dataset.state === "running") return session.open("shell");
+  bar.state("", gettext("not running"));
+  session.mode();
+  bar.note("", gettext("The container is not running. Start it, and a shell opens here."));
 }
 
 start();

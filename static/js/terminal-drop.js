@@ -1,0 +1,48 @@
+// Files dropped on a pane are brought into its container, into the directory where the shell is.
+
+import { post, say } from "./actions.js";
+import { ask } from "./ask.js";
+
+export class Drop {
+  constructor(pane) {
+    this.pane = pane;
+    pane.screen.term.parser.registerOscHandler(7, (text) => this.noteDirectory(text));
+    const place = pane.part("screen");
+    place.addEventListener("dragover", (event) => {
+      if (![...event.dataTransfer.items].some(({ kind }) => kind === "file")) return;
+      event.preventDefault();
+      pane.element.dataset.drop = "";
+    });
+    for (const name of ["dragleave", "drop"]) place.addEventListener(name, () => delete pane.element.dataset.drop);
+    place.addEventListener("drop", (event) => {
+      event.preventDefault();
+      this.bringIn([...event.dataTransfer.files]);
+    });
+  }
+
+  // Where the shell is, when it says so: file://host/path.
+  noteDirectory(text) {
+    const path = /^file:\/\/[^/]*(\/[^\0]*)$/.exec(text)?.[1];
+    try {
+      if (path) this.directory = decodeURIComponent(path);
+    } catch {
+      // not a path after all
+    }
+    return true;
+  }
+
+  async bringIn(files) {
+    const { session, deck, screen } = this.pane;
+    if (!files.length || session.over) return;
+    const names = files.map(({ name }) => name).join(", ");
+    const answer = await ask("ask-upload", { name: names.slice(0, 200), path: this.directory ?? deck.root.dataset.directory });
+    if (!answer) return screen.term.focus();
+    for (const file of files) {
+      const form = new FormData();
+      form.set("path", answer.get("path"));
+      form.set("file", file);
+      say(await post(deck.root.dataset.upload, form));
+    }
+    screen.term.focus();
+  }
+}
