@@ -7,7 +7,7 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
-from containers_app import fields
+from containers_app import fields, mounts
 from containers_app.fields import FIELDS, Body
 
 # Parts of a body that the form shows in whole; the others are carried over and named.
@@ -64,7 +64,22 @@ _SHOWN = frozenset(
         "LogConfig",
         "PidMode",
         "IpcMode",
+        "UTSMode",
+        "UsernsMode",
+        "CgroupnsMode",
         "Runtime",
+        "Mounts",
+        "VolumesFrom",
+        "DnsOptions",
+        "CpuPeriod",
+        "CpuQuota",
+        "CpuRealtimePeriod",
+        "CpuRealtimeRuntime",
+        "CpusetMems",
+        "MemorySwappiness",
+        "BlkioWeight",
+        "CgroupParent",
+        "DeviceCgroupRules",
     ]
 )
 
@@ -101,4 +116,7 @@ def _lines(name: str, body: Body) -> list[str]:
 def carried(body: Body) -> list[str]:
     """The settings no field of the form shows; they are kept as they are."""
     host = body.get("HostConfig") or {}
-    return sorted({key for key in (*body, *host) if key not in _SHOWN})
+    found = {key for key in (*body, *host) if key not in _SHOWN}
+    if mounts.shown(host.get("Mounts"))[1]:  # some of them
+        found.add("Mounts")
+    return sorted(found)

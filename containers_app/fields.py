@@ -13,8 +13,9 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
-from containers_app import notations, runspec
+from containers_app import mounts, notations, runspec
 from containers_app.intent import BRIDGE, JOINED, NETWORKLESS
+from containers_app.runspec import size_text
 from webdock.engines import secrets
 from webdock.people.belongings import CLAIM_LABEL
 
@@ -72,15 +73,6 @@ def _joined(values: Any) -> str:
 
 def _words(values: Any) -> str:
     return shlex.join(values or ())
-
-
-def size_text(size: Any) -> str:
-    """Bytes as ``parse_size`` reads them: "512m"."""
-    size = int(size or 0)
-    for unit, factor in (("g", 1 << 30), ("m", 1 << 20), ("k", 1 << 10)):
-        if size > 0 and size % factor == 0:
-            return f"{size // factor}{unit}"
-    return str(size) if size else ""
 
 
 def _cpus(nano: Any) -> str:
@@ -281,10 +273,24 @@ def _time(ns: Any) -> str:
     return notations.duration_text(int(ns or 0))
 
 
-def _stop_timeout(body: Body, value: Any) -> None:
-    body.pop("StopTimeout", None)
+def _number(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def _put_number(place: Body, key: str, value: Any) -> None:
+    """Where 0 says something, too."""
+    place.pop(key, None)
     if value is not None:
-        body["StopTimeout"] = value
+        place[key] = value
+
+
+def _mount_lines(body: Body) -> list[str]:
+    return mounts.shown((body.get("HostConfig") or {}).get("Mounts"))[0]
+
+
+def _write_mounts(body: Body, asked: Any) -> None:
+    kept = mounts.shown(body["HostConfig"].get("Mounts"))[1]
+    _put(body["HostConfig"], "Mounts", [*(asked or ()), *kept])
 
 
 FIELDS: dict[str, Field] = {
@@ -304,12 +310,15 @@ FIELDS: dict[str, Field] = {
         ),
         _write_volumes,
     ),
+    "mounts": Field(lambda body: "\n".join(_mount_lines(body)), _write_mounts),
     "tmpfs": _host("Tmpfs", notations.tmpfs_text),
+    "volumes_from": _host("VolumesFrom", _joined),
     "network": Field(_read_networks, _write_networks),
     "hostname": _config("Hostname"),
     "domainname": _config("Domainname"),
     "dns": _host("Dns", _joined),
     "dns_search": _host("DnsSearch", _joined),
+    "dns_options": _host("DnsOptions", _joined),
     "extra_hosts": _host("ExtraHosts", _joined),
     "workdir": _config("WorkingDir"),
     "user": _config("User"),
@@ -326,31 +335,48 @@ FIELDS: dict[str, Field] = {
     ),
     "stop_signal": _config("StopSignal"),
     "stop_timeout": Field(
-        lambda body: "" if body.get("StopTimeout") is None else str(body["StopTimeout"]), _stop_timeout
+        lambda body: _number(body.get("StopTimeout")),
+        lambda body, value: _put_number(body, "StopTimeout", value),
     ),
     "memory": _host("Memory", size_text),
     "memory_reservation": _host("MemoryReservation", size_text),
     "memory_swap": _host("MemorySwap", lambda value: "-1" if value == -1 else size_text(value)),
+    "memory_swappiness": Field(
+        lambda body: _number((body.get("HostConfig") or {}).get("MemorySwappiness")),
+        lambda body, value: _put_number(body["HostConfig"], "MemorySwappiness", value),
+    ),
     "cpus": _host("NanoCpus", _cpus),
     "cpu_shares": _host("CpuShares"),
+    "cpu_period": _host("CpuPeriod"),
+    "cpu_quota": _host("CpuQuota"),
+    "cpu_rt_period": _host("CpuRealtimePeriod"),
+    "cpu_rt_runtime": _host("CpuRealtimeRuntime"),
     "cpuset_cpus": _host("CpusetCpus"),
+    "cpuset_mems": _host("CpusetMems"),
     "pids": _host("PidsLimit"),
     "shm_size": _host("ShmSize", size_text),
     "oom_score_adj": _host("OomScoreAdj"),
+    "blkio_weight": _host("BlkioWeight"),
+    "cgroup_parent": _host("CgroupParent"),
     "health_cmd": _health("Test", notations.check_text),
     "health_interval": _health("Interval", _time),
     "health_timeout": _health("Timeout", _time),
     "health_start_period": _health("StartPeriod", _time),
+    "health_start_interval": _health("StartInterval", _time),
     "health_retries": _health("Retries", lambda value: value or ""),
     "cap_add": _host("CapAdd", _joined),
     "cap_drop": _host("CapDrop", _joined),
     "security_opt": _host("SecurityOpt", _joined),
     "devices": _host("Devices", notations.devices_text),
+    "device_rules": _host("DeviceCgroupRules", _joined),
     "sysctls": _host("Sysctls", notations.pairs_text),
     "ulimits": _host("Ulimits", notations.ulimits_text),
     "log_driver": _log("Type", lambda value: value or ""),
     "log_opts": _log("Config", notations.pairs_text),
     "pid_mode": _host("PidMode"),
     "ipc_mode": _host("IpcMode"),
+    "uts_mode": _host("UTSMode"),
+    "userns_mode": _host("UsernsMode"),
+    "cgroupns_mode": _host("CgroupnsMode"),
     "runtime": _host("Runtime"),
 }

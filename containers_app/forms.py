@@ -10,12 +10,13 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
-from containers_app import fields, notations, runspec
+from containers_app import fields, mounts, notations, runspec
 
 TEXT_MAX_CHARS = 256 * 1024
 LINE_MAX_CHARS = 4096
 PIDS_MAX = 4_194_304  # Kernel: PID_MAX_LIMIT
 CPUS_MAX = Decimal(1024)
+MICROSECONDS_MAX = 10**12  # eleven days: engines take less
 
 RESTARTS = [
     ("no", _("Never")),
@@ -35,7 +36,21 @@ SECTIONS: list[tuple[Any, Any, list[str]]] = [
     (
         _("Network"),
         _("networks, names, addresses"),
-        ["network", "hostname", "domainname", "extra_hosts", "dns", "dns_search", "expose"],
+        [
+            "network",
+            "hostname",
+            "domainname",
+            "extra_hosts",
+            "dns",
+            "dns_search",
+            "dns_options",
+            "expose",
+        ],
+    ),
+    (
+        _("Storage"),
+        _("mounts, files in memory, volumes of others"),
+        ["mounts", "tmpfs", "volumes_from"],
     ),
     (
         _("Limits"),
@@ -44,12 +59,20 @@ SECTIONS: list[tuple[Any, Any, list[str]]] = [
             "memory",
             "memory_reservation",
             "memory_swap",
+            "memory_swappiness",
             "cpus",
             "cpu_shares",
             "cpuset_cpus",
+            "cpuset_mems",
+            "cpu_period",
+            "cpu_quota",
+            "cpu_rt_period",
+            "cpu_rt_runtime",
             "pids",
             "shm_size",
             "oom_score_adj",
+            "blkio_weight",
+            "cgroup_parent",
             "ulimits",
         ],
     ),
@@ -63,17 +86,31 @@ SECTIONS: list[tuple[Any, Any, list[str]]] = [
             "health_timeout",
             "health_retries",
             "health_start_period",
+            "health_start_interval",
         ],
     ),
     (
         _("Rights"),
         _("capabilities, devices, kernel settings"),
-        ["cap_add", "cap_drop", "devices", "sysctls", "security_opt", "pid_mode", "ipc_mode", "runtime"],
+        [
+            "cap_add",
+            "cap_drop",
+            "devices",
+            "device_rules",
+            "sysctls",
+            "security_opt",
+            "userns_mode",
+            "pid_mode",
+            "ipc_mode",
+            "uts_mode",
+            "cgroupns_mode",
+            "runtime",
+        ],
     ),
     (
         _("Labels, log and more"),
-        _("labels, log options, tmpfs"),
-        ["labels", "log_driver", "log_opts", "tmpfs"],
+        _("labels, log options"),
+        ["labels", "log_driver", "log_opts"],
     ),
 ]
 BOXES = ["tty", "open_stdin", "auto_remove", "init", "read_only", "publish_all", "privileged"]
@@ -152,11 +189,21 @@ class RunForm(forms.Form):
     extra_hosts = _lines(_("Further hosts"), "db:10.0.0.5", _("name:address lines for /etc/hosts"))
     dns = _lines(_("DNS servers"), "10.0.0.53")
     dns_search = _lines(_("DNS search domains"), "example.org")
+    dns_options = _lines(_("DNS options"), "ndots:2")
     expose = _lines(_("Exposed ports"), "80/tcp", _("known to others, not published"))
+
+    mounts = _lines(
+        _("Mounts"),
+        "type=bind,source=/srv,target=/data,readonly",
+        _("type=bind, volume or tmpfs; bind-propagation=, volume-nocopy, tmpfs-size=, tmpfs-mode= and more"),
+    )
+    tmpfs = _lines(_("In memory (tmpfs)"), "/run:size=64m")
+    volumes_from = _lines(_("Volumes of other containers"), "web:ro")
 
     memory = _text(_("Memory"), "512m", max_length=32)
     memory_reservation = _text(_("Memory it shall keep"), "256m", max_length=32)
     memory_swap = _text(_("Memory and swap"), "1g", _("-1 for swap without a limit"), 32)
+    memory_swappiness = _number(_("Swappiness"), -1, 100, _("0 swaps last"))
     cpus = forms.DecimalField(
         label=_("CPUs"),
         required=False,
@@ -167,9 +214,18 @@ class RunForm(forms.Form):
     )
     cpu_shares = _number(_("CPU shares"), 2, 262144, _("against others; 1024 is usual"))
     cpuset_cpus = _text(_("On these CPUs"), "0-3,5", max_length=255)
+    cpuset_mems = _text(_("On these memory nodes"), "0", max_length=255)
+    cpu_period = _number(
+        _("CPU period"), 1000, 1_000_000, _("microseconds; goes with a quota, not with CPUs")
+    )
+    cpu_quota = _number(_("CPU quota"), -1, MICROSECONDS_MAX, _("microseconds of each period"))
+    cpu_rt_period = _number(_("Real-time period"), 0, MICROSECONDS_MAX, _("microseconds"))
+    cpu_rt_runtime = _number(_("Real-time in each"), 0, MICROSECONDS_MAX, _("microseconds"))
     pids = _number(_("Processes"), -1, PIDS_MAX, _("-1 for no limit"))
     shm_size = _text(_("Shared memory"), "64m", max_length=32)
     oom_score_adj = _number(_("OOM score"), -1000, 1000, _("higher is killed earlier"))
+    blkio_weight = _number(_("Disk weight"), 10, 1000, _("against others; 500 is usual"))
+    cgroup_parent = _text(_("Control group it is in"), "shop", max_length=LINE_MAX_CHARS)
     ulimits = _lines(_("Ulimits"), "nofile=1024:2048")
 
     restart = forms.CharField(label=_("Restart"), required=False, widget=forms.Select(choices=RESTARTS))
@@ -182,21 +238,25 @@ class RunForm(forms.Form):
     health_interval = _text(_("Check every"), "30s", max_length=32)
     health_timeout = _text(_("Check time-out"), "30s", max_length=32)
     health_start_period = _text(_("Time to start"), "10s", max_length=32)
+    health_start_interval = _text(_("Check every, while it starts"), "5s", max_length=32)
     health_retries = _number(_("Failures until unhealthy"), 1, 1000)
 
     cap_add = _lines(_("Add capabilities"), "NET_ADMIN")
     cap_drop = _lines(_("Drop capabilities"), "ALL")
     devices = _lines(_("Devices"), "/dev/ttyUSB0:/dev/ttyUSB0:rw")
+    device_rules = _lines(_("Device rules"), "c 188:* rwm")
     sysctls = _lines(_("Kernel settings"), "net.core.somaxconn=1024")
     security_opt = _lines(_("Security options"), "no-new-privileges")
+    userns_mode = _text(_("User namespace"), "host", _("host for the machine's own ids"), 255)
     pid_mode = _text(_("Process namespace"), "container:web", max_length=255)
     ipc_mode = _text(_("IPC namespace"), "shareable", max_length=255)
+    uts_mode = _text(_("Host name namespace"), "host", max_length=255)
+    cgroupns_mode = _text(_("Control group namespace"), "private", max_length=32)
     runtime = _text(_("Runtime"), "crun", max_length=64)
 
     labels = _lines(_("Labels"), "key=value")
     log_driver = _text(_("Log driver"), "json-file", max_length=64)
     log_opts = _lines(_("Log options"), "max-size=10m")
-    tmpfs = _lines(_("In memory (tmpfs)"), "/run:size=64m")
 
     tty = _box(_("Terminal (TTY)"))
     open_stdin = _box(_("Keep standard input open"))
@@ -309,6 +369,7 @@ PARSERS: dict[str, Callable[[str], Any]] = {
     "restart": runspec.parse_restart,
     "network": notations.parse_networks,
     "tmpfs": notations.parse_tmpfs,
+    "mounts": mounts.parse_mounts,
     "devices": notations.parse_devices,
     "ulimits": notations.parse_ulimits,
     "sysctls": notations.parse_pairs,
@@ -317,8 +378,12 @@ PARSERS: dict[str, Callable[[str], Any]] = {
     "health_interval": notations.parse_duration,
     "health_timeout": notations.parse_duration,
     "health_start_period": notations.parse_duration,
+    "health_start_interval": notations.parse_duration,
     **dict.fromkeys(
-        ("group_add", "extra_hosts", "dns", "dns_search", "expose", "cap_add", "cap_drop", "security_opt"),
+        (
+            *("group_add", "extra_hosts", "dns", "dns_search", "dns_options", "expose", "volumes_from"),
+            *("cap_add", "cap_drop", "security_opt", "device_rules"),
+        ),
         notations.parse_lines,
     ),
 }

@@ -7,7 +7,6 @@ Spec: ``docker run`` of Docker 28.
 
 from __future__ import annotations
 
-import csv
 import re
 import shlex
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
+from containers_app.mounts import mount_text, parse_mount
 from containers_app.runflags import BOXES, DETACHED, ENDPOINT, FLAGS, LINES, OTHERS, VALUES, Flag
 from containers_app.runspec import lines, quoted, unquoted
 
@@ -150,8 +150,8 @@ class _Reader:
         elif flag.field in ("env", "labels"):
             name, equals, text = value.partition("=")
             self._line(flag.field, f"{name}={quoted(text)}" if equals else name)
-        elif flag.field == "ulimits" and "=" in value:
-            self._line("ulimits", value)
+        elif flag.field == "mounts":
+            self._mount(value)
         else:
             self._line(flag.field, value)
 
@@ -186,10 +186,13 @@ class _Reader:
                 self._endpoint[-1] += f",{value}"
             else:
                 self._endpoint.append(word)
-        elif name == "--mount":
-            self._mount(value)
         elif name in ("--attach", "-a", "--detach-keys", "--cidfile"):
             pass  # about the terminal the line is typed in
+        elif name == "--gpus":
+            self.notes.append(
+                _("%(flag)s was not taken: this engine gives no graphics cards to containers")
+                % {"flag": f"--gpus {value}"}
+            )
         elif name in ("--env-file", "--label-file"):
             self.notes.append(
                 _("%(flag)s %(file)s: paste what is in the file into the field")
@@ -199,24 +202,10 @@ class _Reader:
             self.notes.append(_("%(flag)s has no field here and was not taken") % {"flag": f"{name} {value}"})
 
     def _mount(self, value: str) -> None:
-        """ "type=bind,source=/a,target=/b,readonly" as the line it is the same as, when it is."""
-        parts: dict[str, str] = {}
-        for part in next(csv.reader([value]), []):
-            key, equals, text = part.partition("=")
-            key = {"src": "source", "dst": "target", "destination": "target", "ro": "readonly"}.get(key, key)
-            parts[key] = text if equals else "true"
-        kind, target = parts.pop("type", "volume"), parts.pop("target", "")
-        source, read_only = parts.pop("source", ""), parts.pop("readonly", "") in ("true", "1")
-        if kind in ("bind", "volume") and target and not parts and (source or kind == "volume"):
-            words = [source, target] if source else [target]
-            self._line("volumes", ":".join([*words, "ro"] if read_only and source else words))
-        elif kind == "tmpfs" and target and parts.keys() <= {"tmpfs-size", "tmpfs-mode"}:
-            options = ",".join(f"{key.removeprefix('tmpfs-')}={text}" for key, text in parts.items())
-            self._line("tmpfs", f"{target}:{options}" if options else target)
-        else:
-            self.notes.append(
-                _("%(flag)s has no field here and was not taken") % {"flag": f"--mount {value}"}
-            )
+        try:
+            self._line("mounts", mount_text(parse_mount(value)))
+        except ValueError as error:
+            self.notes.append(_("%(flag)s was not taken: %(why)s") % {"flag": "--mount", "why": error})
 
 
 def line_of(fields: Mapping[str, Any]) -> str:

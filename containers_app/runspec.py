@@ -106,6 +106,15 @@ def parse_size(text: str) -> int:
     return int(float(found[1]) * UNITS[found[2].lower()])
 
 
+def size_text(size: Any) -> str:
+    """Bytes as ``parse_size`` reads them: "512m"."""
+    size = int(size or 0)
+    for unit, factor in (("g", 1 << 30), ("m", 1 << 20), ("k", 1 << 10)):
+        if size > 0 and size % factor == 0:
+            return f"{size // factor}{unit}"
+    return str(size) if size else ""
+
+
 def parse_restart(text: str) -> dict[str, Any]:
     """ "no", "always", "unless-stopped", "on-failure" or "on-failure:5".
 

@@ -87,13 +87,36 @@ CONFIG = {
     "StdinOnce": st.just(True),
     "StopSignal": st.just("SIGINT"),
     "StopTimeout": st.integers(0, 99),
-    "Healthcheck": st.fixed_dictionaries({"Test": st.just(["CMD-SHELL", "x"]), "Timeout": sizes}),
+    "Healthcheck": st.fixed_dictionaries(
+        {"Test": st.just(["CMD-SHELL", "x"]), "Timeout": sizes, "StartInterval": sizes}
+    ),
 }  # fmt: skip
+MOUNTS = [
+    {"Type": "volume", "Source": "v", "Target": "/m", "VolumeOptions": {"Subpath": "s"}},
+    {
+        "Type": "volume",
+        "Target": "/n",
+        "VolumeOptions": {
+            "NoCopy": True,
+            "Labels": {"a": "b=c"},
+            "DriverConfig": {"Name": "local", "Options": {"type": "nfs", "o": "addr=1.2.3.4,rw"}},
+        },
+    },
+    {
+        "Type": "bind",
+        "Source": "/a,b",
+        "Target": "/b",
+        "ReadOnly": True,
+        "Consistency": "cached",
+        "BindOptions": {"Propagation": "rslave", "NonRecursive": True},
+    },
+    {"Type": "tmpfs", "Target": "/t", "TmpfsOptions": {"SizeBytes": 64 << 20, "Mode": 0o1770}},
+]
 HOST = {
     "Binds": st.lists(
         st.sampled_from(["/a:/b:ro", "vol:/c", "/x:/y:rshared,z", "other:/d:nocopy"]), min_size=1, unique=True
     ),
-    "Mounts": st.just([{"Type": "volume", "Source": "v", "Target": "/m", "VolumeOptions": {"Subpath": "s"}}]),
+    "Mounts": st.lists(st.sampled_from(MOUNTS), min_size=1, max_size=3),
     "Tmpfs": st.just({"/run": "size=1m"}),
     "PortBindings": st.just({"81/udp": [{"HostIp": "127.0.0.1", "HostPort": "8081"}]}),
     "RestartPolicy": st.just({"Name": "on-failure", "MaximumRetryCount": 7}),
@@ -119,6 +142,18 @@ HOST = {
     "MaskedPaths": st.just([]),
     "BlkioWeight": st.just(300),
     "PidMode": st.just("host"),
+    "UsernsMode": st.just("host"),
+    "CgroupnsMode": st.just("host"),
+    "VolumesFrom": st.just(["web:ro"]),
+    "DnsOptions": st.just(["ndots:2"]),
+    "CpuPeriod": st.just(50_000),
+    "CpuQuota": st.just(25_000),
+    "CpuRealtimePeriod": st.just(1_000_000),
+    "CpuRealtimeRuntime": st.just(950_000),
+    "CpusetMems": st.just("0"),
+    "MemorySwappiness": st.sampled_from([0, 60]),
+    "DeviceCgroupRules": st.just(["c 188:* rwm"]),
+    "DeviceRequests": st.just([{"Count": -1, "Capabilities": [["gpu"]]}]),
 }  # fmt: skip
 ENDPOINTS = st.dictionaries(
     st.sampled_from(["front", "back", "side"]),

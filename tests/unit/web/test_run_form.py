@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import shlex
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from containers_app import notations, runline
+from containers_app import mounts, notations, runline
 from containers_app.difference import carried, differences
 from containers_app.fields import FIELDS, overlay, texts_of
 from containers_app.forms import BOXES, SECTIONS, RunForm, labels
@@ -62,7 +63,11 @@ BASE = {
     "MacAddress": "02:00:00:00:00:01",
     "HostConfig": {
         "NetworkMode": "front",
-        "Mounts": [{"Type": "tmpfs", "Target": "/x"}],
+        "Mounts": [
+            {"Type": "tmpfs", "Target": "/x"},
+            {"Type": "bind", "Source": "/a", "Target": "/b", "BindOptions": {"CreateMountpoint": True}},
+        ],
+        "MemorySwappiness": 0,
         "RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 7},
         "PortBindings": {
             "80/tcp": [{"HostIp": "::1", "HostPort": "8080"}],
@@ -92,7 +97,8 @@ def test_what_the_form_shows() -> None:
     assert texts["ports"].splitlines() == ["[::1]:8080:80", "1/udp"]
     assert texts["expose"] == "99/tcp"
     assert texts["restart"] == "on-failure:7"
-    assert carried(BASE) == ["Mounts"]
+    assert (texts["mounts"], texts["memory_swappiness"]) == ("type=tmpfs,target=/x", "0")
+    assert carried(BASE) == ["Mounts"]  # one of them
 
 
 def changed(**fields: Any) -> dict[str, Any]:
@@ -117,6 +123,8 @@ def test_what_no_line_can_say_is_kept() -> None:
     assert changed(labels="a=c")["Labels"] == {"#odd": "c", "a": "c"}
     assert changed(env="")["Env"] == ["odd name=x"]
     assert changed(ports="81:80")["ExposedPorts"] == {"99/tcp": {}, "80/tcp": {}}
+    assert changed(mounts="")["HostConfig"]["Mounts"] == BASE["HostConfig"]["Mounts"][1:]
+    assert "Mounts" not in carried(changed(mounts="") | {"HostConfig": {}})
 
 
 def test_settings_of_a_network_that_no_word_shows_stay_with_it() -> None:
@@ -204,6 +212,96 @@ def test_notations_name_what_they_cannot_read(parse: Any, text: str) -> None:
         parse(text)
 
 
+@pytest.mark.parametrize(
+    ("line", "mount"),
+    [
+        ("target=/m", {"Type": "volume", "Target": "/m"}),
+        ("src=v,dst=/m,ro=false", {"Type": "volume", "Source": "v", "Target": "/m"}),
+        (
+            "type=bind,src=/a,dst=/b,ro,bind-propagation=rshared,consistency=delegated",
+            {"Type": "bind", "Source": "/a", "Target": "/b", "ReadOnly": True, "Consistency": "delegated",
+             "BindOptions": {"Propagation": "rshared"}},
+        ),
+        (
+            "type=bind,source=/a,target=/b,bind-recursive=readonly,readonly=1",
+            {"Type": "bind", "Source": "/a", "Target": "/b", "ReadOnly": True,
+             "BindOptions": {"ReadOnlyForceRecursive": True}},
+        ),
+        (
+            '"source=a,b",target=/m,volume-nocopy,volume-opt=type=nfs,volume-driver=local,volume-label=x=y=z',
+            {"Type": "volume", "Source": "a,b", "Target": "/m",
+             "VolumeOptions": {"NoCopy": True, "Labels": {"x": "y=z"},
+                               "DriverConfig": {"Name": "local", "Options": {"type": "nfs"}}}},
+        ),
+        (
+            "type=tmpfs,target=/t,tmpfs-size=64m,tmpfs-mode=1770",
+            {"Type": "tmpfs", "Target": "/t", "TmpfsOptions": {"SizeBytes": 64 << 20, "Mode": 0o1770}},
+        ),
+    ],
+)  # fmt: skip
+def test_mounts_in_words(line: str, mount: dict[str, Any]) -> None:
+    assert mounts.parse_mount(line) == mount
+    assert mounts.parse_mount(mounts.mount_text(mount)) == mount
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *(
+            "type=bind,target=/b",
+            "type=bind,source=a,target=/b",
+            "target=b",
+            "source=v",
+            "type=npipe,target=/b",
+        ),
+        *("target=/m,color=red", "target=/m,readonly=perhaps", "target=/m,tmpfs-size=1m", '"target=/m'),
+        *(
+            "type=tmpfs,target=/t,tmpfs-mode=999",
+            "type=tmpfs,target=/t,tmpfs-size=x",
+            "type=tmpfs,src=a,dst=/t",
+        ),
+        "type=bind,source=/a,target=/b,bind-recursive=often",
+    ],
+)
+def test_mounts_that_are_none_are_named_wherever_they_stand(line: str) -> None:
+    form = RunForm({"image": "shop:1", "mounts": line})
+    assert "mounts" in form.errors
+    fields, notes = runline.read(f"docker run --mount '{line}' shop:1")
+    assert "mounts" not in fields
+    assert notes[0].startswith("--mount was not taken: ")
+
+
+@pytest.mark.parametrize(
+    ("field", "option", "text", "host"),
+    [
+        ("cpu_period", "--cpu-period", "50000", {"CpuPeriod": 50_000}),
+        ("cpu_quota", "--cpu-quota", "25000", {"CpuQuota": 25_000}),
+        ("cpu_rt_period", "--cpu-rt-period", "1000000", {"CpuRealtimePeriod": 1_000_000}),
+        ("cpu_rt_runtime", "--cpu-rt-runtime", "950000", {"CpuRealtimeRuntime": 950_000}),
+        ("cpuset_mems", "--cpuset-mems", "0", {"CpusetMems": "0"}),
+        ("memory_swappiness", "--memory-swappiness", "0", {"MemorySwappiness": 0}),
+        ("blkio_weight", "--blkio-weight", "300", {"BlkioWeight": 300}),
+        ("cgroup_parent", "--cgroup-parent", "shop", {"CgroupParent": "shop"}),
+        ("userns_mode", "--userns", "host", {"UsernsMode": "host"}),
+        ("uts_mode", "--uts", "host", {"UTSMode": "host"}),
+        ("cgroupns_mode", "--cgroupns", "host", {"CgroupnsMode": "host"}),
+        ("volumes_from", "--volumes-from", "web:ro", {"VolumesFrom": ["web:ro"]}),
+        ("dns_options", "--dns-opt", "ndots:2", {"DnsOptions": ["ndots:2"]}),
+        ("device_rules", "--device-cgroup-rule", "c 188:* rwm", {"DeviceCgroupRules": ["c 188:* rwm"]}),
+        ("mounts", "--mount", "type=volume,target=/m", {"Mounts": [{"Type": "volume", "Target": "/m"}]}),
+    ],
+)
+def test_an_option_from_the_line_to_the_body_and_back(
+    field: str, option: str, text: str, host: dict[str, Any]
+) -> None:
+    fields, notes = runline.read(f"docker run {option} {shlex.quote(text)} shop:1")
+    assert (fields, notes) == ({field: text, "image": "shop:1"}, [])
+    form = RunForm(sent({**texts_of({}), **fields}), base={})
+    assert form.is_valid(), form.errors
+    assert form.body() == {"Image": "shop:1", "HostConfig": host}
+    assert runline.read(runline.line_of(texts_of(form.body())))[0] == fields
+
+
 def test_checks_in_three_spellings() -> None:
     for text, test in (
         ("true", ["CMD-SHELL", "true"]),
@@ -233,8 +331,9 @@ def test_a_pasted_line_fills_the_form_and_names_what_it_cannot_take() -> None:
         "ports": "8080:80",
         "env": "A=1\nB=x y",
         "labels": "team=shop",
-        "volumes": "data:/data\n/a:/b:ro\n$(pwd):/src",
-        "network": "shop ip=10.0.0.9" if False else "shop alias=www ip=10.0.0.9",
+        "volumes": "data:/data\n$(pwd):/src",
+        "mounts": "type=bind,source=/a,target=/b,readonly",
+        "network": "shop alias=www ip=10.0.0.9",
         "restart": "on-failure:3",
         "memory": "64m",
         "cpus": ".5",
@@ -248,6 +347,7 @@ def test_a_pasted_line_fills_the_form_and_names_what_it_cannot_take() -> None:
     for named in ("--gpus all", "--env-file .env", "-e HOME", "--frobnicate=1", "$…"):
         assert named in words, named
     assert len(notes) == 5
+    assert any("--gpus all" in note and "graphics" in note for note in notes)
 
 
 @pytest.mark.parametrize(
