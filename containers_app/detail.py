@@ -10,6 +10,7 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import redirect
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET
 
@@ -54,6 +55,18 @@ async def find(container_id: str, *, removed: bool = False) -> Container:
     if container is None or (container.removed_at is not None and not removed):
         raise Http404
     return container
+
+
+@requires("view")
+@require_GET
+async def container_named(request: HttpRequest, ref: str) -> HttpResponse:
+    """From a name or the beginning of an ID to the page: after an edit the ID is another, the name is not."""
+    rows = Container.objects.filter(engine=await sync_to_async(current_engine)(), removed_at=None)
+    for named in ({"name": ref}, {"container_id__startswith": ref}):
+        found = [id async for id in rows.filter(**named).values_list("container_id", flat=True)[:2]]
+        if len(found) == 1:
+            return redirect("container-detail", found[0])
+    raise Http404
 
 
 async def tab_context(container: Container, tab: str) -> dict[str, Any]:

@@ -74,4 +74,5 @@ urlpatterns = [
         re_path(rf"^containers/{ID}/{verb}/$", views.container_verb, {"verb": verb}, name=f"container-{verb}")
         for verb in VERBS
     ),
+    path("containers/<str:ref>/", detail.container_named, name="container-named"),  # after those with words
 ]

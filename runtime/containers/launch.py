@@ -133,11 +133,6 @@ class Launcher:
         )
         if record.host_config["IpcMode"] == "shareable":
             self._rooms.shm.unmount(record.id)
-        record.sandbox_id = record.netns = ""
-        record.ports = {}
-        for name, settings in record.networks.items():
-            settings.update(forget_addresses(settings))
-            settings["MacAddress"] = record.endpoints.get(name, {}).get("MacAddress") or ""  # as asked
 
     def mapping(self, record: Record) -> IdMap | None:
         """The container's id mapping. Raises: Internal when there is none any more."""
@@ -373,6 +368,15 @@ def show_network(record: Record, setup: NetworkSetup) -> None:
     """Take what the network room has given into the record, for inspect."""
     record.networks, record.ports = setup.networks, setup.ports
     record.sandbox_id, record.netns = setup.sandbox_id, str(setup.netns_path or "")
+
+
+def forget_network(record: Record) -> None:
+    """Show no addresses and ports: it does not run, and its addresses may be another's by now."""
+    record.sandbox_id = record.netns = ""
+    record.ports = {}
+    for name, settings in record.networks.items():
+        settings.update(forget_addresses(settings))
+        settings["MacAddress"] = record.endpoints.get(name, {}).get("MacAddress") or ""  # as asked
 
 
 def hostname(record: Record) -> str:

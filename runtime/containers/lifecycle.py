@@ -28,7 +28,7 @@ from runtime.api.errors import (
 from runtime.containers.checks import log_limits
 from runtime.containers.core import Core
 from runtime.containers.health import Monitor
-from runtime.containers.launch import Launcher
+from runtime.containers.launch import Launcher, forget_network
 from runtime.containers.logs import Rotation
 from runtime.containers.restart import wants_restart, wants_start_with_engine
 from runtime.containers.roots import Roots
@@ -183,6 +183,7 @@ class Lifecycle:
                 restarts=record.restart_count,
                 stopped_by_user=record.stopped_by_user,
             )
+            forget_network(record)
             self._core.change(container, Change.WILL_RESTART if again else Change.EXITED)
             if again:
                 record.restart_count += 1

@@ -11,7 +11,7 @@ import logging
 from runtime.api.errors import EngineError
 from runtime.containers import exits
 from runtime.containers.exec import Execs
-from runtime.containers.launch import Launcher, show_network
+from runtime.containers.launch import Launcher, forget_network, show_network
 from runtime.containers.lifecycle import Lifecycle
 from runtime.containers.rooms import Rooms
 from runtime.containers.state import ALIVE, State
@@ -84,6 +84,7 @@ class Recovery:
                 if (setup := self._rooms.networks.describe(container.id)) is not None:
                     show_network(container.record, setup)
             elif found.leftovers or container.record.state in ALIVE | {State.RESTARTING}:
+                forget_network(container.record)
                 await self._launcher.dismantle(container)
         for container, found in self._findings:
             if found.handle is None and found.exit is not None:

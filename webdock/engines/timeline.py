@@ -159,14 +159,16 @@ def _row(body: dict[str, Any]) -> dict[str, Any]:
         "type": str(body.get("Type", "")),
         "action": str(body.get("Action", "")),
         "id": str(actor.get("ID", "")),
-        "name": str(attributes.get("name", "")),
+        "name": _short("name", str(attributes.get("name", ""))),
         "details": details[:DETAILS_MAX],
     }
 
 
 def _short(key: str, value: str) -> str:
-    """A value as it is shown: a container's ID as short as everywhere."""
-    return value[:SHORT_ID_CHARS] if key == "container" and len(value) == 64 else value
+    """A value as it is shown: IDs as short as everywhere; an image that has no name is called by its own."""
+    bare = value.removeprefix("sha256:")
+    is_id = len(bare) == 64 and (key in ("container", "execID") or bare != value)
+    return bare[:SHORT_ID_CHARS] if is_id else value
 
 
 class TimelineConsumer(SocketConsumer):

@@ -10,8 +10,10 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from webdock.asgi import websocket_urlpatterns
 
 # Names in paths that are nobody's: what they lead to is the whole engine's, or the view looks among
-# one's own only (tokens, recordings).
-ANYBODYS = {"team", "image_id", "job_id", "token", "code", "verb", "host", "path", "person", "invitation"}
+# one's own only (tokens, recordings, containers by name).
+ANYBODYS = {
+    *("team", "image_id", "job_id", "token", "code", "verb", "host", "path", "person", "invitation", "ref"),
+}
 
 
 MERGED_LOGS = "/ws/logs/"

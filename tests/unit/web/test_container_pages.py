@@ -116,6 +116,20 @@ async def test_every_tab_is_404_for_an_unknown_container(synced: EngineSync, as_
     assert (await as_admin.get("/containers/short/")).status_code == 404
 
 
+async def test_a_name_or_the_beginning_of_an_id_leads_to_the_page(
+    synced: EngineSync, api: EngineClient, as_viewer: AsyncClient
+) -> None:
+    ids = [await make_container(api, name) for name in ("web", "db")]
+    for id in ids:
+        await seen(id)
+    for ref, id in (("web", ids[0]), (ids[1][:12], ids[1])):
+        answer = await as_viewer.get(f"/containers/{ref}/")
+        assert (answer.status_code, answer.headers["location"]) == (302, f"/containers/{id}/")
+    await api.container_rename("web", "shop")
+    await seen(ids[0], name="shop")
+    assert (await as_viewer.get("/containers/web/")).status_code == 404
+
+
 async def test_a_container_the_sync_has_not_seen_is_looked_at(
     transactional_db: None, api: EngineClient, as_viewer: AsyncClient
 ) -> None:

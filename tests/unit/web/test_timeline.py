@@ -20,6 +20,11 @@ def test_details_show_a_container_by_its_short_id_and_nothing_empty() -> None:
     assert row["details"] == [("container", ID[:12]), ("type", "bridge")]
 
 
+def test_an_image_without_a_name_is_called_by_its_short_id() -> None:
+    assert timeline._row(event("load", name=f"sha256:{ID}"))["name"] == ID[:12]
+    assert timeline._row(event("connect", name=ID))["name"] == ID  # somebody may call a network that
+
+
 class Engine:
     """Answers /events with what it was given; fails when it was given an error."""
 

@@ -388,6 +388,23 @@ async def test_stop_and_kill_together_end_it_once(engine: Engine) -> None:
     assert len(events.pending()) == 10
 
 
+async def test_who_hears_of_an_end_sees_no_address_any_more(engine: Engine) -> None:
+    """Whoever looks at the container because of the event shall not keep what another may have by then."""
+    port = {"PortBindings": {"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": ""}]}}
+    id = await started(engine, "sleep", "1000", host=port)
+    shown = (await engine.containers.inspect(id))["NetworkSettings"]
+    assert shown["IPAddress"]
+    assert shown["Ports"]["80/tcp"]
+    events = engine.events.subscribe(filters={"event": ["die", "disconnect"]})
+    await engine.containers.kill(id)
+    async with asyncio.timeout(PATIENCE_S):
+        for _ in range(2):
+            await anext(events)
+            shown = (await engine.containers.inspect(id))["NetworkSettings"]
+            assert (shown["IPAddress"], shown["Networks"]["bridge"]["IPAddress"]) == ("", "")
+            assert not shown["Ports"].get("80/tcp")
+
+
 async def test_a_name_can_be_given_to_one_only(engine: Engine) -> None:
     results = await asyncio.gather(
         *(engine.containers.create("same", body("true")) for _ in range(8)), return_exceptions=True
