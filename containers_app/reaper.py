@@ -48,7 +48,7 @@ async def reap_once() -> None:
     for session in await _left(live):
         try:
             if session.exec_id:
-                await client_of(session.engine.alias).exec_kill(session.exec_id, signal="HUP")
+                await client_of(session.engine.alias).exec_end(session.exec_id)
         except (EngineUnreachable, Unavailable):
             continue  # asked again next time
         except EngineError:

@@ -198,7 +198,7 @@ class TerminalConsumer(SocketConsumer):
         self._hub.tell_people()
 
     async def _end(self) -> None:
-        """Once the person closes it: the shell gets HUP, and KILL when it stays; attach just lets go."""
+        """Once the person closes it: its processes get HUP, then KILL; attach just lets go."""
         await self._end_asked.wait()
         await end(self._hub, self._session)
         raise Closed(1000)

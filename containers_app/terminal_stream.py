@@ -19,7 +19,6 @@ from webdock.engines.models import Engine
 from webdock.engines.threads import carry_on, in_thread
 
 EXIT_NOTED_S = 2.0  # how long after a stream's end its exit is waited for
-END_GRACE_S = 2.0  # HUP, then KILL
 LINGER_S = 60.0  # without a viewer its output is kept here so long: the engine has it as well …
 FOREIGN_LINGER_S = 900.0  # … but other engines have not
 CTRL_C, CTRL_D, CTRL_U = b"\x03", b"\x04", b"\x15"
@@ -147,14 +146,14 @@ async def _let_go(hub: Hub) -> None:
 
 
 async def end(hub: Hub | None, session: TerminalSession) -> None:
-    """End a session: its shell gets HUP, and KILL when it stays; a main process is only let go of.
+    """End a session: its processes get HUP, and KILL when they stay; a main process is only let go of.
 
     Raises: EngineError when the engine cannot do it.
     """
     client = client_of(session.engine.alias)
     if session.exec_id:
         try:
-            await hang_up(client, session.exec_id)
+            await client.exec_end(session.exec_id)
         except NotSupported:
             if hub is None or hub.stream is None:
                 raise
@@ -165,20 +164,6 @@ async def end(hub: Hub | None, session: TerminalSession) -> None:
     await note_end(session, None)
     if hub is not None:
         hub.finish(Outcome(1000))
-
-
-async def hang_up(client: EngineClient, exec_id: str) -> None:
-    """HUP to the session's shell, and KILL when it stays.
-
-    Raises: NotFound, NotSupported or Conflict when it cannot be signalled or has ended; other EngineErrors.
-    """
-    await client.exec_kill(exec_id, signal="HUP")
-    deadline = asyncio.get_running_loop().time() + END_GRACE_S
-    while asyncio.get_running_loop().time() < deadline:
-        if not (await client.exec_inspect(exec_id)).get("Running"):
-            return
-        await asyncio.sleep(0.05)
-    await client.exec_kill(exec_id, signal="KILL")
 
 
 async def say_goodbye(stream: ClientStream) -> None:

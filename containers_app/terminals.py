@@ -98,7 +98,7 @@ async def terminal_rename(request: HttpRequest, session: UUID) -> HttpResponse:
 @requires("terminal")
 @require_POST
 async def terminal_end(request: HttpRequest, session: UUID) -> HttpResponse:
-    """End a session: the shell gets HUP, then KILL; a main process is only let go of."""
+    """End a session: its processes get HUP, then KILL; a main process is only let go of."""
     found = await _find(request, session)
     try:
         await carried_out(_end(await actor_of(request), found), name="terminal end")

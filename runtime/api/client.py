@@ -382,6 +382,10 @@ class EngineClient:
         """Signal an exec session's process. Only this engine has it; others answer NotFound."""
         await self._nothing("POST", f"/exec/{_seg(exec_id)}/kill", _query(signal=signal))
 
+    async def exec_end(self, exec_id: str) -> None:
+        """End an exec session with all its processes: HUP, then KILL. Only this engine has it, as above."""
+        await self._nothing("POST", f"/exec/{_seg(exec_id)}/end", [])
+
     # Images
 
     async def image_list(

@@ -27,6 +27,7 @@ from runtime.containers.checks import parse_signal
 from runtime.containers.core import tell
 from runtime.containers.exec_record import FILE, Session, detach_keys
 from runtime.containers.foreseen import Foreseen
+from runtime.containers.hangup import hang_up
 from runtime.containers.kept import Kept
 from runtime.containers.rooms import Rooms
 from runtime.containers.spec import exec_process
@@ -35,7 +36,7 @@ from runtime.containers.streams import Attachment, Stream
 from runtime.containers.table import Container, Table
 from runtime.containers.tools import COMMAND, Tools
 from runtime.oci.conmon import Conmon, ConmonHandle, ConmonStream, ExitInfo
-from runtime.oci.process import alive
+from runtime.oci.process import alive, parent
 
 log = logging.getLogger("webdock.containers")
 
@@ -250,6 +251,28 @@ class Execs:
         if not session.running or session.handle is None:
             raise Conflict(f"exec session {exec_id} is not running")
         _signal(session.handle.pid, number)
+
+    async def end(self, exec_id: str) -> None:
+        """HUP to every process of the session, KILL to those that stay; returns when none is left.
+
+        In a paused container that is as soon as it goes on. Raises: NotFound, Conflict when it does not run.
+        """
+        session = self._find(exec_id)
+        handle = session.handle
+        if not session.running or handle is None or parent(handle.pid) != handle.conmon_pid:
+            raise Conflict(f"exec session {exec_id} is not running")
+        await self._rooms.actions.run(self._hang_up(session, handle), f"end of exec {exec_id[:12]}")
+
+    async def _hang_up(self, session: Session, handle: ConmonHandle) -> None:
+        frozen = self._container(session).record.state is State.PAUSED
+        try:
+            await hang_up(handle.pid, frozen=frozen)
+        except TimeoutError as error:
+            raise Internal(f"exec session {session.id}: {error}; one may hang in the kernel") from error
+        if not frozen:
+            with contextlib.suppress(TimeoutError):  # what it wrote last may wait for who does not read it
+                async with asyncio.timeout(EXIT_AFTER_OUTPUT_S):
+                    await self._exit_code(session)
 
     def detached(self, exec_id: str) -> None:
         """Somebody typed the detach keys."""

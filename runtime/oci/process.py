@@ -11,7 +11,8 @@ import asyncio
 import os
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 OUTPUT_BYTES = 4 << 20  # of a tool's output, the rest is not read
 STDERR_LINES = 20  # kept for a ToolError
@@ -120,6 +121,46 @@ def state(pid: int) -> str:
 def parent(pid: int) -> int:
     """The pid of a process's parent; 0 when it is not there."""
     return int(_stat(pid)[1])
+
+
+class Process(NamedTuple):
+    """One process that has not ended; pid and began name it for good, a pid alone may be given again."""
+
+    pid: int
+    parent: int
+    session: int
+    tty: int  # 0: no controlling terminal
+    began: int  # ticks since the machine started
+
+
+def processes() -> Iterator[Process]:
+    """Everything that runs on this machine. Spec: proc(5), /proc/pid/stat."""
+    for entry in os.scandir("/proc"):
+        if entry.name.isdigit() and (one := process(int(entry.name))) is not None:
+            yield one
+
+
+def process(pid: int) -> Process | None:
+    """None when it is not there or a zombie."""
+    fields = _stat(pid)
+    if fields[0] in ("Z", "X", "x", ""):
+        return None
+    return Process(pid, int(fields[1]), int(fields[3]), int(fields[4]), int(fields[19]))
+
+
+def send(one: Process, number: int) -> None:
+    """Send a signal, to this very process or to none."""
+    try:
+        pidfd = os.pidfd_open(one.pid)
+    except OSError:
+        return
+    try:
+        if (now := process(one.pid)) is not None and now.began == one.began:
+            signal.pidfd_send_signal(pidfd, number)
+    except ProcessLookupError:
+        pass  # Race: it has just ended
+    finally:
+        os.close(pidfd)
 
 
 def _stat(pid: int) -> list[str]:

@@ -23,7 +23,7 @@ from runtime.server.routes import find
 
 KEYS = ("method", "path", "body", "state")
 STATE_KEYS = ("containers", "volumes", "networks", "execs")
-_EXECS = ("exec_start", "exec_attach", "exec_resize", "exec_kill")
+_EXECS = ("exec_start", "exec_attach", "exec_resize", "exec_kill", "exec_end")
 
 
 class BadRequest(ValueError):

@@ -76,7 +76,7 @@ def _refuse_links(sources: list[str], rules: Policy) -> None:
 async def _gather(engine: Engine, asked: Asked, *, count: bool) -> Facts:
     facts = Facts()
     waiting = policy.container_refs(asked)
-    if asked.operation in ("exec_start", "exec_attach", "exec_resize", "exec_kill"):
+    if asked.operation in ("exec_start", "exec_attach", "exec_resize", "exec_kill", "exec_end"):
         session = await engine.execs.inspect(asked.params["ref"])
         facts.execs[asked.params["ref"]] = session
         waiting.append(session["ContainerID"])

@@ -339,6 +339,7 @@ _RULES: dict[str, _Rule] = {
     "exec_attach": _rule("history", enters_exec=True),
     "exec_resize": _rule("h w", enters_exec=True),
     "exec_kill": _rule("signal", enters_exec=True),
+    "exec_end": _rule("", enters_exec=True),
     "exec_inspect": _rule(),
     "image_list": _rule("all digests filters shared-size manifests"),
     "image_search": _rule("term limit filters", Policy._image_search),

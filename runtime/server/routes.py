@@ -84,6 +84,7 @@ ROUTES = (
     Route("GET", "/exec/{ref}/json", exec.exec_inspect),
     Route("POST", "/exec/{ref}/attach", exec.exec_attach),
     Route("POST", "/exec/{ref}/kill", exec.exec_kill),
+    Route("POST", "/exec/{ref}/end", exec.exec_end),
     Route("GET", "/images/json", images.image_list),
     Route("GET", "/images/search", images.image_search),
     Route("GET", "/images/get", images.image_save),

@@ -89,11 +89,17 @@ async def test_an_exec_session_can_be_ended(client: EngineClient, running: str, 
     if not engine.ours:
         with pytest.raises(NotFound):
             await client.exec_kill(session)
+        with pytest.raises(NotFound):
+            await client.exec_end(session)
         stream.close()
         return
-    await client.exec_kill(session, signal="HUP")
+    await client.exec_kill(session, signal="CONT")
+    await client.exec_end(session)
     await read_all(stream)
-    await until(lambda: client.exec_inspect(session), lambda seen: not seen["Running"])
+    assert not (await client.exec_inspect(session))["Running"]
+    for again in (client.exec_end(session), client.exec_kill(session)):
+        with pytest.raises(Conflict):
+            await again
     with pytest.raises(Conflict):
         await client.exec_attach(session, tty=True)
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from runtime.api.errors import Conflict, EngineError, InvalidArgument, NotFound, NotModified
 from runtime.containers import logdetails
+from runtime.containers.hangup import hang_up
 from runtime.events import EventHub
 from runtime.server.detach import parse_keys
 from tests.fakes.process import STDERR, STDOUT, LocalProcess, Session
@@ -877,6 +878,12 @@ class FakeExecs:
         if one.process is None or one.exit_code is not None:
             raise Conflict(f"exec session {exec_id} is not running")
         one.process.kill(number)
+
+    async def end(self, exec_id: str) -> None:
+        one = self._get(exec_id)
+        if one.process is None or one.exit_code is not None:
+            raise Conflict(f"exec session {exec_id} is not running")
+        await hang_up(one.process.pid)
 
     async def resize(self, exec_id: str, height: int, width: int) -> None:
         one = self._get(exec_id)

@@ -1,4 +1,4 @@
-"""Endpoints of exec sessions; attach and kill are this engine's own."""
+"""Endpoints of exec sessions; attach, kill and end are this engine's own."""
 
 from __future__ import annotations
 
@@ -145,6 +145,11 @@ async def exec_inspect(call: Call) -> web.StreamResponse:
 async def exec_resize(call: Call) -> web.StreamResponse:
     await call.engine.execs.resize(call.ref, *terminal_size(call))
     return empty_answer(200)
+
+
+async def exec_end(call: Call) -> web.StreamResponse:
+    await call.engine.execs.end(call.ref)
+    return empty_answer()
 
 
 async def exec_kill(call: Call) -> web.StreamResponse:

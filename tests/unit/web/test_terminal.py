@@ -17,6 +17,8 @@ from containers_app import terminal_hub, terminal_stream, terminal_viewer
 from containers_app.models import TerminalSession
 from runtime.api.client import EngineClient
 from runtime.api.errors import NotFound
+from runtime.containers import hangup
+from runtime.oci.process import alive
 from tests.fakes.engine import FakeEngine
 from tests.unit.web.conftest import Connect, browser_of, closing, eventually, local_engine, make_container
 from webdock.engines.models import AuditEntry, Engine
@@ -220,17 +222,14 @@ async def test_end_hangs_the_shell_up(shell: Any, api: EngineClient) -> None:
 async def test_end_kills_a_shell_that_ignores_the_hang_up(
     shell: Any, api: EngineClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(terminal_stream, "END_GRACE_S", 0.2)
-    screen, _id = await shell("sh", "-c", "trap '' HUP; echo re''ady; sleep 1000 & wait; wait")
-    await screen.until(b"ready")
+    monkeypatch.setattr(hangup, "GRACE_S", 0.1)
+    screen, _id = await shell("sh", "-c", "trap '' HUP; sleep 1000 & echo job=$!. ; wait; wait")
+    job = int((await screen.until(rb"job=\d+\."))[4:-1])
     session = await TerminalSession.objects.aget()
     await screen.socket.send_json_to({"type": "end"})
     await screen.until_closed()
-
-    async def gone() -> bool:
-        return not (await api.exec_inspect(session.exec_id))["Running"]
-
-    await eventually(gone)
+    assert (await api.exec_inspect(session.exec_id))["Running"] is False
+    assert not alive(job)
 
 
 async def test_a_lost_browser_leaves_the_shell_to_be_taken_up_again(
@@ -332,7 +331,7 @@ async def test_other_engines_shells_are_told_to_go(
     async def unknown(*args: Any, **kwargs: Any) -> Any:
         raise NotFound("page not found")
 
-    monkeypatch.setattr(EngineClient, "exec_kill", unknown)
+    monkeypatch.setattr(EngineClient, "exec_end", unknown)
     monkeypatch.setattr(EngineClient, "exec_attach", unknown)
     monkeypatch.setattr(terminal_stream, "FOREIGN_LINGER_S", 0.05)
     id = await make_container(api)

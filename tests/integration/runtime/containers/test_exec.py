@@ -197,6 +197,34 @@ async def test_sessions_can_be_signalled(engine: Engine, box: str) -> None:
         await engine.execs.kill(exec_id, "HUP")
 
 
+async def test_the_end_of_a_session_leaves_none_of_its_processes_and_hurts_nothing_else(
+    engine: Engine, box: str
+) -> None:
+    other = await session(engine, box, "sleep", "1001")
+    await engine.execs.start(other, detach=True, tty=False)
+    exec_id = await session(engine, box, "sh", Tty=True, AttachStdin=True)
+    stream = await engine.execs.start(exec_id, detach=False, tty=True)
+    assert stream is not None
+    await stream.write(b"nohup sleep 2001 & sleep 2002 & setsid sleep 2003 &\n")
+    await stream.write(b"setsid sleep 2005 <&- >&- 2>&- & echo be''gun; sleep 2004\n")
+    said = b""
+    async with asyncio.timeout(PATIENCE_S):
+        while b"begun" not in said and (item := await stream.read()) is not None:
+            said += item[1]
+    await until(lambda: _runs(engine, box, "sleep 2004"))
+    await engine.execs.end(exec_id)
+    left = [row[-1] for row in (await engine.containers.top(box, "-eo pid,args"))["Processes"]]
+    assert left == ["sleep 1000", "sleep 1001", "sleep 2005"]
+    assert (await engine.execs.inspect(exec_id))["Running"] is False
+    stream.close()
+    with pytest.raises(Conflict):
+        await engine.execs.end(exec_id)
+
+
+async def _runs(engine: Engine, box: str, command: str) -> bool:
+    return command in str((await engine.containers.top(box, "-eo pid,args"))["Processes"])
+
+
 async def test_a_viewer_that_leaves_does_not_end_the_session(engine: Engine, box: str) -> None:
     exec_id = await session(engine, box, "sh", Tty=True, AttachStdin=True)
     first = await engine.execs.start(exec_id, detach=False, tty=True)

@@ -66,6 +66,7 @@ CALLS: dict[str, Callable[[EngineClient], Awaitable[object]]] = {
     "exec_resize": lambda c: c.exec_resize(X, height=1, width=1),
     "exec_attach": lambda c: c.exec_attach(X, tty=True),
     "exec_kill": lambda c: c.exec_kill(X, signal="HUP"),
+    "exec_end": lambda c: c.exec_end(X),
     "image_list": lambda c: c.image_list(
         all=True, digests=True, shared_size=True, manifests=True, filters=LABELS
     ),

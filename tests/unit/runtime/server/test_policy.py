@@ -452,7 +452,7 @@ def test_a_privileged_exec_is_refused() -> None:
         ask("exec_create", params={"ref": "x"}, body={"Cmd": ["sh"], "Privileged": True})
 
 
-@pytest.mark.parametrize("operation", ["exec_start", "exec_attach", "exec_resize", "exec_kill"])
+@pytest.mark.parametrize("operation", ["exec_start", "exec_attach", "exec_resize", "exec_kill", "exec_end"])
 def test_somebody_elses_privileged_session_is_closed(operation: str) -> None:
     session = {"ContainerID": "x", "ProcessConfig": {"privileged": True}}
     with pytest.raises(Forbidden, match="this exec session is privileged"):
