@@ -20,7 +20,7 @@ from containers_app.projection import KIND, ContainerProjection
 from containers_app.why import why_not_running
 from runtime.api.errors import EngineError
 from webdock.engines import secrets
-from webdock.engines.audit import actor_of, write
+from webdock.engines.audit import LOOKS, actor_of, write
 from webdock.engines.clients import client as client_of
 from webdock.engines.models import AuditEntry, current_engine, last_revision
 from webdock.engines.pages import page
@@ -89,8 +89,8 @@ async def container_detail(request: HttpRequest, container_id: str) -> HttpRespo
     """What it is, how it was set up, and why it is not running."""
     container = await find(container_id, removed=True)
     inspect = container.inspect
-    found = AuditEntry.objects.filter(object_id=container_id).order_by("-pk")[:HISTORY_ROWS]
-    history = [entry async for entry in found]
+    found = AuditEntry.objects.filter(object_id=container_id).exclude(action__in=LOOKS).order_by("-pk")
+    history = [entry async for entry in found[:HISTORY_ROWS]]
     why = why_not_running(container)
     if why is not None:
         changing = (entry for entry in history if entry.action.removeprefix("container.") in CHANGING)

@@ -35,7 +35,7 @@ CHANGE_WORDS = {0: _lazy("changed"), 1: _lazy("added"), 2: _lazy("deleted")}
 @requires("view")
 @require_GET
 async def container_files(request: HttpRequest, container_id: str) -> HttpResponse:
-    """A directory of a running container, for people who operate it, and what differs from the image."""
+    """A directory of a running container, with an audit row, and what differs from the image."""
     container = await find(container_id)
     context = await tab_context(container, "files")
     if container.state == "running" and "files" in context["rights"]:
@@ -43,7 +43,16 @@ async def container_files(request: HttpRequest, container_id: str) -> HttpRespon
             path = clean_path(request.GET.get("path", "/"))
         except InvalidArgument:
             raise Http404 from None
-        shown = await directory_context(client_of(container.engine.alias), container_id, path)
+        async with audited(
+            await actor_of(request),
+            "container.file.list",
+            engine=container.engine.alias,
+            kind="container",
+            id=container_id,
+            name=container.name,
+            detail=path,
+        ):
+            shown = await directory_context(client_of(container.engine.alias), container_id, path)
         if isinstance(shown["files_error"], NotFound) and path != "/":
             read = reverse("container-file-read", args=[container_id])
             return redirect(f"{read}?{urlencode({'path': path})}")  # a link to a file, or nothing: it says so

@@ -16,6 +16,7 @@ from containers_app.listing import counts
 from containers_app.models import Container, listed
 from containers_app.projection import KIND
 from images_app.models import Image
+from webdock.engines.audit import LOOKS
 from webdock.engines.host import engine_is_here, host
 from webdock.engines.models import AuditEntry, current_engine, last_revision
 from webdock.engines.pages import page
@@ -44,7 +45,7 @@ def _context(user: Person) -> dict[str, Any]:
     engine = current_engine()
     numbers = host.latest() if engine_is_here() else None
     images = Image.objects.filter(removed_at=None)
-    recent = AuditEntry.objects.all()
+    recent = AuditEntry.objects.exclude(action__in=LOOKS)
     if not allowed(user, "admin"):  # who logs in, and from where, is the administrators' business
         recent = recent.exclude(object_kind__in=("", "user", "team", "token"))
         for kind in KINDS:

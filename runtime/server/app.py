@@ -192,7 +192,10 @@ class ApiServer:
             call.body = shape(await read_json(request), route.body, strict=confined)
         if confined:
             async with self._turns.of(call.operation):
-                await guard.check(call, self._policy)
+                try:
+                    await guard.check(call, self._policy)
+                finally:
+                    entry.container = call.about
                 entry.begin()
                 return await route.handler(call)
         entry.begin()

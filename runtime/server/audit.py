@@ -104,13 +104,14 @@ def shown(text: str) -> str:
 class Entry:
     """What is written down of one request, once its end is known."""
 
-    __slots__ = ("_began", "_log", "_peer", "_request", "_socket", "operation")
+    __slots__ = ("_began", "_log", "_peer", "_request", "_socket", "container", "operation")
 
     def __init__(self, to: AuditLog, request: web.BaseRequest, peer: Peer | None, confined: bool) -> None:
         self._log, self._request, self._peer = to, request, peer
         self._socket = "web" if confined else "engine"
         self._began = time.monotonic()
         self.operation = ""
+        self.container = ""  # its id, once names are replaced by ids
 
     def begin(self) -> None:
         """It passed, and is carried out now."""
@@ -132,5 +133,6 @@ class Entry:
             method=self._request.method,
             path=shown(self._request.raw_path),
             operation=self.operation,
+            **({"container": self.container} if self.container else {}),
             **more,
         )

@@ -36,6 +36,7 @@ class Call:
     confined: bool  # came through web.sock
     headers: dict[str, str]  # that every answer carries
     body: Any = None  # shaped JSON, for routes that take it
+    about: str = ""  # id of the container it was judged as being about; confined calls only
 
     @property
     def ref(self) -> str:

@@ -36,22 +36,29 @@ class Turns:
 
 
 async def check(call: Call, rules: Policy) -> None:
-    """Pass, and leave ``call`` with ids instead of names; or refuse.
+    """Pass, and leave ``call`` with ids instead of names, and what it is about; or refuse.
 
     Raises: Forbidden; NotFound and InvalidArgument for a reference that leads nowhere.
     """
     asked = Asked(call.operation, call.params, call.query, call.body or {})
     facts = await _gather(call.engine, asked, count=totals.counts(rules.config))
+    ids = {ref: str(found["Id"]) for ref, found in facts.containers.items()}
+    call.about = _about(asked, facts, ids)
     rules.check(asked, facts)
     if call.operation == "container_create":
         await asyncio.to_thread(_refuse_links, confinement.bind_sources(call.body), rules)
-    ids = {ref: str(found["Id"]) for ref, found in facts.containers.items()}
     if call.operation == "container_create":
         policy.pin_refs(call.body, ids)
     elif call.params.get("ref") in ids:
         call.params["ref"] = ids[call.params["ref"]]
     elif call.operation == "container_commit":
         call.query.replace("container", ids.get(call.query.text("container"), ""))
+
+
+def _about(asked: Asked, facts: Facts, ids: dict[str, str]) -> str:
+    """The container whose own call this is, also when it names an exec session of it; "" for the others."""
+    ref = asked.params.get("ref", "")
+    return ids.get(str(facts.execs[ref]["ContainerID"]) if ref in facts.execs else ref, "")
 
 
 def _refuse_links(sources: list[str], rules: Policy) -> None:

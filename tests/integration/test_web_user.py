@@ -214,3 +214,6 @@ def test_what_it_tries_is_in_the_engines_own_log(installation: Installation) -> 
     last = json.loads(log[-1])
     assert (last["socket"], last["operation"], last["verdict"]) == ("web", "container_create", "refused")
     assert last["uid"] == pwd.getpwnam("webdock").pw_uid
+    told = installation.webdock("audit", "compare", "--json", "--tolerance=0", "--since=10m", check=False)
+    assert told.returncode == 1, told.stderr
+    assert last in json.loads(told.stdout)["only_in_engine"], "no row of the pages stands for it"

@@ -107,7 +107,12 @@ def ask_password(name: str) -> str:
 
 
 def account(options: argparse.Namespace, *arguments: str, said: str = "") -> str:
-    """Run the web side's command as the web user; what it printed.
+    """Ask the accounts; what was printed. Raises: Failure with their words when they refuse."""
+    return managed(options, "account", *arguments, said=said)
+
+
+def managed(options: argparse.Namespace, command: str, *arguments: str, said: str = "") -> str:
+    """Run a command of the web side as the web user; what it printed.
 
     Raises:
         Failure: with its words when it refuses.
@@ -122,7 +127,7 @@ def account(options: argparse.Namespace, *arguments: str, said: str = "") -> str
     program = place_program(instance, say)
     try:
         done = subprocess.run(
-            as_web_user([str(program.python), "-I", "-m", "django", "account", *arguments]),
+            as_web_user([str(program.python), "-I", "-m", "django", command, *arguments]),
             env=web_environment(instance, os.environ),
             cwd="/",
             input=said,
@@ -134,5 +139,5 @@ def account(options: argparse.Namespace, *arguments: str, said: str = "") -> str
         raise Failure(f"the accounts did not answer within {COMMAND_TIMEOUT_S:.0f} s") from None
     if done.returncode != 0:
         words = done.stderr.strip().removeprefix("CommandError: ")
-        raise Failure(words or f"the accounts' command ended with {done.returncode}")
+        raise Failure(words or f"the web side's command {command} ended with {done.returncode}")
     return done.stdout

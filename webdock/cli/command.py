@@ -98,6 +98,7 @@ VERBS: dict[str, tuple[str, str, str]] = {
     "user unfactor": ("accounts", "user_unfactor", "Take away a second factor; its sessions end"),
     "user enable": ("accounts", "user_enable", "Let a disabled account log in again"),
     "policy explain": ("policy", "policy_explain", "Say whether the dashboard's socket would take a request"),
+    "audit compare": ("audit", "audit_compare", "Compare the engine's own log with the pages' audit log"),
     "engine": ("serve", "engine", "Run the engine in the foreground (root)"),
     "web": ("serve", "web", "Run the web dashboard in the foreground"),
 }
@@ -128,7 +129,7 @@ for _noun, _verbs in {
 }.items():
     ALIASES.update({f"{_noun} {_verb}": _verb for _verb in _verbs.split()})
 
-NOUNS = ("network", "volume", "container", "image", "system", "user", "policy")
+NOUNS = ("network", "volume", "container", "image", "system", "user", "policy", "audit")
 
 SECTIONS = (
     (
@@ -139,7 +140,7 @@ SECTIONS = (
     ("Images", "images pull push tag rmi history save load import login logout"),
     ("Resources", "network volume prune df"),
     ("Engine", "inspect version info completion"),
-    ("This machine", "up down ready status check doctor user policy backup restore engine web"),
+    ("This machine", "up down ready status check doctor user policy audit backup restore engine web"),
 )
 
 
@@ -295,6 +296,7 @@ def overview() -> str:
         "network": "Manage networks",
         "volume": "Manage volumes",
         "user": "Manage accounts of the pages",
+        "audit": "Compare what the pages and the engine wrote down",
         "policy": "Ask what the dashboard's socket would take",
     }
     for title, names in SECTIONS:

@@ -19,6 +19,7 @@ from webdock.engines.models import AuditEntry
 from webdock.engines.wording import explain
 
 DETAIL_MAX_CHARS = 4000
+LOOKS = ("container.file.list", "volume.file.list")  # many; left out where pages show what was done last
 
 
 @dataclass(frozen=True)

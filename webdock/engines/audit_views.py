@@ -164,14 +164,14 @@ async def _pieces(filters: Filters, form: Any) -> AsyncIterator[bytes]:
         below, rows = lot[-1].pk, rows + len(lot)
 
 
-def _row(entry: AuditEntry) -> dict[str, Any]:
+def row_of(entry: AuditEntry) -> dict[str, Any]:
     row = {name: getattr(entry, name) for name in COLUMNS}
     return {**row, "at": entry.at.isoformat()}
 
 
 def _json_lines(entries: list[AuditEntry]) -> Iterator[str]:
     for entry in entries:
-        yield json.dumps(_row(entry), ensure_ascii=False, separators=(",", ":")) + "\n"
+        yield json.dumps(row_of(entry), ensure_ascii=False, separators=(",", ":")) + "\n"
 
 
 def _csv(entries: list[AuditEntry]) -> Iterator[str]:
@@ -179,6 +179,6 @@ def _csv(entries: list[AuditEntry]) -> Iterator[str]:
     out = StringIO()
     writer = csv.writer(out)
     for entry in entries:
-        row = ["" if value is None else str(value) for value in _row(entry).values()]
+        row = ["" if value is None else str(value) for value in row_of(entry).values()]
         writer.writerow([f"'{text}" if text.startswith(FORMULA) else text for text in row])
     yield out.getvalue()

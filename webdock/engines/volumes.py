@@ -21,6 +21,7 @@ from django.views.decorators.http import require_GET
 from runtime.api.client import EngineClient
 from runtime.api.errors import EngineError, InvalidArgument, NotFound
 from runtime.api.types import VolumeEntry
+from webdock.engines.audit import actor_of, audited
 from webdock.engines.clients import client as client_of
 from webdock.engines.filepaths import clean_path, crumbs
 from webdock.engines.models import current_engine
@@ -103,7 +104,16 @@ async def volume_detail(request: HttpRequest, name: str) -> HttpResponse:
     }
     if "files" in await client.rights_over("volume", name):
         try:
-            context |= await _files(client, name, path)
+            async with audited(
+                await actor_of(request),
+                "volume.file.list",
+                engine=engine.alias,
+                kind="volume",
+                id=name,
+                name=name,
+                detail=path,
+            ):
+                context |= await _files(client, name, path)
         except InvalidArgument:  # a file, perhaps by way of a link: its own page says what is wrong otherwise
             return redirect(f"{reverse('volume-file-view', args=[name])}?{urlencode({'path': path})}")
     return await page(request, "volumes/detail.html", context)

@@ -112,7 +112,8 @@ async def _refuse(pipe: Taken, status: int, message: str) -> None:
 
 async def _carry(asked: Asked, pipe: Taken, who: Bearer) -> None:
     """The whole session, with its row in the audit log. Raises: EngineError before it begins."""
-    client = client_of((await sync_to_async(current_engine)()).alias)
+    alias = (await sync_to_async(current_engine)()).alias
+    client = client_of(alias)
     query = dict(asked.query)
     rule, ref = await permitted(client, "POST", asked.path, query)
     if not rule.stream:
@@ -120,7 +121,8 @@ async def _carry(asked: Asked, pipe: Taken, who: Bearer) -> None:
     kind, id = await thing_of(client, rule, ref)
     rights = needed(rule, query)
     actor = Actor(who.user.pk, who.user.get_username(), asked.address)
-    async with audited(actor, rule.action, kind=kind, id=id, name=id, detail=f"by token {who.name}"):
+    detail = f"by token {who.name}"
+    async with audited(actor, rule.action, engine=alias, kind=kind, id=id, name=id, detail=detail):
         stream = await client._upgrade(
             "/" + quote(asked.path, safe="/:@"), asked.query, _document(asked.body), ref=None, tty=True
         )

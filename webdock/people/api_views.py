@@ -63,7 +63,8 @@ async def api(request: HttpRequest, path: str) -> HttpResponseBase:
 
 
 async def _answer(request: HttpRequest, path: str, who: Bearer) -> HttpResponseBase:
-    client = client_of((await sync_to_async(current_engine)()).alias)
+    alias = (await sync_to_async(current_engine)()).alias
+    client = client_of(alias)
     rule, ref = await permitted(client, str(request.method), path, request.GET.dict())
     if rule.stream and not (rule.kind == "exec" and _body(request).get("Detach") is True):
         raise NotSupported(f"POST /{path[:100]} needs a connection to upgrade, with Upgrade: tcp")
@@ -72,7 +73,8 @@ async def _answer(request: HttpRequest, path: str, who: Bearer) -> HttpResponseB
     actor = Actor(who.user.pk, who.user.get_username(), request_address(request))
     kind = rule.action.partition(".")[0]
     name = ref or request.GET.get("name") or request.GET.get("fromImage") or ""
-    async with audited(actor, rule.action, kind=kind, id=ref, name=name, detail=f"by token {who.name}"):
+    detail = f"by token {who.name}"
+    async with audited(actor, rule.action, engine=alias, kind=kind, id=ref, name=name, detail=detail):
         return await _carry_out(request, client, path, rule, ref, who)
 
 

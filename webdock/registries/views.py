@@ -8,7 +8,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
 from runtime.api.errors import EngineError, InvalidArgument
-from webdock.engines.audit import actor_of, write
+from webdock.engines.audit import actor_of, audited
 from webdock.engines.clients import client as client_of
 from webdock.engines.models import current_engine
 from webdock.engines.pages import answer, page
@@ -51,15 +51,15 @@ async def registry_test(request: HttpRequest) -> JsonResponse:
     try:
         asked = setting.asked_of(request.POST)
         client = client_of(engine.alias)
-        auth = await setting.auth_asked(client, asked)
-        result = await setting.tried(client, asked, auth)
+        async with audited(
+            await actor_of(request), "registry.test", engine=engine.alias, kind="registry", name=asked.host
+        ):
+            auth = await setting.auth_asked(client, asked)
+            result = await setting.tried(client, asked, auth)
     except InvalidArgument as error:  # begins with the field it is about
         return JsonResponse({"ok": False, "message": error.message}, status=400)
     except EngineError as error:
         return JsonResponse({"ok": False, "message": explain(error)}, status=max(error.status, 400))
-    await sync_to_async(write)(
-        await actor_of(request), "registry.test", engine=engine.alias, kind="registry", name=asked.host
-    )
     message = _("%(host)s answers.") % {"host": asked.host} if result["Ok"] else setting.failure_of(result)
     return JsonResponse({"ok": True, "works": result["Ok"], "message": message, "tried": result["Tried"]})
 

@@ -138,7 +138,7 @@ async def test_the_files_tab_lists_reads_and_brings_in(
     assert answer["Content-Type"] == "application/octet-stream"
     assert answer["Content-Disposition"] == 'attachment; filename="notes.txt"'
     details = [entry.detail async for entry in AuditEntry.objects.filter(result="ok").order_by("pk")]
-    assert details == [f"/srv notes.txt {len(CONTENT)} bytes", "/srv/notes.txt"]
+    assert details == [str(tmp_path), f"/srv notes.txt {len(CONTENT)} bytes", "/srv/notes.txt"]
 
 
 async def test_files_that_are_not_there_are_said_plainly(
