@@ -54,6 +54,7 @@ class TerminalConsumer(SocketConsumer):
         self._early: list[bytes | dict[str, Any]] = []  # what came before that
         self._hub: Hub
         self._guest: TerminalGuest | None = None
+        self._telling: asyncio.Task[None] | None = None  # where the shell is
 
     async def run(self) -> None:
         found = await admitted(self.kwargs["session"], self.user.pk)
@@ -141,6 +142,8 @@ class TerminalConsumer(SocketConsumer):
                 self._hub.resized()
         elif kind == "control":
             self._control_asked.set()
+        elif kind == "where" and (self._telling is None or self._telling.done()):
+            self._telling = self.tasks.create_task(self._tell_where(viewer), name="where")
         elif kind == "end":
             self._end_asked.set()
 
@@ -196,6 +199,16 @@ class TerminalConsumer(SocketConsumer):
             viewer.types = True
         viewer.tell({"type": "control"})
         self._hub.tell_people()
+
+    async def _tell_where(self, viewer: Viewer) -> None:
+        """The directory of the program that has the terminal, null when the engine cannot tell it."""
+        path = None
+        if self._session.exec_id:
+            try:
+                path = (await self._hub.client.exec_inspect(self._session.exec_id)).get("CurrentDirectory")
+            except EngineError:
+                pass  # the page falls back to what else it knows
+        viewer.tell({"type": "where", "path": path})
 
     async def _end(self) -> None:
         """Once the person closes it: its processes get HUP, then KILL; attach just lets go."""

@@ -26,6 +26,7 @@ from runtime.containers import users
 from runtime.containers.checks import parse_signal
 from runtime.containers.core import tell
 from runtime.containers.exec_record import FILE, Session, detach_keys
+from runtime.containers.foreground import current_directory
 from runtime.containers.foreseen import Foreseen
 from runtime.containers.hangup import hang_up
 from runtime.containers.kept import Kept
@@ -234,7 +235,11 @@ class Execs:
 
     async def inspect(self, exec_id: str) -> Body:
         """Raises: NotFound."""
-        return self._find(exec_id).describe()
+        session = self._find(exec_id)
+        described = session.describe()
+        if session.tty and session.running and (path := current_directory(session.pid)) is not None:
+            described["CurrentDirectory"] = path
+        return described
 
     async def resize(self, exec_id: str, height: int, width: int) -> None:
         """Without a terminal there is nothing to do. Raises: NotFound, Conflict when it does not run."""

@@ -56,11 +56,8 @@ document.addEventListener(
   true,
 );
 
-for (const menu of document.querySelectorAll(".menu[popover]:not(.ports-menu, form)")) {
-  menu.addEventListener("toggle", (event) => {
-    if (event.newState === "closed") closedAt = performance.now();
-    else if (!menu.dataset.id) visible(menu)[0]?.focus();
-  });
+// Arrow keys, Home and End go through a menu.
+export function walkable(menu) {
   menu.addEventListener("keydown", (event) => {
     const items = visible(menu);
     const at = items.indexOf(document.activeElement);
@@ -68,5 +65,13 @@ for (const menu of document.querySelectorAll(".menu[popover]:not(.ports-menu, fo
     if (to === undefined) return;
     event.preventDefault();
     items[(to + items.length) % items.length].focus();
+  });
+}
+
+for (const menu of document.querySelectorAll(".menu[popover]:not(.ports-menu, form)")) {
+  walkable(menu);
+  menu.addEventListener("toggle", (event) => {
+    if (event.newState === "closed") closedAt = performance.now();
+    else if (!menu.dataset.id) visible(menu)[0]?.focus();
   });
 }

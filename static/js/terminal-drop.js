@@ -2,6 +2,16 @@
 
 import { post, say } from "./actions.js";
 import { ask } from "./ask.js";
+import { gettext, interpolate } from "./i18n.js";
+import { toast } from "./toast.js";
+
+// The files of a drop; directories come without what is in them, and are said to be left.
+function filesOf({ items }) {
+  const files = [...items].filter(({ kind }) => kind === "file");
+  const left = files.filter((item) => item.webkitGetAsEntry?.()?.isDirectory);
+  for (const item of left) toast(interpolate(gettext("%s is a directory: only files can be brought in."), [item.getAsFile().name]), "warn");
+  return files.filter((item) => !left.includes(item)).map((item) => item.getAsFile());
+}
 
 export class Drop {
   constructor(pane) {
@@ -16,7 +26,7 @@ export class Drop {
     for (const name of ["dragleave", "drop"]) place.addEventListener(name, () => delete pane.element.dataset.drop);
     place.addEventListener("drop", (event) => {
       event.preventDefault();
-      this.bringIn([...event.dataTransfer.files]);
+      this.bringIn(filesOf(event.dataTransfer));
     });
   }
 
@@ -35,7 +45,8 @@ export class Drop {
     const { session, deck, screen } = this.pane;
     if (!files.length || session.over) return;
     const names = files.map(({ name }) => name).join(", ");
-    const answer = await ask("ask-upload", { name: names.slice(0, 200), path: this.directory ?? deck.root.dataset.directory });
+    const path = (await session.where()) ?? this.directory ?? deck.root.dataset.directory;
+    const answer = await ask("ask-upload", { name: names.slice(0, 200), path });
     if (!answer) return screen.term.focus();
     for (const file of files) {
       const form = new FormData();

@@ -5,7 +5,7 @@ import { ask } from "./ask.js";
 import { copyText } from "./copy.js";
 import { clone, place } from "./dom.js";
 import { gettext } from "./i18n.js";
-import { placeBeside } from "./menu.js";
+import { placeBeside, walkable } from "./menu.js";
 import { Bar } from "./terminal-bar.js";
 import { Drop } from "./terminal-drop.js";
 import { Find } from "./terminal-find.js";
@@ -14,8 +14,8 @@ import { Session } from "./terminal-session.js";
 import { Typing } from "./terminal-typing.js";
 import { toast } from "./toast.js";
 
-const COPY_WAIT_MS = 250; // a selection stands still
-const KEYS = { F: "find", C: "copy", V: "paste", ENTER: "fullscreen", "+": "bigger", _: "smaller" }; // with Ctrl and Shift
+const KEYS = { F: "find", C: "copy", ENTER: "fullscreen", "+": "bigger", _: "smaller" }; // with Ctrl and Shift
+const STAYS = ["bigger", "smaller"]; // items after which the menu stays open
 
 export class Pane {
   // deck: {root, panes, keep(), split(), choose(name, value), setFont(px), close(pane)}
@@ -24,6 +24,7 @@ export class Pane {
     this.element = clone("pane");
     this.menu = this.part("menu");
     deck.root.append(this.element);
+    walkable(this.menu);
     this.bar = new Bar(this);
     this.session = new Session(this);
     this.screen = new Screen(this, { bounds: () => this.session.bounds(), roomy: () => this.session.sendSize() });
@@ -80,11 +81,16 @@ export class Pane {
     if (this.menu.matches(":popover-open")) return this.menu.hidePopover();
     this.menu.showPopover();
     placeBeside(this.menu, this.button("settings"));
+    // A phone's keyboard would go, and the page move under the menu.
+    if (!matchMedia("(pointer: coarse)").matches) this.menu.querySelector("button").focus();
   }
 
   async fullScreen() {
     if (document.fullscreenElement) await document.exitFullscreen();
-    else await this.element.requestFullscreen();
+    else {
+      await this.element.requestFullscreen();
+      navigator.keyboard?.lock?.(["Escape"]).catch(() => {}); // for the program; held down it leaves full screen
+    }
     this.focus();
   }
 
@@ -119,16 +125,16 @@ export class Pane {
     this.focus();
   }
 
+  // Once the mouse lets go of a selection; a match that was found is selected, too, and is not copied.
   copyOnSelect() {
-    const { term } = this.screen;
-    clearTimeout(this.selecting);
-    if (!chosen("copy-on-select") || !term.hasSelection()) return;
-    this.selecting = setTimeout(() => navigator.clipboard?.writeText(term.getSelection()).catch(() => {}), COPY_WAIT_MS);
+    const text = chosen("copy-on-select") && this.screen.term.getSelection();
+    if (text) copyText(text, "");
   }
 
   // Keys of ours; everything else belongs to the program in the container.
   key(event) {
     if (event.type !== "keydown" || !event.ctrlKey || !event.shiftKey || event.altKey || event.metaKey) return true;
+    if (event.key.toUpperCase() === "V") return false; // the browser pastes by itself, and asks nobody
     const name = KEYS[event.key.toUpperCase()];
     if (!name) return true;
     event.preventDefault();
@@ -139,12 +145,14 @@ export class Pane {
   listen() {
     const { term } = this.screen;
     term.onTitleChange((text) => this.bar.title(text));
-    term.onSelectionChange(() => this.copyOnSelect());
+    this.part("screen").addEventListener("pointerdown", ({ button }) => {
+      if (button === 0) addEventListener("mouseup", () => setTimeout(() => this.copyOnSelect()), { once: true });
+    });
     term.attachCustomKeyEventHandler((event) => this.key(event));
     this.element.addEventListener("click", (event) => {
       const button = event.target.closest("button[data-do]");
       if (!button) return;
-      if (button.closest("[data-menu]")) this.menu.hidePopover();
+      if (button.closest("[data-menu]") && !STAYS.includes(button.dataset.do)) this.menu.hidePopover();
       this.do(button.dataset.do, button);
     });
     for (const part of [this.element.querySelector(".key-bar"), this.part("note"), this.element.querySelector(".panel-head")]) {

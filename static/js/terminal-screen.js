@@ -6,6 +6,7 @@ import { FitAddon } from "../vendor/xterm/addon-fit.mjs";
 import { UnicodeGraphemesAddon } from "../vendor/xterm/addon-unicode-graphemes.mjs";
 import { WebLinksAddon } from "../vendor/xterm/addon-web-links.mjs";
 import { WebglAddon } from "../vendor/xterm/addon-webgl.mjs";
+import { ask } from "./ask.js";
 import { recall, remember } from "./dom.js";
 import { themeOf } from "./terminal-themes.js";
 
@@ -18,6 +19,11 @@ const openLink = (event, uri) => {
   event.preventDefault();
   window.open(uri, "_blank", "noopener,noreferrer");
 };
+
+// A link of the program's own (OSC 8) may say one address and lead to another: it is shown first.
+async function openHidden(event, uri) {
+  if (/^https?:\/\//i.test(uri) && (await ask("ask-link", { text: uri }))) openLink(event, uri);
+}
 
 const monospace = () => getComputedStyle(document.documentElement).getPropertyValue("--mono").trim();
 const kept = (px) => Math.min(FONT_PX.max, Math.max(FONT_PX.min, px));
@@ -39,7 +45,7 @@ export class Screen {
       fontFamily: monospace(),
       fontSize: fontSize(),
       lineHeight: 1.15,
-      linkHandler: { activate: openLink },
+      linkHandler: { activate: openHidden },
       macOptionIsMeta: true,
       minimumContrastRatio: 3,
       screenReaderMode: chosen("reader"),

@@ -10,6 +10,7 @@ import { Line } from "./terminal-line.js";
 import { toast } from "./toast.js";
 
 const DOUBT_SHOWN_CHARS = 60;
+const WHERE_WAIT_MS = 1500;
 
 // The server names sockets from its own root; behind a proxy's sub-path the page knows better.
 function below(path) {
@@ -134,6 +135,15 @@ export class Session {
     toast(gettext("The line is down and what was typed ahead is full: this was not taken."), "warn");
   }
 
+  // The directory of the program that has the terminal; undefined when the engine cannot tell.
+  where() {
+    return new Promise((resolve) => {
+      this.heardWhere = resolve;
+      if (!this.line?.tell({ type: "where" })) resolve();
+      setTimeout(resolve, WHERE_WAIT_MS);
+    });
+  }
+
   doubt(text) {
     const shown = text.length > DOUBT_SHOWN_CHARS ? `${text.slice(0, DOUBT_SHOWN_CHARS)}…` : text;
     this.bar.note("warn", interpolate(gettext("The server was restarted and does not know whether this arrived: %s"), [shown]), gettext("Send again"), () => {
@@ -154,6 +164,7 @@ export class Session {
         this.agreed = { cols: message.cols, rows: message.rows };
         this.screen.fit();
       },
+      where: () => this.heardWhere?.(message.path ?? undefined),
       recording: () => this.bar.recording(message.on),
       exit: () => this.ended(Number.isInteger(message.code) ? interpolate(gettext("The session ended with code %s."), [message.code]) : gettext("The session ended.")),
       error: () => this.bar.note("bad", message.message),

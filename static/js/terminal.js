@@ -3,6 +3,7 @@
 import { recall, remember } from "./dom.js";
 import { gettext } from "./i18n.js";
 import { Pane } from "./terminal-pane.js";
+import "./terminal-policy.js";
 import { fontSize, rememberFont } from "./terminal-screen.js";
 
 const PANES_MAX = 2;
@@ -11,15 +12,6 @@ const root = document.querySelector("[data-terminals]");
 const store = `terminals:${root.dataset.terminals}`;
 const panes = [];
 const deck = { root, panes, keep, split, choose, setFont, close: closePane };
-
-// xterm writes its own style elements; the page's policy lets them in by this page's nonce only.
-const nonce = document.querySelector("script[nonce]")?.nonce;
-const createElement = document.createElement.bind(document);
-document.createElement = (name, options) => {
-  const element = createElement(name, options);
-  if (name === "style" && nonce) element.nonce = nonce;
-  return element;
-};
 
 // -- choices for all panes ------------------------------------------------------------
 

@@ -13,7 +13,7 @@ def screen(page: Page) -> str:
     return "\n".join(row.replace("\xa0", " ").rstrip() for row in rows)
 
 
-def expect_text(page: Page, pattern: str, timeout_ms: float = 15_000) -> None:
+def expect_text(page: Page, pattern: str, timeout_ms: float = 30_000) -> None:
     """Wait until the screen shows a match."""
     rows = page.locator(".xterm-rows")
     expect(rows).to_contain_text(re.compile(pattern), timeout=timeout_ms)

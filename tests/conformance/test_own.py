@@ -36,6 +36,26 @@ async def test_one_can_come_back_to_an_exec_session(
     second.close()
 
 
+async def test_inspect_tells_where_the_program_of_a_terminal_is(
+    client: EngineClient, running: str, engine: UnderTest
+) -> None:
+    """The one in the foreground: a shell inside the shell counts, not the one that waits for it."""
+    if not engine.ours:
+        return
+    session = await client.exec_create(running, SHELL)
+    stream = await client.exec_start(session, tty=True)
+    for typed, where in ((b"cd /tmp\n", "/tmp"), (b"sh\ncd /proc\n", "/proc"), (b"exit\n", "/tmp")):
+        await stream.write(typed)
+        await until(
+            lambda: client.exec_inspect(session),
+            lambda seen, where=where: seen.get("CurrentDirectory") == where,
+        )
+    stream.close()
+    other = await client.exec_create(running, {"Cmd": ["sleep", "1000"]})
+    await client.exec_start_detached(other)
+    assert "CurrentDirectory" not in await client.exec_inspect(other)
+
+
 async def test_a_session_that_keeps_its_output_shows_it_again(
     client: EngineClient, running: str, engine: UnderTest
 ) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 
 from runtime.api.errors import Conflict, EngineError, InvalidArgument, NotFound, NotModified
 from runtime.containers import logdetails
+from runtime.containers.foreground import current_directory
 from runtime.containers.hangup import hang_up
 from runtime.events import EventHub
 from runtime.server.detach import parse_keys
@@ -894,7 +895,9 @@ class FakeExecs:
     async def inspect(self, exec_id: str) -> Body:
         one = self._get(exec_id)
         body, running = one.body, one.started and one.exit_code is None
+        where = current_directory(one.process.pid) if running and one.process and body.get("Tty") else None
         return {
+            **({"CurrentDirectory": where} if where else {}),
             "ID": one.id,
             "Running": running,
             "ExitCode": one.exit_code,

@@ -163,6 +163,15 @@ async def test_control_messages_that_say_nothing_change_nothing(shell: Any, mess
     await screen.until(b"alive")
 
 
+async def test_the_page_is_told_where_the_shell_is(shell: Any) -> None:
+    screen, _id = await shell()
+    await screen.type("cd /tmp; echo the''re\n")
+    await screen.until(b"there")
+    for _twice in range(2):
+        await screen.socket.send_json_to({"type": "where"})
+    assert (await screen.control("where"))["path"] == "/tmp"
+
+
 async def test_output_stops_at_the_window_until_credit_comes(shell: Any) -> None:
     screen, _id = await shell(
         "sh", "-c", "head -c 3000000 /dev/zero | tr '\\0' x; printf '#done'", credit=False
