@@ -9,7 +9,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import AsyncClient
 
-from containers_app import terminal_stream, terminals
+from containers_app import terminals
 from containers_app.models import Container, TerminalSession
 from containers_app.shells import NoShell
 from runtime.api.client import EngineClient
@@ -68,9 +68,7 @@ async def test_end_ends_the_shell_shown_or_left(
     operator: User,
     as_admin: AsyncClient,
     connect: Connect,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(terminal_stream, "END_GRACE_S", 0.2)
     screen = Screen(await connect(await browser_of(operator), f"/ws/terminal/{session.pk}/"))
     await screen.type("echo re''ady\n")
     await screen.until(b"ready")
