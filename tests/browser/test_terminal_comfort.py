@@ -1,4 +1,4 @@
-"""Terminals made pleasant: two sides, text and colours, clipboard, finding, links, files, the keys of a phone.
+"""Terminals made pleasant: two sides, text, colours, clipboard, finding, links, files, keys of a phone.
 
 Few sessions, many features: one page on a desk and one on a phone.
 """
