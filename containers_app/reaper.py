@@ -1,4 +1,7 @@
-"""Ends terminals nobody has come back to: a shell left behind by a closed laptop must not run for ever."""
+"""Ends terminals nobody has come back to: a shell left behind by a closed laptop must not run for ever.
+
+How long one is kept goes by the role its person has over the container.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +17,19 @@ from containers_app.models import TerminalSession
 from containers_app.recorder import Recorder
 from containers_app.recording import begin, tidy
 from containers_app.terminal_hub import hubs
+from containers_app.terminal_sharing import about
 from containers_app.terminal_stream import hub_of
 from runtime.api.errors import EngineError, EngineUnreachable, Unavailable
+from webdock.engines.audit import Actor, write
 from webdock.engines.clients import client as client_of
 from webdock.engines.consumers import Closed
 from webdock.engines.threads import in_thread
+from webdock.people.belongings import rights_over
+from webdock.people.roles import role_of
 
-IDLE = timedelta(hours=settings.TERMINAL_IDLE_HOURS)  # without a browser
+IDLE = {role: timedelta(hours=hours) for role, hours in settings.TERMINAL_IDLE_HOURS.items()}
 LOOK_S = 300.0
+REAPER = Actor(None, "webdock", "")  # in the audit trail
 KEPT = timedelta(days=30)  # ended sessions, for the admin; the audit trail keeps its own rows
 
 logger = logging.getLogger("containers_app")
@@ -70,10 +78,18 @@ def _left(live: list[UUID]) -> list[TerminalSession]:
     now = timezone.now()
     TerminalSession.objects.filter(pk__in=live).update(seen_at=now)
     TerminalSession.objects.filter(ended_at__lt=now - KEPT).delete()
-    sessions = TerminalSession.objects.select_related("engine").filter(ended_at=None, seen_at__lt=now - IDLE)
-    return list(sessions.exclude(pk__in=live))
+    sessions = TerminalSession.objects.select_related("engine", "user").filter(ended_at=None)
+    left = sessions.filter(seen_at__lt=now - min(IDLE.values())).exclude(pk__in=live)
+    return [session for session in left if session.seen_at < now - idle_limit(session)]
+
+
+def idle_limit(session: TerminalSession) -> timedelta:
+    """How long this terminal is kept without a browser: as its person's role over the container is today."""
+    return IDLE[role_of(rights_over(session.user, "container", session.container_id))]
 
 
 @in_thread
 def _end(session: TerminalSession) -> None:
     TerminalSession.objects.filter(pk=session.pk, ended_at=None).update(ended_at=timezone.now())
+    hours = idle_limit(session).total_seconds() / 3600
+    write(REAPER, "terminal.end", detail=f"no browser showed it for {hours:g} h", **about(session))

@@ -41,19 +41,33 @@ def flag(environ: Mapping[str, str], name: str, default: bool = False) -> bool:
     raise BadVariable(f"{name}={word!r}: expected yes or no")
 
 
-def hours(environ: Mapping[str, str], name: str, default: float) -> float:
-    """A span of more than no hours, at most a year.
+def hours_each(
+    environ: Mapping[str, str], name: str, default: float, kinds: tuple[str, ...]
+) -> dict[str, float]:
+    """A span of more than no hours, at most a year, for each of these: "12", or "12,admin=48".
 
-    Raises: BadVariable when it is no such number.
+    Raises: BadVariable.
     """
-    text = environ.get(name, "").strip()
+    found: dict[str, float] = {}
+    for part in words(environ, name):
+        kind, equals, text = part.partition("=")
+        kind, text = (kind.strip(), text) if equals else ("", kind)
+        span = _span(text)
+        if span is None or kind in found or (equals and kind not in kinds):
+            raise BadVariable(
+                f"{name}: {part!r}: expected hours, more than 0 and at most {HOURS_MAX}, "
+                f"or once for each of {', '.join(kinds)} such as {kinds[0]}=1"
+            )
+        found[kind] = span
+    return {kind: found.get(kind, found.get("", default)) for kind in kinds}
+
+
+def _span(text: str) -> float | None:
     try:
-        span = float(text) if text else default
+        span = float(text)
     except ValueError:
-        span = 0
-    if not 0 < span <= HOURS_MAX:
-        raise BadVariable(f"{name}={text!r}: expected hours, more than 0 and at most {HOURS_MAX}")
-    return span
+        return None
+    return span if 0 < span <= HOURS_MAX else None
 
 
 def seconds(environ: Mapping[str, str], name: str, default: int, most: int) -> int:

@@ -168,7 +168,9 @@ RECORD_TERMINALS = env.choice(
     os.environ, "WEBDOCK_RECORD_TERMINALS", ("asked", "always", "never")
 )  # who is in a terminal is told
 RECORDING_DAYS = int(os.environ.get("WEBDOCK_RECORDING_DAYS", "90"))  # how long recordings are kept
-TERMINAL_IDLE_HOURS = env.hours(os.environ, "WEBDOCK_TERMINAL_IDLE_HOURS", 12)  # without a browser
+TERMINAL_IDLE_HOURS = env.hours_each(
+    os.environ, "WEBDOCK_TERMINAL_IDLE_HOURS", 12, ("viewer", "operator", "admin")
+)  # without a browser, by the role of whose terminal it is
 
 # Cookies are shared by every port of a host, so each instance has its own names.
 _INSTANCE = hashlib.sha256(str(WEBDOCK_HOME).encode()).hexdigest()[:6]

@@ -5,7 +5,7 @@ A right is one of RIGHTS. "terminal" is no right of its own: whoever has "shell"
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from django.utils.translation import gettext_lazy as _
 
@@ -42,6 +42,11 @@ def rights_in(role: str, listed: Iterable[object] = ()) -> frozenset[str]:
     if role == CUSTOM:
         return frozenset(right for right in listed if isinstance(right, str) and right in RIGHTS)
     return ROLES.get(role, frozenset())
+
+
+def role_of(rights: Collection[str]) -> str:
+    """The role these rights come nearest to: "admin", "operator", else "viewer"."""
+    return "admin" if "admin" in rights else "operator" if "operate" in rights else "viewer"
 
 
 def complete(rights: frozenset[str]) -> frozenset[str]:

@@ -6,7 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from webdock.environ import BadVariable, flag, hours, own_hosts, public_url, secret_key, split_listen, words
+from webdock.environ import (
+    BadVariable,
+    flag,
+    hours_each,
+    own_hosts,
+    public_url,
+    secret_key,
+    split_listen,
+    words,
+)
 from webdock.web import endpoint
 
 
@@ -21,14 +30,6 @@ def test_flags_are_yes_or_no_and_nothing_else() -> None:
 def test_words_drop_what_is_empty() -> None:
     assert words({"A": " a, ,b ,"}, "A") == ["a", "b"]
     assert words({}, "A") == []
-
-
-def test_hours_are_a_number_above_nothing() -> None:
-    assert hours({}, "X", 12) == 12
-    assert hours({"X": " 0.5 "}, "X", 12) == 0.5
-    for text in ("0", "-1", "soon", "nan", "inf", "100000"):
-        with pytest.raises(BadVariable, match="X="):
-            hours({"X": text}, "X", 12)
 
 
 def test_public_url_gives_origin_host_and_sub_path() -> None:
@@ -57,6 +58,20 @@ def test_public_url_refuses_what_is_none(text: str) -> None:
 )
 def test_listen_is_split(text: str, host: str, port: int) -> None:
     assert split_listen(text) == (host, port)
+
+
+def test_hours_are_for_all_or_for_each() -> None:
+    def read(text: str) -> dict[str, float]:
+        return hours_each({"H": text}, "H", 12, ("viewer", "admin"))
+
+    assert read("") == {"viewer": 12, "admin": 12}
+    assert read(" 0.5 ") == {"viewer": 0.5, "admin": 0.5}
+    assert read("6, admin = 48") == {"viewer": 6, "admin": 48}
+    assert read("viewer=1") == {"viewer": 1, "admin": 12}
+    wrong = "0 -1 x 1,2 viewer viewer= owner=1 =3 admin=1,admin=2 inf nan 9999"
+    for text in wrong.split():
+        with pytest.raises(BadVariable, match="expected hours"):
+            read(text)
 
 
 @pytest.mark.parametrize("text", ["127.0.0.1", "host:port", "x:70000", ""])

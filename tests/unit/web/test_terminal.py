@@ -6,14 +6,16 @@ import asyncio
 import json
 import re
 import uuid
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from channels.testing import WebsocketCommunicator
 from django.contrib.auth.models import User
 from django.test import AsyncClient
+from django.utils import timezone
 
-from containers_app import terminal_hub, terminal_stream, terminal_viewer
+from containers_app import reaper, terminal_hub, terminal_stream, terminal_viewer
 from containers_app.models import TerminalSession
 from runtime.api.client import EngineClient
 from runtime.api.errors import NotFound
@@ -22,6 +24,8 @@ from runtime.oci.process import alive
 from tests.fakes.engine import FakeEngine
 from tests.unit.web.conftest import Connect, browser_of, closing, eventually, local_engine, make_container
 from webdock.engines.models import AuditEntry, Engine
+from webdock.engines.threads import in_thread
+from webdock.people.models import Belonging, Role, Team
 
 pytestmark = pytest.mark.django_db(transaction=True)
 WINDOW_MAX = terminal_viewer.WINDOW_BYTES + (128 << 10)  # one read may go past the window
@@ -241,6 +245,28 @@ async def test_end_kills_a_shell_that_ignores_the_hang_up(
     assert not alive(job)
 
 
+async def test_how_long_a_terminal_is_kept_goes_by_the_role_over_its_container(
+    operator: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = {"viewer": timedelta(hours=1), "operator": timedelta(hours=2), "admin": timedelta(hours=3)}
+    monkeypatch.setattr(reaper, "IDLE", limits)
+
+    @in_thread
+    def limit(container_id: str) -> timedelta:
+        session = TerminalSession(user=User.objects.get(pk=operator.pk), container_id=container_id)
+        return reaper.idle_limit(session)
+
+    team = await Team.objects.acreate(name="shop")
+    await Belonging.objects.acreate(kind="container", object_id="shops", team=team)
+    role = await Role.objects.acreate(user=operator, team=team, role="custom", rights=["view", "shell"])
+    assert (await limit("nobodys"), await limit("shops")) == (limits["operator"], limits["viewer"])
+    role.role = "operator"
+    await role.asave()
+    assert await limit("shops") == limits["operator"]
+    await User.objects.filter(pk=operator.pk).aupdate(is_staff=True)
+    assert await limit("shops") == limits["admin"]
+
+
 async def test_a_lost_browser_leaves_the_shell_to_be_taken_up_again(
     shell: Any, api: EngineClient, operator: User, connect: Connect
 ) -> None:
@@ -387,15 +413,9 @@ async def test_viewers_and_strangers_get_no_terminal(
 async def test_terminals_nobody_comes_back_to_are_hung_up(
     shell: Any, api: EngineClient, operator: User, connect: Connect
 ) -> None:
-    from datetime import timedelta
-
-    from django.utils import timezone
-
-    from containers_app import reaper
-
     screen, _id = await shell()
     session = await TerminalSession.objects.aget()
-    long_ago = timezone.now() - reaper.IDLE - timedelta(minutes=1)
+    long_ago = timezone.now() - reaper.IDLE["operator"] - timedelta(minutes=1)
     await TerminalSession.objects.aupdate(seen_at=long_ago)
     await reaper.reap_once()
     assert (await TerminalSession.objects.aget()).ended_at is None, "a browser is there"
@@ -405,11 +425,9 @@ async def test_terminals_nobody_comes_back_to_are_hung_up(
     await TerminalSession.objects.aupdate(seen_at=long_ago)
     await reaper.reap_once()
     assert (await TerminalSession.objects.aget()).ended_at is not None
-
-    async def gone() -> bool:
-        return not (await api.exec_inspect(session.exec_id))["Running"]
-
-    await eventually(gone)
+    assert (await api.exec_inspect(session.exec_id))["Running"] is False
+    entry = await AuditEntry.objects.aget(action="terminal.end")
+    assert (entry.username, entry.detail) == ("webdock", "no browser showed it for 12 h")
     await TerminalSession.objects.aupdate(ended_at=timezone.now() - reaper.KEPT - timedelta(days=1))
     await reaper.reap_once()
     assert not await TerminalSession.objects.aexists()
