@@ -26,7 +26,6 @@ machine: directories are made by those who use them.
 
 from __future__ import annotations
 
-import hashlib
 import ipaddress
 import re
 import tomllib
@@ -35,7 +34,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-DEFAULT_HOME = Path("/var/lib/webdock")
+from runtime.api.instances import DEFAULT_HOME, instance_digits, instance_name
+
 DEFAULT_RUN = Path("/run/webdock")
 DEFAULT_CONFIG = Path("/etc/webdock/engine.toml")
 
@@ -133,7 +133,7 @@ class EngineConfig:
 
     home: Path  # root-only state, $WEBDOCK_HOME/engine
     run: Path  # sockets and volatile state, $WEBDOCK_RUN
-    instance: str  # names cgroups and the nft table
+    instance: str  # names cgroups, the nft table, and the web side's user and group
     short: str  # prefix of interface names, at most 6 characters
     runtime: str = "crun"
     userns: str = "auto"
@@ -154,10 +154,8 @@ class EngineConfig:
 
 def instance_names(home: Path) -> tuple[str, str]:
     """(instance, short) for an engine home; the default home has the plain names."""
-    if home == DEFAULT_HOME / "engine":
-        return "webdock", "wd"
-    digest = hashlib.sha256(str(home).encode()).hexdigest()
-    return f"webdock-{digest[:6]}", f"w{digest[:5]}"
+    digits = instance_digits(home)
+    return instance_name(home), f"w{digits[:5]}" if digits else "wd"
 
 
 def load_config(environ: Mapping[str, str], config_path: Path | None = None) -> EngineConfig:

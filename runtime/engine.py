@@ -71,6 +71,7 @@ class Engine:
         mapping, complaint = await asyncio.to_thread(_mapping, config)
         runtimes = _runtimes(config, found)
         snapshots = OverlaySnapshotter(config.home / "snapshots", config.run)
+        userns.shut_out(config.run, mapping)
         self.images = Images(
             config.home / "images",
             snapshots,

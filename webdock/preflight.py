@@ -22,7 +22,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from webdock.cli.instance import WEB_USER, Instance, ListenError
+from webdock.cli.instance import Instance, ListenError
 
 OK, WARNING, FAILURE = "ok", "warning", "failure"
 
@@ -423,7 +423,7 @@ def home_check(instance: Instance) -> Check:
                 return Check(
                     "directories",
                     FAILURE,
-                    f"user {WEB_USER} cannot enter {parent}, so it cannot reach {path}",
+                    f"user {instance.web_user} cannot enter {parent}, so it cannot reach {path}",
                     "choose another --home and --run, or open the directory: chmod o+x " + str(parent),
                 )
     return Check("directories", OK, f"{instance.home}, {instance.run}")

@@ -93,7 +93,7 @@ class Namespaces:
         Kernel: other mount namespaces copy every pin they can see; only in a shared mount does releasing
         it here release it there, too.
         """
-        self.directory.mkdir(parents=True, exist_ok=True, mode=0o755)
+        self.directory.mkdir(parents=True, exist_ok=True, mode=0o711)
         if not _is_mount(self.directory):
             _mount(str(self.directory), self.directory, MS_BIND | MS_REC)
         _check(_libc.mount(b"", bytes(self.directory), None, MS_SHARED | MS_REC, None), "mount --make-shared")

@@ -24,6 +24,7 @@ from aiohttp import web
 
 from runtime import VERSION
 from runtime.api.errors import EngineError, Forbidden, InvalidArgument, NotFound, NotSupported, Unavailable
+from runtime.api.instances import ADMIN_GROUP
 from runtime.server import guard
 from runtime.server.answer import error_answer, refusal
 from runtime.server.audit import AuditLog, Entry
@@ -41,9 +42,6 @@ log = logging.getLogger("webdock.api")
 
 API_VERSION = (1, 47)
 API_VERSION_MIN = (1, 24)
-ADMIN_GROUP = "webdock-admin"
-WEB_GROUP = "webdock"
-WEB_USER = "webdock"
 PATH_BYTES = 107  # Kernel: sun_path
 BACKLOG = 1024  # connections waiting to be accepted
 QUERY_FIELDS = 1000  # of one request
@@ -75,8 +73,8 @@ class ApiServer:
         """
         config = self._engine.config
         admin_gid = _group_id(ADMIN_GROUP)
-        web_gid = _group_id(WEB_GROUP)
-        web_uid = _user_id(WEB_USER)
+        web_gid = _group_id(config.instance)  # its web side's own: another instance's gets in nowhere here
+        web_uid = _user_id(config.instance)
         admins = frozenset({admin_gid} - {0})
         web_groups = frozenset({admin_gid, web_gid} - {0})
         owners = frozenset({0, os.geteuid()})

@@ -21,6 +21,7 @@ from runtime.snapshots import mount
 FIRST_BASE = 0x7000_0000
 BASES = 0x0FFF  # blocks of MAP_SIZE ids from FIRST_BASE on
 RESERVED = ("/etc/subuid", "/etc/subgid")
+CLOSED = ("mounts", "views", "volumes")  # in the run directory: root file systems and volumes lie below
 
 
 def prepare(home: Path, run: Path, instance: str) -> IdMap:
@@ -53,6 +54,17 @@ def release(run: Path) -> None:
             pass
     for name in ("userns", "userns.base"):
         (run / name).unlink(missing_ok=True)
+
+
+def shut_out(run: Path, mapping: IdMap | None) -> None:
+    """Let nobody but root, and the root of mapped containers, go where containers' files are mounted.
+
+    A root file system is as open to everybody as its image says, and the host has other users.
+    """
+    for name in CLOSED:
+        (run / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.chown(run / name, 0, mapping.base if mapping else 0)
+        os.chmod(run / name, 0o710)  # noqa: S103 - the group is that root's
 
 
 def mappable(path: Path, mapping: IdMap, *, recursive: bool = True) -> bool:
@@ -97,6 +109,7 @@ def _blocks(path: str) -> list[tuple[int, int]]:
 def _pin(run: Path, base: int) -> None:
     run.mkdir(parents=True, exist_ok=True)
     (run / "userns").touch(mode=0o600)
+    (run / "userns.base").touch(mode=0o600)
     (run / "userns.base").write_text(f"{base}\n")
     with subprocess.Popen(
         ["unshare", "--user", "cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from runtime.api.instances import instance_name
 from runtime.config import load_config
 from webdock.cli.http import Client, Refused
 
@@ -71,6 +72,11 @@ class Installation:
             "XDG_CONFIG_HOME": str(self.root / "config"),
         }
 
+    @property
+    def web_user(self) -> str:
+        """Who its web side runs as."""
+        return instance_name(self.home / "engine")
+
     # -- life ------------------------------------------------------------------------------------------------
 
     def up(self) -> str:
@@ -96,7 +102,7 @@ class Installation:
         assert not left, "left behind after a purge:\n" + "\n".join(left)
 
     def residue(self) -> list[str]:
-        """Mounts, links, tables, cgroups and processes of this instance that are there now."""
+        """Mounts, links, tables, cgroups, users and processes of this instance that are there now."""
         config = load_config(self.environ, self.config)
         found = [
             line for line in Path("/proc/self/mountinfo").read_text().splitlines() if str(self.root) in line
@@ -108,6 +114,10 @@ class Installation:
         found += [line for line in tables.splitlines() if line.endswith(f" {table}")]
         for pattern in (config.instance, f"*/{config.instance}"):
             found += [str(path) for path in Path("/sys/fs/cgroup").glob(pattern)]
+        for database in (Path("/etc/passwd"), Path("/etc/group")):
+            found += [
+                line for line in database.read_text().splitlines() if line.startswith(f"{self.web_user}:")
+            ]
         for process in Path("/proc").glob("[0-9]*"):
             try:
                 words = (process / "cmdline").read_bytes().decode(errors="replace").replace("\0", " ")

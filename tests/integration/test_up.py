@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.installation import ROOT, Installation, eventually
+from tests.integration.web_shell import trespasses
 from webdock.cli.setup import share_file
 
 SECOND_START_MAX_S = 15.0
@@ -224,7 +225,9 @@ def test_stale_sockets_and_lock_files_are_no_hindrance(fresh: Installation) -> N
     assert fresh.client.get("/_ping") == "OK"
 
 
-def test_two_instances_run_side_by_side(fresh: Installation, installed: Installation) -> None:
+def test_two_instances_run_side_by_side_and_neither_web_side_gets_at_the_other(
+    fresh: Installation, installed: Installation
+) -> None:
     fresh.up()
     for one in (fresh, installed):
         one.docker("run", "-d", "--name", "same-name", "webdock/busybox", "sleep", "1000")
@@ -232,6 +235,12 @@ def test_two_instances_run_side_by_side(fresh: Installation, installed: Installa
     one = fresh.client.get("/containers/same-name/json")["NetworkSettings"]["Networks"]["bridge"]
     other = installed.client.get("/containers/same-name/json")["NetworkSettings"]["Networks"]["bridge"]
     assert one["Gateway"] != other["Gateway"]
+    for intruder, other in ((fresh, installed), (installed, fresh)):
+        container = other.client.get("/containers/same-name/json")["State"]["Pid"]
+        conmon = int(Path(f"/proc/{container}/stat").read_text().rpartition(")")[2].split()[1])
+        pids = [other.engine_pid(), other.web_pid(), container, conmon]
+        assert trespasses(intruder, other, pids) == []
+    assert trespasses(fresh, fresh, [fresh.web_pid()]), "it gets at its own"
     fresh.docker("rm", "-f", "same-name")
     assert installed.client.get("/containers/same-name/json")["State"]["Running"]
     installed.docker("rm", "-f", "same-name")

@@ -118,8 +118,9 @@ def managed(options: argparse.Namespace, command: str, *arguments: str, said: st
         Failure: with its words when it refuses.
     """
     need_root("user")
-    from webdock.cli.setup import as_web_user, place_program
+    from webdock.cli.setup import place_program
     from webdock.cli.up import web_environment
+    from webdock.cli.users import as_web_user
 
     instance = chosen(options)
     if not instance.web_home.is_dir():
@@ -127,7 +128,7 @@ def managed(options: argparse.Namespace, command: str, *arguments: str, said: st
     program = place_program(instance, say)
     try:
         done = subprocess.run(
-            as_web_user([str(program.python), "-I", "-m", "django", command, *arguments]),
+            as_web_user(instance.web_user, [str(program.python), "-I", "-m", "django", command, *arguments]),
             env=web_environment(instance, os.environ),
             cwd="/",
             input=said,

@@ -27,7 +27,7 @@ from typing import Any
 from webdock import __version__
 from webdock.cli import instance as instances
 from webdock.cli.errors import Failure
-from webdock.cli.instance import WEB_USER, Instance
+from webdock.cli.instance import Instance
 from webdock.cli.running import released, take_locks
 from webdock.cli.serve import chosen, need_root
 
@@ -108,24 +108,26 @@ def collect(instance: Instance, stage: Path) -> None:
     }
     (stage / "backup.json").write_text(json.dumps(about, indent=2) + "\n")
     (stage / "web").mkdir()
-    web_user_copies(["-c", COPY_DATABASE, str(instance.web_home / DATABASE)], stage / "web" / DATABASE)
+    user, database = instance.web_user, instance.web_home / DATABASE
+    web_user_copies(user, ["-c", COPY_DATABASE, str(database)], stage / "web" / DATABASE)
     read = "import sys; sys.stdout.buffer.write(open(sys.argv[1], 'rb').read())"
     for name in KEYS:
         if (key := instance.web_home / name).exists():
-            web_user_copies(["-c", read, str(key)], stage / "web" / name)
+            web_user_copies(user, ["-c", read, str(key)], stage / "web" / name)
     config = instance.config or Path(instances.DEFAULT_CONFIG)
     if config.is_file():
         (stage / "config").mkdir()
         shutil.copyfile(config, stage / "config" / "engine.toml")
 
 
-def web_user_copies(arguments: list[str], target: Path) -> None:
+def web_user_copies(user: str, arguments: list[str], target: Path) -> None:
     """Have the web user read its own file: root would follow a link the web user could have put there."""
-    from webdock.cli.setup import as_web_user, base_python
+    from webdock.cli.setup import base_python
+    from webdock.cli.users import as_web_user
 
     with open(target, "xb") as file:
         done = subprocess.run(
-            as_web_user([base_python(), "-I", *arguments]),
+            as_web_user(user, [base_python(), "-I", *arguments]),
             cwd="/",
             stdin=subprocess.DEVNULL,
             stdout=file,
@@ -170,7 +172,8 @@ def restore(options: argparse.Namespace) -> int:
     """Fill an empty home; nothing is put in its place before the whole archive was read."""
     need_root("restore")
     refuse_postgres("restore", "pg_restore")
-    from webdock.cli.setup import ensure_directories, ensure_users
+    from webdock.cli.directories import ensure_directories
+    from webdock.cli.users import ensure_users
 
     instance = chosen(options)
     source = Path(options.file).absolute()
@@ -185,7 +188,7 @@ def restore(options: argparse.Namespace) -> int:
                 raise Failure(
                     f"{place} is not empty: restore into another --home, or `webdock down --purge` first"
                 )
-        ensure_users()
+        ensure_users(instance)
         ensure_directories(instance)
         with tempfile.TemporaryDirectory(prefix=".restore-", dir=instance.home) as scratch:
             stage = Path(scratch)
@@ -216,7 +219,7 @@ def put_in_place(instance: Instance, stage: Path, about: dict[str, Any]) -> None
         part = stage / "web" / name
         if part.is_file() and not part.is_symlink():
             part.chmod(0o600)
-            shutil.chown(part, WEB_USER, WEB_USER)
+            shutil.chown(part, instance.web_user, instance.web_user)
             part.rename(instance.web_home / name)
     version = instance.engine_home / STATE_VERSION
     version.write_text(f"{int(about['state'])}\n")
@@ -230,6 +233,7 @@ def put_in_place(instance: Instance, stage: Path, about: dict[str, Any]) -> None
     if config.exists():
         if config.read_bytes() != kept.read_bytes():
             beside = instance.home / "engine.toml.restored"
+            kept.chmod(0o600)
             kept.rename(beside)
             print(f"{config} was kept as it is; the backup's configuration lies in {beside}")
         return

@@ -18,12 +18,13 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from runtime.api.instances import ADMIN_GROUP
 from webdock import preflight
 from webdock.cli import instance as instances
 from webdock.cli.command import program_version
 from webdock.cli.errors import Failure
 from webdock.cli.http import Client
-from webdock.cli.instance import ADMIN_GROUP, WEB_USER, Instance
+from webdock.cli.instance import Instance
 from webdock.cli.running import UNITS, ask_web, run_by_systemd
 from webdock.cli.serve import chosen
 from webdock.preflight import FAILURE, OK, WARNING, Check
@@ -152,12 +153,12 @@ def check_configuration(instance: Instance) -> tuple[int, str]:
 
 def place_checks(instance: Instance) -> Iterator[Check]:
     try:
-        user, admins = pwd.getpwnam(WEB_USER), grp.getgrnam(ADMIN_GROUP)
+        user, admins = pwd.getpwnam(instance.web_user), grp.getgrnam(ADMIN_GROUP)
     except KeyError:
-        yield Check(
-            "users", WARNING, f"user {WEB_USER} and group {ADMIN_GROUP} are not there yet", "`up` makes them"
-        )
+        missing = f"user {instance.web_user} and group {ADMIN_GROUP} are not there yet"
+        yield Check("users", WARNING, missing, "`up` makes them")
         return
+    yield Check("users", OK, f"the web side's is {instance.web_user}")
     for path, what, mode, uid, gid in (
         (instance.engine_home, "state", 0o700, 0, 0),
         (instance.web_home, "web state", 0o700, user.pw_uid, user.pw_gid),

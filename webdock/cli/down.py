@@ -12,13 +12,15 @@ import time
 from pathlib import Path
 
 from webdock.cli import instance as instances
+from webdock.cli.directories import ensure_directories
 from webdock.cli.errors import Failure
 from webdock.cli.http import Client
 from webdock.cli.instance import Instance
 from webdock.cli.running import UNITS, engine_answers, released, run_by_systemd, stop_strays, take_locks
 from webdock.cli.serve import chosen, need_root
-from webdock.cli.setup import ensure_directories, ensure_users, repair_machine
+from webdock.cli.setup import repair_machine
 from webdock.cli.supervisor import Child, Log, StartFailed, Supervisor
+from webdock.cli.users import ensure_users, remove_web_user
 
 READY_TIMEOUT_S = 60.0
 DOWN_TIMEOUT_S = 60.0
@@ -88,7 +90,7 @@ def purge(instance: Instance) -> None:
     with released(locks):
         if instance.engine_home.is_dir():
             repair_machine()
-            ensure_users()
+            ensure_users(instance)
             ensure_directories(instance)
             supervisor = Supervisor()
             argv = ["setpriv", "--pdeathsig=TERM", "--", sys.executable, "-I", "-m", "webdock", "engine"]
@@ -117,6 +119,7 @@ def purge(instance: Instance) -> None:
             raise Failure("something could not be removed; the line above says what")
         for path in (instance.web_home, instance.log_home, instance.app_home):
             remove_tree(path)
+        remove_web_user(instance)
         (instance.home / "static.stamp").unlink(missing_ok=True)
         instance.home_lock.unlink(missing_ok=True)
         instance.run_lock.unlink(missing_ok=True)

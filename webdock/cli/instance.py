@@ -14,13 +14,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-DEFAULT_HOME = "/var/lib/webdock"
+from runtime.api import instances as names
+
+DEFAULT_HOME = str(names.DEFAULT_HOME)
 DEFAULT_RUN = "/run/webdock"
 DEFAULT_LISTEN = "127.0.0.1:8000"
 DEFAULT_CONFIG = "/etc/webdock/engine.toml"
-
-WEB_USER = "webdock"  # what the web process runs as; may open web.sock and nothing else of ours
-ADMIN_GROUP = "webdock-admin"  # may open engine.sock, which is as good as being root
 
 
 class ListenError(ValueError):
@@ -63,6 +62,11 @@ class Instance:
     @property
     def engine_home(self) -> Path:
         return self.home / "engine"
+
+    @property
+    def web_user(self) -> str:
+        """Who the web side runs as, user and group: may open web.sock and what is below ``web_home``."""
+        return names.instance_name(self.engine_home)
 
     @property
     def web_home(self) -> Path:

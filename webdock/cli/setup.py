@@ -1,7 +1,7 @@
-"""Makes a machine and an instance's directories ready; every step is done at most once and can be repeated.
+"""Makes a machine ready and decides where the program runs from; every step can be repeated.
 
-It creates users, directories and a copy of the program where the web user can read it, and repairs what
-``preflight`` finds repairable. It starts nothing and never touches containers. All of it needs root.
+It makes a copy of the program where the web user can read it, and repairs what ``preflight`` finds
+repairable. It starts nothing and never touches containers. All of it needs root.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import grp
 import hashlib
 import os
-import pwd
 import shutil
 import stat
 import subprocess
@@ -19,8 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from webdock import preflight
+from webdock.cli.directories import put_right
 from webdock.cli.errors import Failure
-from webdock.cli.instance import ADMIN_GROUP, WEB_USER, Instance
+from webdock.cli.instance import Instance
+from webdock.cli.users import as_web_user
 
 #: What the program consists of, relative to the clone; anything else (tests, docs) is not needed to run it.
 PROGRAM = (
@@ -97,33 +98,6 @@ def mount_cgroup(kind: str, where: str, source: str, options: str) -> bool:
     return mounted
 
 
-def ensure_users() -> None:
-    """Create the web user and the group whose members may be root through the engine's socket.
-
-    Raises:
-        SetupError: when the system's own tools refuse.
-    """
-    try:
-        grp.getgrnam(ADMIN_GROUP)
-    except KeyError:
-        command("groupadd", "--system", "--force", ADMIN_GROUP)
-    try:
-        pwd.getpwnam(WEB_USER)
-    except KeyError:
-        nologin = shutil.which("nologin", path="/usr/sbin:/sbin") or "/bin/false"
-        options = ["--system", "--home-dir", "/nonexistent", "--no-create-home", "--shell", nologin]
-        try:
-            grp.getgrnam(WEB_USER)
-            options += ["--gid", WEB_USER]
-        except KeyError:
-            options.append("--user-group")
-        done = subprocess.run(
-            ["useradd", *options, WEB_USER], capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S
-        )
-        if done.returncode not in (0, 9):  # 9: another set-up made it a moment ago
-            raise SetupError(f"the user {WEB_USER} cannot be created: {done.stderr.strip()}") from None
-
-
 def command(*argv: str) -> None:
     """Run a system tool that must succeed."""
     done = subprocess.run(argv, capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S)
@@ -131,51 +105,7 @@ def command(*argv: str) -> None:
         raise SetupError(f"{' '.join(argv)} failed: {done.stderr.strip() or done.returncode}")
 
 
-# -- the instance's directories ----------------------------------------------------------------------------
-
-
-def ensure_directories(instance: Instance) -> None:
-    """Create home and run with the modes on which the wall rests; wrong modes are put right."""
-    user = pwd.getpwnam(WEB_USER)
-    for path, mode, uid, gid in (
-        (instance.home, 0o755, 0, 0),
-        (instance.engine_home, 0o700, 0, 0),
-        (instance.log_home, 0o750, 0, 0),
-        (instance.web_home, 0o700, user.pw_uid, user.pw_gid),
-        (instance.run, 0o755, 0, 0),
-    ):
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-            # Race: the web user owns web/ and may put a link there, never in place of it: its parent is
-            # root's.
-            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-        except OSError as error:
-            raise SetupError(f"the directory {path} cannot be made: {error.strerror}") from error
-        try:
-            os.fchown(fd, uid, gid)
-            os.fchmod(fd, mode)
-        finally:
-            os.close(fd)
-
-
 # -- where the program runs from ---------------------------------------------------------------------------
-
-
-def as_web_user(argv: list[str], *, pdeathsig: bool = False) -> list[str]:
-    """Wrap a command so that it runs as the web user, without a capability or a way to get one."""
-    return [
-        "setpriv",
-        f"--reuid={WEB_USER}",
-        f"--regid={WEB_USER}",
-        "--clear-groups",
-        "--bounding-set=-all",
-        "--inh-caps=-all",
-        "--ambient-caps=-all",
-        "--no-new-privs",
-        *(["--pdeathsig=TERM"] if pdeathsig else []),
-        "--",
-        *argv,
-    ]
 
 
 def program_files(root: Path) -> Iterator[Path]:
@@ -208,21 +138,23 @@ def place_program(instance: Instance, say: Callable[[str], None]) -> Program:
     root = clone_root()
     stamp = program_stamp(root)
     here = Program(Path(sys.executable), root, stamp)
-    if can_read(here):
+    user = instance.web_user
+    if can_read(here, user):
         return here
     copy = Program(instance.app_home / "venv/bin/python", instance.app_home / "src", stamp)
     mark = instance.app_home / "stamp"
     if not mark.is_file() or mark.read_text() != stamp:
-        say(f"installing a copy in {instance.app_home}: user {WEB_USER} cannot read {root}")
+        say(f"installing a copy in {instance.app_home}: user {user} cannot read {root}")
         install_copy(here, instance.app_home, stamp)
-    if not can_read(copy):
-        raise SetupError(f"user {WEB_USER} can read neither {root} nor {instance.app_home}")
+        put_right(instance.app_home, 0o750, 0, grp.getgrnam(user).gr_gid, os.O_DIRECTORY)
+    if not can_read(copy, user):
+        raise SetupError(f"user {user} can read neither {root} nor {instance.app_home}")
     return copy
 
 
-def can_read(program: Program) -> bool:
+def can_read(program: Program, user: str) -> bool:
     """Try the real thing: import the program as the web user."""
-    argv = as_web_user([str(program.python), "-I", "-B", "-c", READ_TRIAL])
+    argv = as_web_user(user, [str(program.python), "-I", "-B", "-c", READ_TRIAL])
     environ = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
     try:
         done = subprocess.run(argv, env=environ, cwd="/", capture_output=True, timeout=COMMAND_TIMEOUT_S)

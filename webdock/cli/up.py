@@ -1,5 +1,4 @@
-"""``webdock up``: makes everything ready, starts engine (root) and web (user webdock, no rights), supervises
-both.
+"""``webdock up``: makes everything ready, starts engine (root) and web (no rights), supervises both.
 
 It knows nothing of containers; the engine's API is asked only whether it answers and for the two starter
 images.
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from webdock import preflight
 from webdock.cli import instance as instances
+from webdock.cli.directories import ensure_directories
 from webdock.cli.errors import Failure
 from webdock.cli.http import Client
 from webdock.cli.instance import Instance
@@ -34,13 +34,11 @@ from webdock.cli.serve import chosen, need_root, say
 from webdock.cli.setup import (
     Program,
     SetupError,
-    as_web_user,
-    ensure_directories,
-    ensure_users,
     place_program,
     repair_machine,
 )
 from webdock.cli.supervisor import Child, Log, StartFailed, Supervisor, echo_to_terminal
+from webdock.cli.users import as_web_user, ensure_users
 
 READY_TIMEOUT_S = 60.0
 PREPARE_TIMEOUT_S = 300.0
@@ -187,7 +185,7 @@ def supervise(
     write_owner(instance, locks, ready=False)
     for done in repair_machine():
         say(done)
-    ensure_users()
+    ensure_users(instance)
     ensure_directories(instance)
     checks = preflight.examine(instance)
     report = preflight.report(checks, quiet=True)
@@ -214,7 +212,7 @@ def supervise(
         supervisor.add(engine)
         prepare_web(instance, program, web_environ)
         supervisor.wait_until_ready(READY_TIMEOUT_S)
-        web_argv = as_web_user([*python, "webdock", "web"], pdeathsig=True)
+        web_argv = as_web_user(instance.web_user, [*python, "webdock", "web"], pdeathsig=True)
         supervisor.add(Child("web", web_argv, web_environ, log("web"), lambda: web_answers(instance)))
         ensure_starter_images(instance, program)
         supervisor.wait_until_ready(READY_TIMEOUT_S)
@@ -263,7 +261,7 @@ def prepare_web(instance: Instance, program: Program, environ: dict[str, str]) -
         steps["collectstatic"] = ["collectstatic", "--noinput", "--clear", "--verbosity=0"]
     running = {
         name: subprocess.Popen(
-            as_web_user([str(program.python), "-I", "-m", "django", *arguments]),
+            as_web_user(instance.web_user, [str(program.python), "-I", "-m", "django", *arguments]),
             env=environ,
             cwd="/",
             stdin=subprocess.DEVNULL,
@@ -284,6 +282,7 @@ def prepare_web(instance: Instance, program: Program, environ: dict[str, str]) -
         if process.returncode != 0:
             raise SetupError(f"`{name}` of the web side failed:\n{said.decode(errors='replace').strip()}")
     if "collectstatic" in steps:
+        mark.touch(mode=0o600)
         mark.write_text(program.stamp)
 
 
@@ -316,7 +315,7 @@ def setup_link(instance: Instance, python: Path, environ: Mapping[str, str]) -> 
     It is printed and never written down: whoever reads it may become administrator.
     """
     done = subprocess.run(
-        as_web_user([str(python), "-I", "-m", "django", "setuplink"]),
+        as_web_user(instance.web_user, [str(python), "-I", "-m", "django", "setuplink"]),
         env=dict(environ),
         cwd="/",
         stdin=subprocess.DEVNULL,

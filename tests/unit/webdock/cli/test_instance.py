@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from runtime.config import instance_names
 from webdock.cli import instance
 from webdock.cli.instance import Instance, ListenError
 
@@ -35,6 +36,16 @@ def test_flags_win_over_variables_and_variables_over_defaults() -> None:
     options = argparse.Namespace(home="/h", run=None, listen=None, config=None)
     made = instance.from_options(options, {"WEBDOCK_HOME": "/other", "WEBDOCK_RUN": "/r"})
     assert (made.home, made.run, made.listen) == (Path("/h"), Path("/r"), "127.0.0.1:8000")
+
+
+def test_each_home_has_a_web_user_named_as_the_engine_names_the_instance() -> None:
+    def user(home: str) -> str:
+        return Instance(Path(home), Path("/r"), "127.0.0.1:8000", None).web_user
+
+    assert user("/var/lib/webdock") == "webdock"
+    assert user("/srv/a") != user("/srv/b")
+    assert user("/srv/a") == instance_names(Path("/srv/a/engine"))[0]
+    assert len(user("/srv/" + "a" * 200)) <= 32, "useradd takes no more"
 
 
 def test_urls_are_such_that_a_browser_reaches_them() -> None:
