@@ -1,4 +1,4 @@
-"""The rules for one container of the confined socket; pure.
+"""The rules for one container of the confined socket, but for what it mounts (``confined_mounts``); pure.
 
 Every function yields reasons; no reason, no objection. A field that is not mentioned here is in ``HARMLESS``:
 the test of this module compares both with ``runtime.api.types``, so a new field cannot slip in.
@@ -6,55 +6,52 @@ the test of this module compares both with ``runtime.api.types``, so a new field
 
 from __future__ import annotations
 
-import posixpath
 import re
-from collections.abc import Iterator, Mapping
-from pathlib import PurePosixPath
-from typing import Any
+from collections.abc import Mapping
 
 from runtime.config import PolicyConfig
-
-Body = dict[str, Any]
-Known = Mapping[str, Body]
-Reasons = Iterator[str]
-
-
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
+from runtime.server.confined_mounts import (
+    Body,
+    Known,
+    Reasons,
+    of_bind,
+    of_bind_source,
+    of_mount,
+    of_mount_points,
+    of_target,
+    of_tmpfs,
+    of_volume_fact,
+    words,
+)
 
 SHARED_MODES = ("NetworkMode", "PidMode", "IpcMode")
 DEPTH_MAX = 16  # containers that share with containers that share ...
 
 # What Docker gives every container; adding one of these adds nothing.
-DEFAULT_CAPABILITIES = _words(
+DEFAULT_CAPABILITIES = words(
     "AUDIT_WRITE CHOWN DAC_OVERRIDE FOWNER FSETID KILL MKNOD NET_BIND_SERVICE NET_RAW SETFCAP SETGID SETPCAP "
     "SETUID SYS_CHROOT"
 )
 # Hidden and read-only in every container; a request may name more, never fewer.
-MASKED_PATHS = _words(
+MASKED_PATHS = words(
     "/proc/acpi /proc/kcore /proc/keys /proc/latency_stats /proc/timer_list /proc/timer_stats "
     "/proc/sched_debug /proc/scsi /sys/firmware"
 )
-READONLY_PATHS = _words("/proc/bus /proc/fs /proc/irq /proc/sys /proc/sysrq-trigger")
+READONLY_PATHS = words("/proc/bus /proc/fs /proc/irq /proc/sys /proc/sysrq-trigger")
 
 _SYSCTL = re.compile(r"^[a-z0-9_.-]+$")
-_SYSCTL_NAMES = _words(
+_SYSCTL_NAMES = words(
     "kernel.msgmax kernel.msgmnb kernel.msgmni kernel.sem kernel.shmall kernel.shmmax kernel.shmmni "
     "kernel.shm_rmid_forced net.core.somaxconn"
 )
 _SYSCTL_PREFIXES = ("fs.mqueue.", "net.ipv4.", "net.ipv6.")
-_TMPFS_WORDS = _words("rw ro exec noexec nosuid nodev noatime relatime")
-_TMPFS_VALUE = re.compile(r"^(size|mode|uid|gid|nr_inodes)=[0-9]+[kKmMgG%]?$")
-_BIND_WORDS = _words("ro rw private rprivate nocopy cached delegated consistent default")
-_VOLUME_WORDS = _BIND_WORDS
-_ULIMITS = _words("as core cpu data fsize locks msgqueue nofile nproc sigpending stack")
+_ULIMITS = words("as core cpu data fsize locks msgqueue nofile nproc sigpending stack")
 _LOG_DRIVERS = ("", "json-file", "local", "none")
-_LOG_OPTIONS = _words("max-size max-file compress labels labels-regex env env-regex tag mode max-buffer-size")
+_LOG_OPTIONS = words("max-size max-file compress labels labels-regex env env-regex tag mode max-buffer-size")
 _RUNTIMES = ("", "crun", "runc", "io.containerd.runc.v2")
 
 # Fields of HostConfig that are harmless as they stand, whatever their value.
-HARMLESS = _words(
+HARMLESS = words(
     "AutoRemove BlkioWeight CapDrop ConsoleSize CpuCount CpuPercent CpuPeriod CpuQuota CpuShares CpusetCpus "
     "CpusetMems Dns DnsOptions DnsSearch ExtraHosts GroupAdd IOMaximumBandwidth IOMaximumIOps Init "
     "KernelMemory KernelMemoryTCP Links MemoryReservation MemorySwappiness PublishAllPorts ReadonlyRootfs "
@@ -69,7 +66,7 @@ def of_request(
     host = body.get("HostConfig", {})
     yield from _host_config(host, policy, volumes)
     yield from _ceilings(host, policy)
-    yield from _mount_point_names(body.get("Volumes", {}))
+    yield from of_mount_points(body.get("Volumes", {}))
     for name in networks_of(host, body.get("NetworkingConfig", {}).get("EndpointsConfig", {})):
         yield from of_network(name, policy, networks)
     for endpoint in body.get("NetworkingConfig", {}).get("EndpointsConfig", {}).values():
@@ -90,7 +87,7 @@ def of_existing(
     yield from _host_config(host, policy, volumes)
     for mount in inspect.get("Mounts") or ():
         if mount.get("Type") == "bind":
-            yield from _bind_source(str(mount.get("Source", "")), not mount.get("RW", True), policy)
+            yield from of_bind_source(str(mount.get("Source", "")), not mount.get("RW", True), policy)
         elif mount.get("Type") == "volume":
             yield from of_volume_fact(str(mount.get("Name", "")), volumes)
     for name in networks_of(host, {}):  # also the host's by its id
@@ -156,47 +153,11 @@ def of_endpoint(endpoint: Body) -> Reasons:
         yield "driver options of an endpoint"
 
 
-def of_volume(driver: str, options: Mapping[str, str]) -> Reasons:
-    """A volume with these driver options: only a tmpfs is not somebody's disk."""
-    if driver not in ("", "local"):
-        yield f"volume driver {driver[:40]!r}"
-    if not options:
-        return
-    for key in sorted(set(options) - {"type", "device", "o"}):
-        yield f"volume option {key[:40]!r}"
-    if options.get("type") != "tmpfs" or options.get("device", "tmpfs") not in ("", "tmpfs"):
-        yield "a volume that mounts something of the host or of the network; only type=tmpfs is taken"
-    yield from _tmpfs_options(options.get("o", ""))
-
-
 def networks_of(host: Body, endpoints: Mapping[str, Body]) -> list[str]:
     """Names and ids of the networks a container asks for."""
     mode = str(host.get("NetworkMode", ""))
     names = [] if mode.startswith("container:") or mode in ("", "default", "none") else [mode]
     return names + [name for name in endpoints if name not in names]
-
-
-def bind_sources(body: Body) -> list[str]:
-    """Host paths a container asks for."""
-    host = body.get("HostConfig", {})
-    found = [str(bind).partition(":")[0] for bind in host.get("Binds") or () if ":" in str(bind)]
-    found += [
-        str(mount.get("Source", "")) for mount in host.get("Mounts") or () if mount.get("Type") == "bind"
-    ]
-    return [source for source in found if source.startswith("/")]
-
-
-def volumes_of(host: Body) -> list[str]:
-    """Named volumes a container asks for."""
-    names = []
-    for bind in host.get("Binds") or ():
-        source, colon, _ = str(bind).partition(":")
-        if colon and source and not source.startswith("/"):
-            names.append(source)
-    for mount in host.get("Mounts") or ():
-        if mount.get("Type") == "volume" and mount.get("Source"):
-            names.append(str(mount["Source"]))
-    return names
 
 
 def _host_config(host: Body, policy: PolicyConfig, volumes: Known) -> Reasons:
@@ -252,12 +213,12 @@ def _host_config(host: Body, policy: PolicyConfig, volumes: Known) -> Reasons:
         yield "a log driver that writes elsewhere"
     yield from _sysctls(host, policy)
     for target, options in (host.get("Tmpfs") or {}).items():
-        yield from _target(str(target))
-        yield from _tmpfs_options(str(options))
+        yield from of_target(str(target))
+        yield from of_tmpfs(str(options))
     for bind in host.get("Binds") or ():
-        yield from _bind(str(bind), policy, volumes)
+        yield from of_bind(str(bind), policy, volumes)
     for mount in host.get("Mounts") or ():
-        yield from _mount(mount, policy, volumes)
+        yield from of_mount(mount, policy, volumes)
     yield from _ports(host, policy)
 
 
@@ -289,104 +250,6 @@ def _sysctls(host: Body, policy: PolicyConfig) -> Reasons:
             yield f"sysctl {str(name)[:60]!r} (policy.allowed_sysctls)"
         elif name.startswith("net.") and str(host.get("NetworkMode", "")).startswith(("container:", "host")):
             yield f"sysctl {name[:60]!r} of a shared network"
-
-
-def _tmpfs_options(text: str) -> Reasons:
-    for word in text.split(","):
-        if word and word not in _TMPFS_WORDS and not _TMPFS_VALUE.match(word):
-            yield f"tmpfs option {word[:40]!r}"
-
-
-def _target(path: str) -> Reasons:
-    steps = [step for step in path.split("/") if step not in ("", ".")]
-    if ".." in steps or "\0" in path:
-        yield f"mount point {path[:80]!r}"
-    elif not steps or steps[0] in ("proc", "sys"):
-        yield f"mounting over {path[:80]!r}"
-
-
-def _mount_point_names(volumes: Mapping[str, Any]) -> Reasons:
-    for target in volumes:
-        yield from _target(str(target))
-
-
-def _bind(text: str, policy: PolicyConfig, volumes: Known) -> Reasons:
-    parts = text.split(":")
-    if len(parts) == 1:
-        yield from _target(parts[0])
-        return
-    if len(parts) > 3:
-        yield f"bind {text[:80]!r}"
-        return
-    words = parts[2].split(",") if len(parts) == 3 and parts[2] else []
-    for word in words:
-        if word not in _BIND_WORDS:
-            yield f"bind option {word[:40]!r}"
-    yield from _target(parts[1])
-    if parts[0].startswith("/"):
-        yield from _bind_source(parts[0], "ro" in words, policy)
-    elif "/" in parts[0] or parts[0] in ("", ".", "..") or parts[0].startswith("~"):
-        yield f"bind source {parts[0][:80]!r}"
-    else:
-        yield from of_volume_fact(parts[0], volumes)
-
-
-def _mount(mount: Body, policy: PolicyConfig, volumes: Known) -> Reasons:
-    kind, source = str(mount.get("Type", "")), str(mount.get("Source", ""))
-    yield from _target(str(mount.get("Target", "")))
-    if mount.get("ClusterOptions"):
-        yield "a cluster volume"
-    if kind == "bind":
-        options = mount.get("BindOptions") or {}
-        if options.get("Propagation", "") not in ("", "private", "rprivate"):
-            yield f"mount propagation {options['Propagation'][:40]!r}"
-        if options.get("CreateMountpoint"):
-            yield "making the source of a bind"
-        yield from _bind_source(source, bool(mount.get("ReadOnly")), policy)
-    elif kind == "volume":
-        options = mount.get("VolumeOptions") or {}
-        driver = options.get("DriverConfig") or {}
-        yield from of_volume(driver.get("Name", ""), driver.get("Options") or {})
-        if options.get("Subpath"):
-            yield "VolumeOptions.Subpath"
-        if "/" in source or source in (".", ".."):
-            yield f"volume name {source[:80]!r}"
-        elif source:
-            yield from of_volume_fact(source, volumes)
-    elif kind == "tmpfs":
-        for words in (mount.get("TmpfsOptions") or {}).get("Options") or ():
-            yield from _tmpfs_options("=".join(words))
-    else:
-        yield f"mount type {kind[:40]!r}"
-
-
-def _bind_source(source: str, read_only: bool, policy: PolicyConfig) -> Reasons:
-    """A host path: exactly an allowed one, or below one that is read-only for every confined container.
-
-    Race: whoever may write into an allowed directory can put a symbolic link into it at any moment, also
-    between this check and the mount; so nothing below a writable one is taken.
-    """
-    if not source.startswith("/") or ".." in source.split("/") or "\0" in source:
-        yield f"bind source {source[:80]!r}"
-        return
-    path = PurePosixPath("/" + posixpath.normpath(source).lstrip("/"))
-    for rule in policy.allowed_binds:
-        if path == PurePosixPath(rule.path):
-            if rule.read_only and not read_only:
-                yield f"host path {source[:120]} other than read-only (policy.allowed_binds)"
-            return
-    inside = [rule for rule in policy.allowed_binds if PurePosixPath(rule.path) in path.parents]
-    if inside and all(rule.read_only for rule in inside) and read_only:
-        return
-    yield f"host path {source[:120]} (policy.allowed_binds)"
-
-
-def of_volume_fact(name: str, volumes: Known) -> Reasons:
-    """A volume that is there, whoever made it; one that is not there yet is judged when it is made."""
-    found = volumes.get(name)
-    if found is not None:
-        for reason in of_volume(str(found.get("Driver", "")), found.get("Options") or {}):
-            yield f"volume {name[:60]}: {reason}"
 
 
 def _ports(host: Body, policy: PolicyConfig) -> Reasons:

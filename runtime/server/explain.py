@@ -14,7 +14,7 @@ from typing import Any
 
 from runtime.api.errors import EngineError
 from runtime.config import PolicyConfig, load_config
-from runtime.server import policy, totals
+from runtime.server import references, totals
 from runtime.server.app import clean_path, parse_query, split_version
 from runtime.server.decode import shape
 from runtime.server.guard import as_judged
@@ -94,9 +94,9 @@ def _facts(state: Any) -> Facts:
 
 
 def _depends(asked: Asked, facts: Facts, config: PolicyConfig) -> list[str]:
-    found = [f"container {ref}" for ref in policy.container_refs(asked) if ref not in facts.containers]
-    found += [f"volume {name}" for name in policy.volume_names(asked) if name not in facts.volumes]
-    found += [f"network {name}" for name in policy.network_refs(asked) if name not in facts.networks]
+    found = [f"container {ref}" for ref in references.containers(asked) if ref not in facts.containers]
+    found += [f"volume {name}" for name in references.volumes(asked) if name not in facts.volumes]
+    found += [f"network {name}" for name in references.networks(asked) if name not in facts.networks]
     if asked.operation in _EXECS and asked.params["ref"] not in facts.execs:
         found.append(f"exec session {asked.params['ref'][:12]}")
     if totals.counts(config) and asked.operation in ("container_create", "container_update"):

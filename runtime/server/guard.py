@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from runtime import cgroups
 from runtime.api.errors import EngineError, Forbidden, InvalidArgument, NotFound
-from runtime.server import confinement, policy, totals
+from runtime.server import confinement, references, totals
+from runtime.server.confined_mounts import bind_sources, volumes_of
 from runtime.server.policy import Asked, Facts, Policy
 
 if TYPE_CHECKING:
@@ -46,9 +47,9 @@ async def check(call: Call, rules: Policy) -> None:
     call.about = _about(asked, facts, ids)
     rules.check(asked, facts)
     if call.operation == "container_create":
-        await asyncio.to_thread(_refuse_links, confinement.bind_sources(call.body), rules)
+        await asyncio.to_thread(_refuse_links, bind_sources(call.body), rules)
     if call.operation == "container_create":
-        policy.pin_refs(call.body, ids)
+        references.pin(call.body, ids)
     elif call.params.get("ref") in ids:
         call.params["ref"] = ids[call.params["ref"]]
     elif call.operation == "container_commit":
@@ -82,12 +83,12 @@ def _refuse_links(sources: list[str], rules: Policy) -> None:
 
 async def _gather(engine: Engine, asked: Asked, *, count: bool) -> Facts:
     facts = Facts()
-    waiting = policy.container_refs(asked)
+    waiting = references.containers(asked)
     if asked.operation in ("exec_start", "exec_attach", "exec_resize", "exec_kill", "exec_end"):
         session = await engine.execs.inspect(asked.params["ref"])
         facts.execs[asked.params["ref"]] = session
         waiting.append(session["ContainerID"])
-    volumes, networks = policy.volume_names(asked), policy.network_refs(asked)
+    volumes, networks = references.volumes(asked), references.networks(asked)
     looked = 0
     while waiting:
         ref = waiting.pop()
@@ -98,9 +99,9 @@ async def _gather(engine: Engine, asked: Asked, *, count: bool) -> Facts:
             raise Forbidden("not allowed on this socket: too many containers are involved")
         found = as_judged(await engine.containers.inspect(ref))
         facts.containers[ref] = found
-        waiting += policy.shared_refs(found["HostConfig"])
+        waiting += references.shared(found["HostConfig"])
         volumes += [mount["Name"] for mount in found.get("Mounts") or () if mount.get("Type") == "volume"]
-        volumes += confinement.volumes_of(found["HostConfig"])
+        volumes += volumes_of(found["HostConfig"])
         networks += confinement.networks_of(found["HostConfig"], {})
     if asked.operation in ("registry_set", "registry_test"):
         known = engine.images.registries.rows()

@@ -10,29 +10,25 @@ when the sender lies, guesses names, or goes through containers and volumes that
 - An existing container is judged by the same rules when somebody wants *into* it (exec, attach, archives) or
   wants to share its namespaces or mounts.
 
-The rules for one container are in ``confinement``.
+The rules for one container are in ``confinement``, those for its mounts in ``confined_mounts``.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from ipaddress import ip_network
-from typing import Any
 
 from runtime.api.errors import Forbidden, InvalidArgument
 from runtime.config import PolicyConfig
 from runtime.images import reference
 from runtime.images.registries import mirror_host
 from runtime.images.session import HUB_NAMES
-from runtime.server import confinement, totals
+from runtime.server import confined_mounts, confinement, totals
+from runtime.server.confined_mounts import Body, Reasons
 from runtime.server.decode import Query
 from runtime.server.totals import Totals
-
-Body = dict[str, Any]
-Reasons = Iterator[str]
 
 REGISTRY_OF_AUTH = "docker.io"  # where POST /auth goes without an address
 _NETWORK_OPTIONS = frozenset(
@@ -95,7 +91,7 @@ class Policy:
 
     def reasons(self, asked: Asked, facts: Facts) -> Reasons:
         """Everything that speaks against it; nothing when it passes."""
-        rule = _RULES.get(asked.operation)
+        rule = RULES.get(asked.operation)
         if rule is None:
             yield f"the operation {asked.operation}"
             return
@@ -222,11 +218,11 @@ class Policy:
         body = asked.body
         if body.get("ClusterVolumeSpec"):
             yield "a cluster volume"
-        yield from confinement.of_volume(body.get("Driver", ""), body.get("DriverOpts", {}))
+        yield from confined_mounts.of_volume(body.get("Driver", ""), body.get("DriverOpts", {}))
 
     def _volume_files(self, asked: Asked, facts: Facts) -> Reasons:
         """Into a volume: only where its files are the volume's own, and not of the host or the network."""
-        yield from confinement.of_volume_fact(asked.params.get("ref", ""), facts.volumes)
+        yield from confined_mounts.of_volume_fact(asked.params.get("ref", ""), facts.volumes)
 
     def _image(self, name: str, tag: str = "") -> Reasons:
         patterns = self.config.allowed_images
@@ -297,7 +293,7 @@ def _ref_with_stdin(asked: Asked) -> str | None:
 
 _ATTACH = "logs stream stdin stdout stderr detachKeys"
 
-_RULES: dict[str, _Rule] = {
+RULES: dict[str, _Rule] = {
     "ping": _rule(),
     "version": _rule(),
     "info": _rule(),
@@ -378,68 +374,3 @@ _RULES: dict[str, _Rule] = {
     "volume_archive_put": _rule("path noOverwriteDirNonDir", Policy._volume_files),
     "volume_clone": _rule("", Policy._volume_files),
 }
-
-_SHARED = re.compile(r"^container:(.+)$")
-
-
-def container_refs(asked: Asked) -> list[str]:
-    """Containers the request goes into or shares something with; all of them are pinned to ids."""
-    rule = _RULES.get(asked.operation)
-    refs = []
-    if rule is not None and rule.enters is not None:
-        ref = rule.enters(asked)
-        if ref:
-            refs.append(ref)
-    if asked.operation == "container_create":
-        refs += shared_refs(asked.body.get("HostConfig", {}))
-    return refs
-
-
-def shared_refs(host_config: Body) -> list[str]:
-    """Containers whose namespaces or mounts a container shares."""
-    refs = []
-    for key in confinement.SHARED_MODES:
-        found = _SHARED.match(str(host_config.get(key, "")))
-        if found is not None:
-            refs.append(found[1])
-    return refs + [str(entry).partition(":")[0] for entry in host_config.get("VolumesFrom") or ()]
-
-
-def pin_refs(body: Body, ids: Mapping[str, str]) -> None:
-    """Replace the containers a create body refers to by their ids.
-
-    Race: between the check and the use of a name somebody could give it to another container.
-    """
-    host_config = body.get("HostConfig", {})
-    for key in confinement.SHARED_MODES:
-        found = _SHARED.match(str(host_config.get(key, "")))
-        if found is not None and found[1] in ids:
-            host_config[key] = f"container:{ids[found[1]]}"
-    if host_config.get("VolumesFrom"):
-        pinned = []
-        for entry in host_config["VolumesFrom"]:
-            ref, colon, mode = entry.partition(":")
-            pinned.append(ids.get(ref, ref) + colon + mode)
-        host_config["VolumesFrom"] = pinned
-
-
-def network_refs(asked: Asked) -> list[str]:
-    """Networks a request attaches something to."""
-    if asked.operation == "network_connect":
-        return [asked.params["ref"]]
-    if asked.operation == "container_create":
-        return confinement.networks_of(
-            asked.body.get("HostConfig", {}),
-            asked.body.get("NetworkingConfig", {}).get("EndpointsConfig", {}),
-        )
-    return []
-
-
-def volume_names(asked: Asked) -> list[str]:
-    """Named volumes a create request mounts, or whose files a request wants."""
-    rule = _RULES.get(asked.operation)
-    if rule is not None and rule.reasons is Policy._volume_files:
-        return [asked.params.get("ref", "")]
-    if asked.operation != "container_create":
-        return []
-    return confinement.volumes_of(asked.body.get("HostConfig", {}))

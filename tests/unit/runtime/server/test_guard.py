@@ -8,7 +8,7 @@ import pytest
 
 from runtime.api.errors import Forbidden
 from runtime.config import parse_config
-from runtime.server.confinement import bind_sources
+from runtime.server.confined_mounts import bind_sources
 from runtime.server.guard import _refuse_links
 from runtime.server.policy import Policy
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from runtime.api.errors import Forbidden
 from runtime.api.types import ContainerConfig, HostConfig, Mount, NetworkCreateBody
 from runtime.config import PolicyConfig, parse_config
-from runtime.server import confinement, policy
+from runtime.server import confined_mounts, confinement, policy, references
 from runtime.server.decode import Query
 from runtime.server.policy import Asked, Facts, Policy
 from runtime.server.routes import ROUTES
@@ -46,18 +46,18 @@ def container(host: Body | None = None, **more: Any) -> Body:
 
 
 def test_every_route_has_a_rule_and_every_rule_a_route() -> None:
-    assert {route.operation for route in ROUTES} == set(policy._RULES)
+    assert {route.operation for route in ROUTES} == set(policy.RULES)
 
 
 def test_every_field_of_a_host_config_is_judged_or_known_to_be_harmless() -> None:
-    source = Path(confinement.__file__).read_text()
+    source = Path(confinement.__file__).read_text() + Path(confined_mounts.__file__).read_text()
     for field in HostConfig.__annotations__:
         assert f'"{field}"' in source or field in confinement.HARMLESS, field
     assert set(HostConfig.__annotations__) >= confinement.HARMLESS
 
 
 def test_every_field_of_a_mount_is_judged() -> None:
-    source = Path(confinement.__file__).read_text()
+    source = Path(confined_mounts.__file__).read_text()
     for field in set(Mount.__annotations__) - {"Consistency"}:
         assert f'"{field}"' in source, field
 
@@ -329,7 +329,7 @@ def test_a_plain_volume_passes(options: Body) -> None:
     facts = Facts(volumes={"v": {"Name": "v", "Driver": "local", "Options": options or None}})
     for operation in VOLUME_FILES:
         ask(operation, params={"ref": "v"}, facts=facts)
-        assert policy.volume_names(Asked(operation, params={"ref": "v"})) == ["v"]
+        assert references.volumes(Asked(operation, params={"ref": "v"})) == ["v"]
 
 
 @pytest.mark.parametrize(
@@ -618,8 +618,8 @@ def test_references_are_found_and_pinned() -> None:
         "HostConfig": {"PidMode": "container:p", "NetworkMode": "container:n", "VolumesFrom": ["v:ro", "w"]}
     }
     asked = Asked("container_create", body=body)
-    assert sorted(policy.container_refs(asked)) == ["n", "p", "v", "w"]
-    policy.pin_refs(body, {"p": "P", "n": "N", "v": "V", "w": "W"})
+    assert sorted(references.containers(asked)) == ["n", "p", "v", "w"]
+    references.pin(body, {"p": "P", "n": "N", "v": "V", "w": "W"})
     assert body["HostConfig"] == {
         "PidMode": "container:P",
         "NetworkMode": "container:N",
@@ -637,8 +637,8 @@ def test_volumes_and_networks_of_a_request_are_found() -> None:
         "container_create",
         body={"HostConfig": host, "NetworkingConfig": {"EndpointsConfig": {"front": {}, "back": {}}}},
     )
-    assert policy.volume_names(asked) == ["a", "m"]
-    assert policy.network_refs(asked) == ["front", "back"]
+    assert references.volumes(asked) == ["a", "m"]
+    assert references.networks(asked) == ["front", "back"]
 
 
 # Whatever a generated request says, what passes gives nothing of the host away. The oracle below knows the
