@@ -84,9 +84,9 @@ def _refuse_links(sources: list[str], rules: Policy) -> None:
 async def _gather(engine: Engine, asked: Asked, *, count: bool) -> Facts:
     facts = Facts()
     waiting = references.containers(asked)
-    if asked.operation in ("exec_start", "exec_attach", "exec_resize", "exec_kill", "exec_end"):
-        session = await engine.execs.inspect(asked.params["ref"])
-        facts.execs[asked.params["ref"]] = session
+    for ref in references.execs(asked):
+        session = await engine.execs.inspect(ref)
+        facts.execs[ref] = session
         waiting.append(session["ContainerID"])
     volumes, networks = references.volumes(asked), references.networks(asked)
     looked = 0

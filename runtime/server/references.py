@@ -28,6 +28,12 @@ def containers(asked: Asked) -> list[str]:
     return refs
 
 
+def execs(asked: Asked) -> list[str]:
+    """Exec sessions the request goes into; the containers they are in are judged as well."""
+    rule = RULES.get(asked.operation)
+    return [asked.params["ref"]] if rule is not None and rule.enters_exec else []
+
+
 def shared(host_config: Body) -> list[str]:
     """Containers whose namespaces or mounts a container shares."""
     refs = []
