@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -326,16 +327,28 @@ async def test_bulk_answers_for_each_in_the_order_asked(
 
 
 async def test_bulk_goes_side_by_side(
-    synced: EngineSync, api: EngineClient, as_operator: AsyncClient
+    synced: EngineSync, api: EngineClient, as_operator: AsyncClient, tmp_path: Path
 ) -> None:
-    command = ("sh", "-c", "trap 'sleep 0.3; exit 0' TERM; sleep 1000 & wait")
-    ids = await asyncio.gather(*(make_container(api, f"c{n}", *command) for n in range(6)))
+    # Each goes when it sees that the five others are asked to go, too.
+    script = """
+    trap 'touch "$1/asked-$2"; until [ $(ls "$1" | wc -l) = 12 ]; do sleep 0.05; done; kill $!; exit 7' TERM
+    touch "$1/ready-$2"
+    sleep 1000 & wait
+    """
+    ids = [
+        await make_container(api, f"c{n}", "sh", "-c", script, "sh", str(tmp_path), str(n)) for n in range(6)
+    ]
     for id in ids:
         await seen(id, state="running")
-    began = asyncio.get_running_loop().time()
+
+    async def ready() -> bool:
+        return len(list(tmp_path.iterdir())) == len(ids)
+
+    await eventually(ready)
     answer = await as_operator.post("/containers/bulk/", {"verb": "stop", "ids": ids}, headers=JSON)
     assert answer.json()["ok"] is True
-    assert asyncio.get_running_loop().time() - began < 1.5, "six stops of 0.3 s each"
+    for id in ids:
+        assert (await api.container_inspect(id))["State"]["ExitCode"] == 7
 
 
 # Run
