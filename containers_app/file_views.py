@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from posixpath import basename, dirname
+from typing import Any
 from urllib.parse import urlencode
 
 from django.core.files.uploadedfile import UploadedFile
@@ -16,10 +18,12 @@ from django.utils.translation import gettext_lazy as _lazy
 from django.views.decorators.http import require_GET, require_POST
 
 from containers_app.detail import find, tab_context
+from containers_app.file_comparison import ADDED, CHANGED, DELETED, compared
 from containers_app.files import bring_in, directory_context, open_file
 from containers_app.models import Container
 from containers_app.small_texts import TEXT_MAX_BYTES
 from runtime.api.errors import EngineError, InvalidArgument, NotFound
+from runtime.api.types import Change
 from webdock.engines.audit import Actor, actor_of, audited
 from webdock.engines.clients import client as client_of
 from webdock.engines.filepaths import clean_path
@@ -29,7 +33,7 @@ from webdock.engines.wording import explain
 from webdock.people.rights import requires
 
 CHANGES_MAX = 5000
-CHANGE_WORDS = {0: _lazy("changed"), 1: _lazy("added"), 2: _lazy("deleted")}
+CHANGE_WORDS = {CHANGED: _lazy("changed"), ADDED: _lazy("added"), DELETED: _lazy("deleted")}
 
 
 @requires("view")
@@ -64,11 +68,48 @@ async def container_files(request: HttpRequest, container_id: str) -> HttpRespon
     except EngineError as error:
         context["error"] = explain(error)
     else:
-        context["changes"] = [
-            {"kind": CHANGE_WORDS.get(one.get("Kind"), ""), "path": one.get("Path", "")}
-            for one in changes[:CHANGES_MAX]
-        ]
+        context["changes"] = list(_changes(changes[:CHANGES_MAX]))
     return await page(request, "containers/files.html", context)
+
+
+def _changes(changes: list[Change]) -> Iterator[dict[str, Any]]:
+    """As rows; those that can only be directories cannot be compared, nor what an address cannot carry."""
+    directories = {dirname(str(one.get("Path", ""))) for one in changes}
+    for one in changes:
+        path = str(one.get("Path", ""))
+        shown = path.encode("utf-8", "replace").decode()
+        yield {
+            "kind": CHANGE_WORDS.get(one.get("Kind", -1), ""),
+            "path": shown,
+            "compared": path == shown and "\ufffd" not in path and path not in directories,
+        }
+
+
+@requires("files")
+@require_GET
+async def container_file_compare(request: HttpRequest, container_id: str) -> HttpResponse:
+    """A changed file beside what the image has in its place, line by line; leaves an audit row."""
+    container = await find(container_id)
+    back = reverse("container-files", args=[container_id])
+    path = ""
+    try:
+        path = clean_path(request.GET.get("path", ""))
+        async with audited(
+            await actor_of(request),
+            "container.file.read",
+            engine=container.engine.alias,
+            kind="container",
+            id=container_id,
+            name=container.name,
+            detail=path,
+        ):
+            file = await compared(client_of(container.engine.alias), container_id, path)
+    except EngineError as error:
+        return await answer(request, False, explain(error), back, status=error.status)
+    context = await tab_context(container, "files")
+    context |= {"file": file, "kind": CHANGE_WORDS[file.kind], "gone": file.kind == DELETED}
+    context |= {"name": basename(path), "back": back}
+    return await page(request, "containers/file_compare.html", context)
 
 
 @requires("files")

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from django.utils.translation import gettext as _
 
 from containers_app.files import run_inside
-from runtime.api.client import EngineClient
+from runtime.api.client import ByteStream, EngineClient
 from runtime.api.errors import Conflict, InvalidArgument, NotFound
 
 TEXT_MAX_BYTES = 256 << 10
@@ -38,16 +38,18 @@ class SmallText:
 
 async def read_text(client: EngineClient, id: str, path: str) -> SmallText:
     """Raises: NotFound, InvalidArgument (no file, too long, no text), what else the engine answers."""
-    archive = client.container_archive(id, path)
+    return await small_text(client.container_archive(id, path), path)
+
+
+async def small_text(archive: ByteStream, path: str) -> SmallText:
+    """The one file of a tar. Raises: as ``read_text``."""
     await archive.open()
     data = bytearray()
     try:
         async for piece in archive:
             data += piece
             if len(data) > ARCHIVE_MAX_BYTES:
-                raise InvalidArgument(
-                    _("%(path)s is longer than 256 KiB; download it instead") % {"path": path}
-                )
+                break  # its head is there and says what it is
     finally:
         archive.close()
     try:
@@ -56,11 +58,13 @@ async def read_text(client: EngineClient, id: str, path: str) -> SmallText:
             file = tar.extractfile(info) if info is not None and info.isreg() else None
             if info is None or file is None:
                 raise InvalidArgument(_("%(path)s is not a file") % {"path": path})
-            content = file.read(TEXT_MAX_BYTES + 1)
+            if info.size > TEXT_MAX_BYTES:
+                raise InvalidArgument(
+                    _("%(path)s is longer than 256 KiB; download it instead") % {"path": path}
+                )
+            content = file.read()
     except tarfile.TarError:
         raise InvalidArgument(_("%(path)s is not a file") % {"path": path}) from None
-    if len(content) > TEXT_MAX_BYTES:
-        raise InvalidArgument(_("%(path)s is longer than 256 KiB; download it instead") % {"path": path})
     try:
         text = content.decode()
     except UnicodeDecodeError:

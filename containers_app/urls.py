@@ -55,6 +55,11 @@ urlpatterns = [
         rf"^containers/{ID}/files/download/$", file_views.container_file_read, name="container-file-read"
     ),
     re_path(
+        rf"^containers/{ID}/files/compare/$",
+        file_views.container_file_compare,
+        name="container-file-compare",
+    ),
+    re_path(
         rf"^containers/{ID}/files/upload/$", file_views.container_file_write, name="container-file-write"
     ),
     re_path(rf"^containers/{ID}/duplicate/$", run_views.container_duplicate, name="container-duplicate"),

@@ -307,6 +307,10 @@ class EngineClient:
         """A file or directory as a tar; after ``open``, ``path_stat`` reads what it is from its headers."""
         return self._byte_stream("GET", f"/containers/{_seg(ref)}/archive", _query(path=path))
 
+    def container_image_archive(self, ref: str, path: str) -> ByteStream:
+        """The same of its image, whatever the container did to it. Only this engine has it."""
+        return self._byte_stream("GET", f"/containers/{_seg(ref)}/image/archive", _query(path=path))
+
     async def container_archive_stat(self, ref: str, path: str) -> PathStat:
         """{"name", "size", "mode", "mtime", "linkTarget"} of a path; mode has Go's bits."""
         target = f"/containers/{_seg(ref)}/archive"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,33 @@ class Archives:
             work = await self._begin(stack, container, {"work": "get", "path": path})
             described = await work.first_word(_missing(container, path))
             return described, work.output(stack.pop_all())
+
+    async def get_from_image(self, container: Container, path: str) -> tuple[Body, AsyncIterator[bytes]]:
+        """(PathStat, tar archive) of what its image has there, whatever the container did to it.
+
+        Close the iterator to end early. Raises: NotFound.
+        """
+        record = container.record
+        async with AsyncExitStack() as stack:
+            root = await stack.enter_async_context(self._image(record))
+            job = {"work": "get", "path": path, "root": str(root), "userns": "", "base": 0, "binds": []}
+            work = await Work.start(job)
+            stack.push_async_callback(work.end)
+            missing = f"Could not find the file {path} in the image of container {record.name}"
+            described = await work.first_word(missing)
+            return described, work.output(stack.pop_all())
+
+    @asynccontextmanager
+    async def _image(self, record: Record) -> AsyncIterator[Path]:
+        """The layers it stands on as one read-only tree."""
+        with ExitStack() as stack:
+            view = self._rooms.snapshots.view(record.chain)
+            entering = asyncio.ensure_future(asyncio.to_thread(stack.enter_context, view))
+            try:
+                yield await asyncio.shield(entering)
+            finally:
+                await asyncio.wait([entering])  # Race: cancelled while a thread mounts it
+                await asyncio.to_thread(stack.close)
 
     async def export(self, container: Container) -> AsyncIterator[bytes]:
         """The whole root file system without what is mounted in it."""

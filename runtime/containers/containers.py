@@ -253,6 +253,10 @@ class Containers:
         self._core.tell(container, "archive-path")
         return answer
 
+    async def image_archive(self, ref: str, path: str) -> tuple[Body, AsyncIterator[bytes]]:
+        """(PathStat, archive) of what its image has at the path. Raises: NotFound."""
+        return await self._archives.get_from_image(self._table.find(ref), path)
+
     async def archive_put(
         self,
         ref: str,

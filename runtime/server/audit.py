@@ -30,7 +30,7 @@ ACTOR_HEADER = "X-Webdock-Actor"  # who the web side says it asks for; believed 
 OPENING = frozenset(
     (
         "container_archive", "container_export", "container_attach_websocket", "image_save",
-        "volume_archive", "volume_files",
+        "container_image_archive", "volume_archive", "volume_files",
     )
 )  # fmt: skip
 

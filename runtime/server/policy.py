@@ -326,6 +326,7 @@ RULES: dict[str, _Rule] = {
     "container_export": _rule("", enters=_path_ref),
     "container_archive_stat": _rule("path", enters=_path_ref),
     "container_archive": _rule("path", enters=_path_ref),
+    "container_image_archive": _rule("path", enters=_path_ref),
     "container_archive_put": _rule("path noOverwriteDirNonDir copyUIDGID", enters=_path_ref),
     "container_commit": _rule(
         "container repo tag comment author pause changes", Policy._container_commit, enters=_query_ref

@@ -77,6 +77,7 @@ ROUTES = (
     Route("HEAD", "/containers/{ref}/archive", files.container_archive_stat),
     Route("GET", "/containers/{ref}/archive", files.container_archive),
     Route("PUT", "/containers/{ref}/archive", files.container_archive_put),
+    Route("GET", "/containers/{ref}/image/archive", files.container_image_archive),
     Route("POST", "/commit", files.container_commit, types.ContainerConfig),
     Route("POST", "/containers/{ref}/exec", exec.exec_create, types.ExecCreateBody),
     Route("POST", "/exec/{ref}/start", exec.exec_start, types.ExecStartBody),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import tarfile
+
 import pytest
 
-from runtime.api.client import EngineClient
+from runtime.api.client import ByteStream, EngineClient
 from runtime.api.errors import Conflict, InvalidArgument, NotFound
 from runtime.api.types import RegistryRow, RegistryTest
 from tests.conformance.api import Api, frames
@@ -99,6 +102,43 @@ async def test_a_debug_shell_needs_nothing_of_the_image(
     assert answer["ExitCode"] == 5
     with pytest.raises(InvalidArgument):
         await client.exec_create(id, {**shell, "Tty": False})
+
+
+async def test_a_changed_file_is_there_as_the_image_has_it(
+    client: EngineClient, running: str, engine: UnderTest
+) -> None:
+    if not engine.ours:
+        with pytest.raises(NotFound):
+            await client.container_image_archive(running, "/etc/passwd").open()
+        return
+    for path in ("/no/such/file", "/etc/brought"):
+        with pytest.raises(NotFound):
+            await client.container_image_archive(running, path).open()
+    before = await content(client.container_archive(running, "/etc/passwd"))
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        for name in ("passwd", "brought"):
+            info = tarfile.TarInfo(name)
+            info.size = 5
+            archive.addfile(info, io.BytesIO(b"else\n"))
+    await client.container_archive_put(running, "/etc", out.getvalue())
+    assert await content(client.container_archive(running, "/etc/passwd")) == b"else\n"
+    assert await content(client.container_image_archive(running, "/etc/passwd")) == before != b""
+    with pytest.raises(NotFound):
+        await client.container_image_archive(running, "/etc/brought").open()
+    with pytest.raises(InvalidArgument):
+        await client.container_image_archive(running, "").open()
+
+
+async def content(archive: ByteStream) -> bytes:
+    """Of the one file in it."""
+    async with archive:
+        data = b"".join([piece async for piece in archive])
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        member = tar.next()
+        file = tar.extractfile(member) if member is not None else None
+        assert file is not None
+        return file.read()
 
 
 async def test_an_exec_session_can_be_ended(client: EngineClient, running: str, engine: UnderTest) -> None:

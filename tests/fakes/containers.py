@@ -25,6 +25,7 @@ from runtime.server.detach import parse_keys
 from tests.fakes.process import STDERR, STDOUT, LocalProcess, Session
 from tests.fakes.rooms import NAME, ZERO_TIME, Body, check_filters, find, labels_match, new_id, now
 
+IMAGE_FILES = {"/etc/passwd": b"root:x:0:0:root:/root:/bin/sh\n"}  # of every image here
 RESTART_POLICIES = ("", "no", "always", "unless-stopped", "on-failure")
 STATES = ("created", "running", "paused", "restarting", "removing", "exited", "dead")
 LIST_FILTERS = (
@@ -56,6 +57,7 @@ class Container:
     removed: asyncio.Event = field(default_factory=asyncio.Event)
     exits: int = 0
     files: dict[str, bytes] = field(default_factory=dict)  # what `docker cp` brought
+    gone: set[str] = field(default_factory=set)  # of IMAGE_FILES
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
@@ -701,7 +703,9 @@ class FakeContainers:
     # Files: an own little tree, enough for `docker cp` both ways
 
     async def changes(self, ref: str) -> list[Body]:
-        return [{"Path": path, "Kind": 1} for path in sorted(self.get(ref).files)]
+        one = self.get(ref)
+        kinds = {path: 0 if path in IMAGE_FILES else 1 for path in one.files} | dict.fromkeys(one.gone, 2)
+        return [{"Path": path, "Kind": kind} for path, kind in sorted(kinds.items())]
 
     async def export(self, ref: str) -> AsyncIterator[bytes]:
         archive = _tar({path.lstrip("/"): data for path, data in self.get(ref).files.items()})
@@ -722,20 +726,32 @@ class FakeContainers:
                 "mtime": one.created,
                 "linkTarget": "",
             }
-        if path not in one.files:
+        if path not in (files := _files(one)):
             raise NotFound(f"Could not find the file {path} in container {ref}")
-        name, size = posixpath.basename(path), len(one.files[path])
+        name, size = posixpath.basename(path), len(files[path])
         return {"name": name, "size": size, "mode": 0o644, "mtime": one.created, "linkTarget": ""}
 
     async def archive_get(self, ref: str, path: str) -> tuple[Body, AsyncIterator[bytes]]:
         described = await self.archive_head(ref, path)
         path = _absolute(path)
-        archive = _tar({described["name"]: self.get(ref).files.get(path, b"")})
+        archive = _tar({described["name"]: _files(self.get(ref)).get(path, b"")})
 
         async def chunks() -> AsyncIterator[bytes]:
             yield archive
 
         return described, chunks()
+
+    async def image_archive(self, ref: str, path: str) -> tuple[Body, AsyncIterator[bytes]]:
+        one, path = self.get(ref), _absolute(path)
+        if path not in IMAGE_FILES:
+            raise NotFound(f"Could not find the file {path} in the image of container {one.name}")
+        name, data = posixpath.basename(path), IMAGE_FILES[path]
+
+        async def chunks() -> AsyncIterator[bytes]:
+            yield _tar({name: data})
+
+        head = {"name": name, "size": len(data), "mode": 0o644, "mtime": one.created, "linkTarget": ""}
+        return head, chunks()
 
     async def archive_put(self, ref: str, path: str, body: AsyncIterator[bytes], **_: Any) -> None:
         one = self.get(ref)
@@ -987,6 +1003,11 @@ def _lines(one: Container, wanted: set[int]) -> list[tuple[float, int, bytes]]:
     if not one.running:
         lines += [(last, source, left) for source, left in rest.items()]
     return [line for line in lines if line[1] in wanted]
+
+
+def _files(one: Container) -> dict[str, bytes]:
+    image = {path: data for path, data in IMAGE_FILES.items() if path not in one.gone}
+    return {**image, **one.files}
 
 
 def _tar(files: dict[str, bytes]) -> bytes:

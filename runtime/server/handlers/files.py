@@ -34,6 +34,11 @@ async def container_archive(call: Call) -> web.StreamResponse:
     return await byte_stream(call, chunks, TAR, stat_header(stat))
 
 
+async def container_image_archive(call: Call) -> web.StreamResponse:
+    stat, chunks = await call.engine.containers.image_archive(call.ref, path_of(call))
+    return await byte_stream(call, chunks, TAR, stat_header(stat))
+
+
 async def container_archive_put(call: Call) -> web.StreamResponse:
     await call.engine.containers.archive_put(
         call.ref,

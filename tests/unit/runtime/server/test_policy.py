@@ -238,6 +238,7 @@ ENTRANCES = DANGEROUS  # whoever made such a container, nobody confined goes int
         ("container_archive", {"query": {"path": "/"}}),
         ("container_archive_put", {"query": {"path": "/"}}),
         ("container_archive_stat", {"query": {"path": "/"}}),
+        ("container_image_archive", {"query": {"path": "/"}}),
         ("container_export", {}),
         ("container_changes", {}),
         ("container_update", {}),
