@@ -31,7 +31,7 @@ from webdock.engines.documents import storable
 from webdock.engines.models import Engine
 from webdock.jobs.running import LiveJob, TooMany, start
 from webdock.people.standing import standing
-from webdock.people.viewer import Viewer, look_as
+from webdock.people.viewer import Viewer, current, look_as
 
 HEARTBEAT_S = 5
 HELD_FOR = timedelta(seconds=20)  # without a heartbeat its holder is gone
@@ -109,6 +109,8 @@ async def carry(row: Recreation, job: LiveJob) -> str:
     Raises: Internal when it was undone; EngineUnreachable, Unavailable: it is taken up again later.
     """
     client = client_of(row.engine.alias)
+    if (now := current()) is not None:
+        look_as(Viewer(now.user, succeeds=row.old_id))  # in the job's own context
 
     def told() -> None:
         job.progress.current, job.progress.total = STEPS.index(row.step), len(STEPS) - 1

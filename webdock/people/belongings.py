@@ -12,7 +12,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from django.db.models import Q, QuerySet
+from django.utils.translation import gettext as _
 
+from runtime.api.errors import Forbidden
 from webdock.people import quotas, viewer
 from webdock.people.models import Belonging
 from webdock.people.roles import NAMES
@@ -153,12 +155,38 @@ def claim_container(user: Person, team_id: int | None, before: str, host: Mappin
     ``before``: the label of the one it is made after. Whoever may operate that one makes this one its
     owner's and team's as well, so a container that is made anew does not change hands.
     """
-    label = secrets.token_hex(CLAIM_BYTES)
     owner_id = user.pk
     old = Belonging.objects.filter(kind="container", name=before[:64]).first() if before else None
     if old is not None and "operate" in rights_over(user, "container", old.object_id):
         owner_id, team_id = old.owner_id, old.team_id
     quotas.check(owner_id, team_id, host)
+    return _claim_next(owner_id, team_id)
+
+
+def claim_successor(user: Person, before_id: str, host: Mapping[str, Any]) -> str:
+    """As ``claim_container``, for what takes the place of the container with this id and is whose that one
+    is; "" when that is nobody's. In the quotas it counts in its place.
+
+    Raises: Forbidden also for who may not operate that one.
+    """
+    if "operate" not in rights_over(user, "container", before_id):
+        raise Forbidden(_("You do not have the right to do this."))
+    old = Belonging.objects.filter(kind="container", object_id=before_id).first()
+    if old is None:
+        return ""
+    quotas.check(old.owner_id, old.team_id, host, instead_of=before_id)
+    return _claim_next(old.owner_id, old.team_id)
+
+
+def claim_volume(id: str, label: str) -> None:
+    """A volume that comes into being with the container that has this claim is whose that one is."""
+    row = Belonging.objects.filter(kind="container", object_id=CLAIM + label).first()
+    if row is not None:
+        claim("volume", row.owner_id, row.team_id, id)
+
+
+def _claim_next(owner_id: int | None, team_id: int | None) -> str:
+    label = secrets.token_hex(CLAIM_BYTES)
     claim("container", owner_id, team_id, CLAIM + label, label)
     return label
 

@@ -42,6 +42,8 @@ _rights = in_thread(belongings.viewer_rights)
 _ambiguous = in_thread(belongings.ambiguous)
 _claim = in_thread(belongings.claim)
 _claim_container = in_thread(belongings.claim_container)
+_claim_successor = in_thread(belongings.claim_successor)
+_claim_volume = in_thread(belongings.claim_volume)
 _check_update = in_thread(belongings.check_update)
 _settle = in_thread(belongings.settle)
 _drop = in_thread(belongings.drop)
@@ -188,7 +190,7 @@ class GuardedClient(EngineClient):
         if now is None:
             return await super().container_create(body, name=name, platform=platform)
         labels = dict(body.get("Labels") or {})
-        team = await self._team(labels)
+        team = None if now.succeeds else await self._team(labels)
         fresh = []
         for kind, ref in references(body):
             await self.demand(kind, ref, "operate")
@@ -196,15 +198,14 @@ class GuardedClient(EngineClient):
                 fresh.append(ref)
         # Race: two that are made at once could each find room for one.
         async with self._making:
-            label = await _claim_container(
-                now.user, team, str(labels.get(CLAIM_LABEL, "")), body.get("HostConfig") or {}
-            )
-        labels[CLAIM_LABEL] = label
+            label = await self._claimed(now, team, labels.pop(CLAIM_LABEL, ""), body.get("HostConfig") or {})
+        if label:
+            labels[CLAIM_LABEL] = label
         try:
-            if await _counts_disk():
+            if not now.succeeds and await _counts_disk():
                 await _check_disk_of("container", CLAIM + label, await self.disk_sizes())
             for volume in fresh:
-                await _claim("volume", now.user.pk, team, volume)
+                await _claim_volume(volume, label)
             made = await super().container_create({**body, "Labels": labels}, name=name, platform=platform)
         except EngineError:
             await _drop("container", CLAIM + label)
@@ -214,6 +215,12 @@ class GuardedClient(EngineClient):
             raise
         await _settle(label, str(made["Id"]))
         return made
+
+    @staticmethod
+    async def _claimed(now: viewer.Viewer, team: int | None, before: object, host: dict[str, Any]) -> str:
+        if now.succeeds:
+            return await _claim_successor(now.user, now.succeeds, host)
+        return await _claim_container(now.user, team, str(before), host)
 
     async def container_update(self, ref: str, body: Body) -> dict[str, Any]:
         """Raises: Forbidden when the new limits do not fit the quotas of its owner and team."""

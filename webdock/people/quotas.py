@@ -54,13 +54,16 @@ def use_of(belongings: Any, without: str = "") -> Use:
     return Use(len(ids), sum(memory for memory, _cpus in each), sum(cpus for _memory, cpus in each))
 
 
-def check(owner_id: int | None, team_id: int | None, host: Mapping[str, Any]) -> None:
-    """Pass when one more container with these limits fits beside the others of its owner and of its team.
+def check(
+    owner_id: int | None, team_id: int | None, host: Mapping[str, Any], *, instead_of: str = ""
+) -> None:
+    """Pass when one more container with these limits fits beside the others of its owner and of its team;
+    ``instead_of`` one of them, whose place it takes.
 
     Raises: Forbidden.
     """
     for quota, rows in _quotas(owner_id, team_id):
-        use = use_of(rows)
+        use = use_of(rows, instead_of)
         if quota.containers is not None and use.containers >= quota.containers:
             words = _("quota: %(n)d containers is all %(who)s may have")
             raise Forbidden(words % {"n": quota.containers, "who": quota})

@@ -17,6 +17,7 @@ class Viewer:
     """A person whose standing was read already; a socket's guard puts a newer one in."""
 
     user: Person
+    succeeds: str = ""  # id of the container that is being made anew: what is made is whose that one is
 
     @property
     def standing(self) -> Standing:

@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
+from django.test import AsyncClient
 from django.urls import reverse
 
 from containers_app.models import Container
 from runtime.api.client import EngineClient
 from tests.unit.web.conftest import browser_of, eventually, make_container
+from tests.unit.web.test_edit_pages import outcome, shown
 from webdock.engines.models import AuditEntry
 from webdock.engines.sync import EngineSync
 from webdock.people.belongings import claim
@@ -87,6 +89,70 @@ async def test_an_administrator_hands_over_each_kind_and_the_audit_log_says_so(
     assert (await his.get(f"/owners/?container={id}")).status_code == 403
     assert (await his.post("/owners/", {"container": id, "owner": operator.pk})).status_code == 403
     assert not await Belonging.objects.aexists()
+
+
+async def test_what_was_handed_over_stays_so_when_it_is_made_anew_renamed_and_restarted(
+    admin: User, operator: User, viewer: User, synced: EngineSync, api: EngineClient
+) -> None:
+    """It was made by root: no label of it tells whose it is."""
+    id = await make_container(api, "web", Labels={"webdock.team": "long ago"})
+    await eventually(Container.everything.filter(container_id=id, state="running").aexists, 20)
+    team = await Team.objects.acreate(name="shop")
+    await Role.objects.acreate(user=operator, team=team, role="operator")
+    boss, his, theirs = await browser_of(admin), await browser_of(operator), await browser_of(viewer)
+
+    async def recreate(browser: AsyncClient, **change: str) -> str:
+        """Edit it; its new id."""
+        old = (await api.container_inspect("web"))["Id"]
+        await eventually(Container.everything.filter(container_id=old, state="running").aexists, 20)
+        form = {**await shown(browser, old), **change, "sure": "yes"}
+        row = await outcome(await browser.post(f"/containers/{old}/edit/", form))
+        assert row.outcome == "done", row.failure
+        assert row.new_id != old
+        return row.new_id
+
+    nobodys = await recreate(his, hostname="one")
+    assert not await Belonging.objects.aexists(), "an edit takes nothing that everybody sees"
+    given = {"container": nobodys, "owner": operator.pk, "team": team.pk}
+    assert (await boss.post("/owners/", given)).status_code == 302
+    await Quota.objects.acreate(user=operator, containers=1)  # it takes its own place
+    for browser, name in ((boss, "two"), (his, "three")):
+        id = await recreate(browser, hostname=name, volumes=f"{name}:/data")
+        for kind, ref in (("container", id), ("volume", name)):
+            row = await Belonging.objects.aget(kind=kind, object_id=ref)
+            assert (row.owner_id, row.team_id) == (operator.pk, team.pk), (kind, name)
+        assert (await theirs.get(f"/containers/{id}/")).status_code == 404
+    await eventually(Container.everything.filter(container_id=id, state="running").aexists, 20)
+    for verb, form in (("rename", {"name": "shop"}), ("restart", {})):
+        assert (await his.post(f"/containers/{id}/{verb}/", form, headers=JSON)).status_code == 200
+    row = await Belonging.objects.aget(kind="container", object_id=id)
+    assert (row.owner_id, row.team_id) == (operator.pk, team.pk)
+
+
+async def test_a_network_and_a_volume_stay_whose_they_are_whatever_uses_them(
+    admin: User, operator: User, viewer: User, synced: EngineSync, api: EngineClient
+) -> None:
+    """Also when somebody else, who may, makes a container with them or would make them once more."""
+    network = (await api.network_create({"Name": "net"}))["Id"]
+    await api.volume_create({"Name": "vol"})
+    boss, theirs = await browser_of(admin), await browser_of(viewer)
+    for kind, ref in (("network", network), ("volume", "vol")):
+        assert (
+            await boss.post("/owners/", {kind: ref, "owner": operator.pk, "team": "keep"})
+        ).status_code == 302
+    form = {
+        "image": "busybox:latest",
+        "name": "web",
+        "restart": "no",
+        "network": "net",
+        "volumes": "vol:/data",
+    }
+    assert (await boss.post("/containers/run/", form)).status_code == 302
+    await boss.post("/volumes/-/create/", {"name": "vol"})
+    for kind, ref in (("network", network), ("volume", "vol")):
+        assert (await Belonging.objects.aget(kind=kind, object_id=ref)).owner_id == operator.pk
+        name = "net" if kind == "network" else ref
+        assert (await theirs.get(f"/{kind}s/{name}/")).status_code == 404
 
 
 async def test_what_is_handed_over_has_to_fit_the_quota_of_who_gets_it(
