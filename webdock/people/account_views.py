@@ -14,8 +14,9 @@ from django.views.decorators.http import require_GET, require_POST
 
 from webdock.engines.audit import Actor, request_address, write
 from webdock.engines.pages import answer, page
-from webdock.people import factors
-from webdock.people.models import ApiToken, Identity
+from webdock.people import factors, usage
+from webdock.people.models import ApiToken, Identity, Team
+from webdock.people.quotas import Sizes
 from webdock.people.rights import requires
 from webdock.people.roles import RIGHTS
 from webdock.people.sessions import AGENT_KEY, FROM_KEY, sessions_of, shown_key
@@ -25,7 +26,13 @@ from webdock.people.tokens import DAYS_MAX, PER_PERSON_MAX, make
 NAME_MAX_CHARS = 64
 
 
-def _context(request: HttpRequest) -> dict[str, Any]:
+async def _shown(request: HttpRequest, **more: Any) -> HttpResponse:
+    sizes = await usage.measured()
+    context = await sync_to_async(_context)(request, sizes)
+    return await page(request, "people/account.html", context | more)
+
+
+def _context(request: HttpRequest, sizes: Sizes | None) -> dict[str, Any]:
     sessions = [
         {
             "key": shown_key(session.session_key),
@@ -36,8 +43,10 @@ def _context(request: HttpRequest) -> dict[str, Any]:
         }
         for session, data in sessions_of(request.user.pk)
     ]
-    mine = standing(request.user).anywhere
+    who = standing(request.user)
+    teams = dict(Team.objects.filter(roles__user_id=request.user.pk).values_list("pk", "name"))
     return {
+        "usages": usage.of_person(who, teams, sizes),
         "sessions": sessions,
         "tokens": list(ApiToken.objects.filter(user_id=request.user.pk)),
         "now": timezone.now(),
@@ -46,7 +55,7 @@ def _context(request: HttpRequest) -> dict[str, Any]:
         "provider": settings.OIDC,
         "identity": Identity.objects.filter(user_id=request.user.pk).first(),
         "has_password": request.user.has_usable_password(),  # type: ignore[union-attr]
-        "offered": [(right, words) for right, words in RIGHTS.items() if right in mine],
+        "offered": [(right, words) for right, words in RIGHTS.items() if right in who.anywhere],
         "days_max": DAYS_MAX,
     }
 
@@ -55,7 +64,7 @@ def _context(request: HttpRequest) -> dict[str, Any]:
 @never_cache
 @require_GET
 async def account(request: HttpRequest) -> HttpResponse:
-    return await page(request, "people/account.html", await sync_to_async(_context)(request))
+    return await _shown(request)
 
 
 @requires("view")
@@ -106,8 +115,7 @@ async def token_make(request: HttpRequest) -> HttpResponse:
     token, error = await sync_to_async(work)()
     if error:
         return await answer(request, False, error, "account", status=400)
-    context = {**await sync_to_async(_context)(request), "token": token}
-    return await page(request, "people/account.html", context)
+    return await _shown(request, token=token)
 
 
 @requires("view")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.models import User
@@ -16,8 +17,10 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
 from webdock.engines.audit import Actor, request_address, write
-from webdock.people import factors, invitations
+from webdock.engines.pages import page
+from webdock.people import factors, invitations, usage
 from webdock.people.models import Team
+from webdock.people.quotas import Sizes
 from webdock.people.rights import requires
 from webdock.people.sessions import end_sessions
 from webdock.people.standing import OPERATORS
@@ -38,19 +41,21 @@ def found(person: int) -> User:
     return user
 
 
-def context() -> dict[str, Any]:
-    """Every account with its roles and whether it has a second factor, and the links that still work."""
+def context(sizes: Sizes | None = None) -> dict[str, Any]:
+    """Every account with its roles, what it uses and whether it has a second factor, and the links that still
+    work."""
     users = User.objects.order_by("username").select_related("webdock_factor")
     users = users.prefetch_related("groups", "webdock_roles__team")[:PEOPLE_MAX]
+    used = usage.of_people([user.pk for user in users], sizes)
     return {
-        "people": [_row(user) for user in users],
+        "people": [_row(user, used[user.pk]) for user in users],
         "invitations": invitations.open_ones(),
         "team_choices": Team.objects.all(),
         "days": invitations.LIFETIME.days,
     }
 
 
-def _row(user: User) -> dict[str, Any]:
+def _row(user: User, gauges: list[usage.Gauge]) -> dict[str, Any]:
     factor = getattr(user, "webdock_factor", None)
     roles = [(role.get_role_display(), role.team) for role in user.webdock_roles.all()]  # type: ignore[attr-defined]
     if user.is_superuser or user.is_staff:
@@ -58,14 +63,20 @@ def _row(user: User) -> dict[str, Any]:
     elif not any(team is None for _role, team in roles):
         operates = any(group.name == OPERATORS for group in user.groups.all())
         roles.insert(0, (_("operator") if operates else _("viewer"), None))
-    return {"user": user, "roles": roles, "factor": factor is not None and factor.confirmed_at is not None}
+    return {
+        "user": user,
+        "roles": roles,
+        "factor": factor is not None and factor.confirmed_at is not None,
+        "usage": usage.Usage(user.username, gauges),
+    }
 
 
 @requires("admin")
 @never_cache
 @require_GET
-def people(request: HttpRequest) -> HttpResponse:
-    return render(request, "people/people.html", context())
+async def people(request: HttpRequest) -> HttpResponse:
+    found = await sync_to_async(context)(await usage.measured())
+    return await page(request, "people/people.html", found)
 
 
 @requires("admin")

@@ -42,16 +42,29 @@ def limits_of(host: Mapping[str, Any]) -> tuple[int, float]:
     return max(0, int(host.get("Memory") or 0)), cpus
 
 
+Limits = Mapping[str, tuple[int, float] | None]  # memory and CPUs by container; None: it is gone
+
+
+def limits_now(ids: set[str] | None = None) -> Limits:
+    """What was seen of the limits of these containers, or of all."""
+    rows = apps.get_model("containers_app", "Container").everything.all()
+    rows = rows if ids is None else rows.filter(container_id__in=ids)
+    found = rows.values_list("container_id", "removed_at", "inspect__HostConfig")
+    return {id: None if removed_at else limits_of(host or {}) for id, removed_at, host in found}
+
+
+def added(limits: Limits, ids: set[str]) -> Use:
+    """What these containers use together; pure."""
+    # Race: one that was just made may have no row yet; it counts as a container, its limits a moment later.
+    each = [limits.get(id, (0, 0.0)) for id in ids]
+    there = [one for one in each if one is not None]
+    return Use(len(there), sum(memory for memory, _cpus in there), sum(cpus for _memory, cpus in there))
+
+
 def use_of(belongings: Any, without: str = "") -> Use:
     """What the containers of these rows use; ``without`` one of them."""
     ids = set(belongings.values_list("object_id", flat=True)) - {without}
-    rows = apps.get_model("containers_app", "Container").everything.filter(removed_at=None)
-    # Race: one that was just made may have no row yet; it counts as a container, its limits a moment later.
-    gone = apps.get_model("containers_app", "Container").everything.exclude(removed_at=None)
-    ids -= set(gone.filter(container_id__in=ids).values_list("container_id", flat=True))
-    documents = rows.filter(container_id__in=ids).values_list("inspect", flat=True)
-    each = [limits_of(document.get("HostConfig") or {}) for document in documents]
-    return Use(len(ids), sum(memory for memory, _cpus in each), sum(cpus for _memory, cpus in each))
+    return added(limits_now(ids), ids)
 
 
 def check(

@@ -5,8 +5,6 @@ Only administrators of the machine make teams and set quotas: a team that sets i
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import math
 from typing import Any
 
@@ -18,20 +16,16 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
-from runtime.api.errors import EngineError
 from webdock.engines.audit import actor_of, write
-from webdock.engines.clients import client as client_of
 from webdock.engines.documents import storable_text
-from webdock.engines.models import current_engine
 from webdock.engines.pages import answer, page
-from webdock.people import quotas
+from webdock.people import quotas, usage
 from webdock.people.models import Belonging, Quota, Role, Team
 from webdock.people.rights import requires
 from webdock.people.roles import ENGINE_WIDE, RIGHTS
 from webdock.people.standing import Person, standing
 
 NAME_MAX_CHARS = 64
-MEASURE_S = 5.0  # what is on disk; the page does not wait longer
 MEMBERS_MAX = 1000  # shown
 WHOLE_MAX = 2**31 - 1
 GIVEN = [right for right in RIGHTS if right not in ENGINE_WIDE]  # what a team can give
@@ -77,11 +71,7 @@ async def team_list(request: HttpRequest) -> HttpResponse:
 async def team_detail(request: HttpRequest, team: int) -> HttpResponse:
     """Members, roles, use and quota of one team."""
     await sync_to_async(_administered)(request.user, team)
-    sizes: dict[tuple[str, str], int] | None = None
-    with contextlib.suppress(EngineError, TimeoutError):
-        async with asyncio.timeout(MEASURE_S):
-            engine = await sync_to_async(current_engine)()
-            sizes = await client_of(engine.alias).disk_sizes()
+    sizes = await usage.measured()
 
     def read() -> dict[str, Any]:
         found = _administered(request.user, team)
@@ -92,8 +82,7 @@ async def team_detail(request: HttpRequest, team: int) -> HttpResponse:
             "roles": [(role, belongings.filter(owner=role.user).count()) for role in roles],
             "choices": Role.Name.choices,
             "rights_offered": [(right, RIGHTS[right]) for right in GIVEN],
-            "use": _use(found),
-            "disk_mib": None if sizes is None else quotas.disk_of(belongings, sizes) // quotas.MIB,
+            "gauges": usage.of_team(found.pk, sizes),
             "quota": Quota.objects.filter(team=found).first(),
             "admin": standing(request.user).admin,
         }

@@ -22,6 +22,7 @@ from webdock.people.handing import Thing, may_hand, refusal
 from webdock.people.models import Belonging, Quota, Role, Team
 from webdock.people.roles import NAMES, OPERATOR, VIEWER
 from webdock.people.standing import Standing, standing
+from webdock.people.usage import Gauge
 
 JSON = {"accept": "application/json"}
 
@@ -220,6 +221,39 @@ async def test_an_administrator_makes_teams_and_sets_their_quotas(admin: User, s
     assert 'value="1.5"' in shown
 
 
+async def test_what_somebody_uses_is_on_their_account_and_on_the_people_page_with_bars(
+    operator: User, viewer: User, admin: User, synced: EngineSync, api: EngineClient
+) -> None:
+    team = await Team.objects.acreate(name="shop")
+    await Role.objects.acreate(user=operator, team=team, role="operator")
+    limited = {"Memory": 48 << 20, "NanoCpus": 500_000_000}
+    for name, owner in (("one", operator.pk), ("two", operator.pk), ("else", admin.pk)):
+        id = await make_container(api, name, HostConfig=limited)
+        await eventually(Container.everything.filter(container_id=id).aexists, 20)
+        await sync_to_async(claim)("container", owner, team.pk if name == "one" else None, id)
+    quota = await Quota.objects.acreate(user=operator, containers=4, memory_mib=100, cpus=2)
+    his, boss, theirs = await browser_of(operator), await browser_of(admin), await browser_of(viewer)
+
+    def told(gauges: list[Gauge]) -> list[tuple[str, str]]:
+        return [(one.used.replace("\xa0", " "), one.most.replace("\xa0", " ")) for one in gauges[:3]]
+
+    mine = [("2", "4"), ("96 MiB", "100 MiB"), ("1", "2")]
+    page = await his.get("/account/")
+    own, of_team = page.context["usages"]
+    assert told(own.gauges) == mine
+    assert (of_team.who, told(of_team.gauges)) == ("shop", [("1", ""), ("48 MiB", ""), ("0.5", "")])
+    assert page.content.count(b"<meter ") == 3
+    assert own.gauges[1].value > own.gauges[1].full, "so its bar warns"
+    people = await boss.get("/people/")
+    used = {row["user"].username: row["usage"] for row in people.context["people"]}
+    assert told(used["operator"].gauges) == mine
+    assert used["viewer"].nothing
+    assert people.content.count(b"<meter ") == 3
+    assert (await theirs.get("/people/")).status_code == 403
+    await Quota.objects.filter(pk=quota.pk).aupdate(containers=0)
+    assert (await his.get("/account/")).context["usages"][0].gauges[0].value == 1.0, "full, and no division"
+
+
 async def test_who_holds_more_on_disk_than_the_quota_makes_nothing_more(
     operator: User, admin: User, synced: EngineSync, api: EngineClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -237,7 +271,7 @@ async def test_who_holds_more_on_disk_than_the_quota_makes_nothing_more(
 
     monkeypatch.setattr(EngineClient, "system_df", measured)
     his, boss = await browser_of(operator), await browser_of(admin)
-    assert "5 MiB" in (await boss.get(f"/teams/{team.pk}/")).content.decode()
+    assert "5\xa0MiB" in (await boss.get(f"/teams/{team.pk}/")).content.decode()
     run = {"image": "busybox:latest", "name": "one", "command": "sleep 1000", "restart": "no"}
     for who, most, passes in (({"user": operator}, 3, False), ({"user": operator}, 4, True)):
         await Quota.objects.all().adelete()
