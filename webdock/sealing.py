@@ -12,7 +12,7 @@ from webdock.environ import keep_secret
 
 
 class Unreadable(Exception):
-    """Sealed with another key, or damaged."""
+    """Sealed with another key, or damaged, or the key cannot be read."""
 
 
 def _fernet() -> Fernet:
@@ -33,5 +33,5 @@ def unseal(sealed: bytes) -> str:
     """Raises: Unreadable."""
     try:
         return _fernet().decrypt(bytes(sealed)).decode()
-    except (InvalidToken, ValueError):  # ValueError: the key's file holds no key
+    except (InvalidToken, ValueError, OSError):  # ValueError: the key's file holds no key
         raise Unreadable from None

@@ -25,6 +25,13 @@ def _slow_down() -> str:
     return _("Too many attempts. Wait a few minutes and try again.")
 
 
+def _lost() -> str:
+    return _(
+        "What your phone shows cannot be checked any more: the key it was kept with is gone. "
+        "Use a recovery code, or ask an administrator to reset your second factor."
+    )
+
+
 def _write(request: HttpRequest, action: str, result: str = AuditEntry.Result.OK, detail: str = "") -> None:
     actor = Actor(request.user.pk, request.user.get_username(), request_address(request))
     write(actor, action, kind="user", name=actor.username, result=result, detail=detail)
@@ -51,8 +58,10 @@ def _held_up(request: HttpRequest) -> HttpResponse | None:
 
 
 def _page(request: HttpRequest, status: int = 200, **more: Any) -> HttpResponse:
+    factor = factors.confirmed(request.user.pk)
     context: dict[str, Any] = {
-        "factor": factors.confirmed(request.user.pk),
+        "factor": factor,
+        "lost": factor is not None and not factors.readable(factor),
         "codes_left": factors.codes_left(request.user.pk),
         "has_password": request.user.has_usable_password(),  # type: ignore[union-attr]
         **more,
@@ -147,9 +156,11 @@ def login_code(request: HttpRequest) -> HttpResponse:
     found = entering.pending(request)
     if found is None:
         return redirect("login")
-    if request.method != "POST":
-        return render(request, "people/login_code.html")
     user, kept = found
+    factor = factors.confirmed(user.pk)
+    lost = factor is not None and not factors.readable(factor)
+    if request.method != "POST":
+        return render(request, "people/login_code.html", {"error": _lost() if lost else ""})
     name, address = user.get_username(), request_address(request)
     if throttled(name, address):
         detail = "second step: too many attempts"
@@ -163,6 +174,6 @@ def login_code(request: HttpRequest) -> HttpResponse:
         entering.note(
             name, request, user_id=user.pk, result=AuditEntry.Result.REFUSED, detail="second step: wrong code"
         )
-        words = _("That code is not right, or was used already. Try the next one.")
+        words = _lost() if lost else _("That code is not right, or was used already. Try the next one.")
         return render(request, "people/login_code.html", {"error": words}, status=400)
     return entering.finish(request, user, kept["to"], provider=kept["provider"], second=taken)

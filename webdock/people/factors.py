@@ -36,6 +36,15 @@ def confirmed(user_id: int | None) -> SecondFactor | None:
     return SecondFactor.objects.filter(user_id=user_id).exclude(confirmed_at=None).first()
 
 
+def readable(factor: SecondFactor) -> bool:
+    """Whether codes of the phone can be checked: not when the key they were encrypted with is gone."""
+    try:
+        unseal(factor.sealed)
+    except Unreadable:
+        return False
+    return True
+
+
 def waiting(user_id: int) -> SecondFactor | None:
     """One that was begun and whose first code has not been typed."""
     return SecondFactor.objects.filter(user_id=user_id, confirmed_at=None).first()

@@ -63,10 +63,12 @@ def _row(user: User, gauges: list[usage.Gauge]) -> dict[str, Any]:
     elif not any(team is None for _role, team in roles):
         operates = any(group.name == OPERATORS for group in user.groups.all())
         roles.insert(0, (_("operator") if operates else _("viewer"), None))
+    counts = factor is not None and factor.confirmed_at is not None
     return {
         "user": user,
         "roles": roles,
-        "factor": factor is not None and factor.confirmed_at is not None,
+        "factor": counts,
+        "lost": counts and not factors.readable(factor),
         "usage": usage.Usage(user.username, gauges),
     }
 

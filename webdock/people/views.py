@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.contrib.auth import login as start_session
 from django.contrib.auth.views import LoginView, LogoutView
 from django.core.exceptions import NON_FIELD_ERRORS
@@ -34,7 +35,8 @@ class Login(LoginView):
     redirect_authenticated_user = True
 
     def get_context_data(self, **more: Any) -> dict[str, Any]:
-        return super().get_context_data(provider=settings.OIDC, **more)
+        first = not get_user_model().objects.filter(is_superuser=True, is_active=True).exists()
+        return super().get_context_data(provider=settings.OIDC, first=first, **more)
 
     def form_valid(self, form: LoginForm) -> HttpResponse:
         return enter(self.request, form.get_user(), self.get_success_url())

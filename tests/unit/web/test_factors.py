@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import pyotp
@@ -223,6 +224,26 @@ async def test_administrators_can_be_made_to_have_one(
     assert (await call(token, "GET", "version")).status_code == 200
     await SecondFactor.objects.acreate(user=admin, sealed=b"", confirmed_at=admin.date_joined)
     assert (await as_admin.get("/containers/")).status_code == 200
+
+
+def test_without_the_key_recovery_codes_still_work_and_the_pages_say_what_helps(
+    viewer: User, admin: User, monkeypatch: pytest.MonkeyPatch, settings: Any, tmp_path: Path
+) -> None:
+    phone, codes = set_up(viewer, monkeypatch)
+    settings.REGISTRIES_KEY_FILE = tmp_path / "another.key"
+    browser = first_step()
+    assert b"Use a recovery code" in browser.get("/login/code/").content
+    answer = browser.post("/login/code/", {"code": phone.next_code()})
+    assert answer.status_code == 400
+    assert b"Use a recovery code" in answer.content
+    assert browser.post("/login/code/", {"code": codes[0]}).status_code == 302
+    assert b"set it up again" in browser.get("/account/factor/").content
+    assert b"cannot be read" in logged_in(admin).get("/people/").content
+    browser.post("/account/factor/off/", {"password": PASSWORD, "code": codes[1]})
+    assert browser.post("/account/factor/start/", {"password": PASSWORD}).status_code == 302
+    page = browser.get("/account/factor/")
+    assert Phone(page.context["secret"], monkeypatch).code()
+    assert b"set it up again" not in page.content
 
 
 def test_the_console_takes_one_away(phone: Phone, viewer: User) -> None:

@@ -222,6 +222,14 @@ def test_setup_link_expires_and_a_new_one_ends_the_old(transactional_db: None, c
     assert client.get("/welcome/nonsense/").status_code == 404
 
 
+def test_the_login_page_says_where_an_account_comes_from(transactional_db: None, client: Client) -> None:
+    assert b"scripts/up" in client.get("/login/").content
+    User.objects.create_user("ada", is_staff=True, is_superuser=True)
+    page = client.get("/login/").content
+    assert b"scripts/up" not in page
+    assert b"Ask an administrator" in page
+
+
 def test_setuplink_refuses_when_there_is_an_administrator(admin: User) -> None:
     with pytest.raises(CommandError, match="administrator already"):
         setup_path()
