@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-BOX_WIDTH, BOX_HEIGHT = 200, 28  # CSS pixels, as everything here
+BOX_WIDTH, BOX_HEIGHT = 164, 28  # CSS pixels, as everything here; two columns are still read on a phone
 PITCH = 38  # from one box to the next below
-GAP = 180  # between the two columns
+GAP = 84  # between the two columns
 PAD = 12  # from a box's edge to its words
 EDGE = 1  # so that strokes are not cut
-LABEL_CHARS = 24
+LABEL_CHARS = 22
 BOXES_MAX = 60  # of each column; a drawing of more is a carpet
 
 Row = dict[str, Any]
