@@ -11,7 +11,7 @@ from typing import Any, Self
 import aiohttp
 from yarl import URL
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 UPGRADE = {"Connection": "Upgrade", "Upgrade": "tcp"}
 
 

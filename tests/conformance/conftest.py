@@ -41,6 +41,14 @@ class UnderTest:
         return statuses if self.ours else (*statuses, 500)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With several workers, all tests of an engine go to the same: it is started once."""
+    for item in items:
+        engine = getattr(item, "callspec", None) and item.callspec.params.get("engine")  # type: ignore[attr-defined]
+        if engine:
+            item.add_marker(pytest.mark.xdist_group(engine))
+
+
 @pytest.fixture(scope="session", params=asked_for())
 def engine(request: pytest.FixtureRequest) -> Iterator[UnderTest]:
     if request.param != "fake" and os.geteuid() != 0:
@@ -92,6 +100,15 @@ async def make_container(client: EngineClient) -> AsyncIterator[MakeContainer]:
         except EngineError:
             # Race: with AutoRemove the engine may be removing it itself.
             await gone(client, container)
+
+
+async def says(client: EngineClient, container: str, text: bytes) -> None:
+    """Wait until it has written this."""
+
+    async def log() -> bytes:
+        return b"".join([data async for _, data in client.container_logs(container)])
+
+    await until(log, lambda written: text in written)
 
 
 async def gone(client: EngineClient, container: str) -> None:

@@ -34,6 +34,7 @@ async def test_output_never_comes_together_with_the_head(
 ) -> None:
     """Clients read the head through a buffer, and the output past it."""
     container = await make_container("sleep", "1000", start=True)
+    apart = 0
     for _ in range(10):
         session = await client.exec_create(container, {"Cmd": ["echo", "said"], "AttachStdout": True})
         body = b'{"Detach":false,"Tty":false}'
@@ -41,7 +42,9 @@ async def test_output_never_comes_together_with_the_head(
         head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         answer = await asyncio.to_thread(first_bytes, engine.socket, head.encode() + body)
         assert answer.startswith(b"HTTP/1.1 ")
-        assert b"said" not in answer
+        apart += b"said" not in answer
+    # Docker does not wait until the head was read: a client that had to wait for the processor gets both.
+    assert apart == 10 if engine.ours else apart
 
 
 async def test_attach_with_logs_before_the_first_start_gets_the_run(

@@ -10,7 +10,7 @@ import pytest
 from runtime.api.client import EngineClient
 from runtime.api.errors import InvalidArgument
 from tests.conformance.api import WAIT_S
-from tests.conformance.conftest import BUSYBOX, MakeContainer
+from tests.conformance.conftest import BUSYBOX, MakeContainer, until
 
 
 async def test_a_life_is_told_in_order(
@@ -46,13 +46,12 @@ async def test_the_past_can_be_replayed(
     before = time.time()
     container = await make_container("true", name=name, start=True)
     await client.container_wait(container)
-    await asyncio.sleep(0.1)
-    async with asyncio.timeout(WAIT_S):
-        told = [
-            event["Action"]
-            async for event in client.events(since=before, until=time.time(), filters={"container": [name]})
-        ]
-    assert told[:3] == ["create", "start", "die"]
+
+    async def told() -> list[str]:
+        past = client.events(since=before, until=time.time(), filters={"container": [name]})
+        return [event["Action"] async for event in past]
+
+    await until(told, lambda actions: actions[:3] == ["create", "start", "die"])
 
 
 async def test_until_in_the_future_ends_then(client: EngineClient) -> None:
@@ -90,12 +89,14 @@ async def test_filters_choose(
     before = time.time()
     container = await make_container("true", name=name, start=True)
     await client.container_wait(container)
-    await asyncio.sleep(0.1)
-    chosen = {**filters, "container": [name]}
-    async with asyncio.timeout(WAIT_S):
-        stream = client.events(since=before, until=time.time(), filters=chosen)
-        told = [event["Action"] async for event in stream]
-    assert [action for action in told if action in ("create", "start", "die")] == wanted
+
+    async def told(filters: dict[str, list[str]]) -> list[str]:
+        stream = client.events(since=before, until=time.time(), filters={**filters, "container": [name]})
+        actions = [event["Action"] async for event in stream]
+        return [action for action in actions if action in ("create", "start", "die")]
+
+    await until(lambda: told({}), lambda actions: "die" in actions)
+    assert await told(filters) == wanted
 
 
 async def test_exec_is_told_with_its_command(client: EngineClient, make_container: MakeContainer) -> None:

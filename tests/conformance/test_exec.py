@@ -140,8 +140,9 @@ async def test_resize_reaches_the_terminal(client: EngineClient, running: str) -
     await stream.write(b"echo re''ady\n")
     await read_until(stream, b"ready")
     await client.exec_resize(session, height=41, width=123)
-    await stream.write(b"stty size\n")
-    await read_until(stream, b"41 123")
+    # A runtime may take sizes and input on different ways, so one may overtake the other.
+    await stream.write(b"until stty size | grep '41 123'; do sleep 0.02; done\n")
+    await read_until(stream, b"41 123\r\n")
     await stream.write(b"exit 5\n")
     await read_all(stream)
     assert await exited(client, session) == 5
@@ -152,8 +153,9 @@ async def test_control_c_interrupts_a_terminal(client: EngineClient, running: st
     stream = await client.exec_start(session, tty=True)
     await stream.write(b"echo re''ady\n")
     await read_until(stream, b"ready")
-    await stream.write(b"sleep 1000\n")
-    await asyncio.sleep(0.3)
+    await stream.write(b"echo go''ing; sleep 1000\n")
+    await read_until(stream, b"going")
+    await asyncio.sleep(0.1)  # so that it is the sleep, mostly, that is interrupted
     await stream.write(b"\x03")
     await stream.write(b"echo ba''ck\n")
     await read_until(stream, b"back")

@@ -9,10 +9,9 @@ import pytest
 from runtime.api.client import EngineClient
 from runtime.api.errors import Conflict, Internal, InvalidArgument, NotFound, NotModified
 from tests.conformance.api import Api
-from tests.conformance.conftest import BUSYBOX, HELLO, MakeContainer, UnderTest, gone, until
+from tests.conformance.conftest import BUSYBOX, HELLO, MakeContainer, UnderTest, gone, says, until
 
 FOREVER = ("sleep", "1000")
-LONG = 10.0
 
 
 async def state(client: EngineClient, container: str) -> str:
@@ -158,10 +157,10 @@ async def test_a_program_that_cannot_run_gives_a_reason_and_its_code(
 
 async def test_stop_sends_term_and_waits(client: EngineClient, make_container: MakeContainer) -> None:
     container = await make_container(
-        "sh", "-c", "trap 'exit 5' TERM; while :; do sleep 0.05; done", start=True
+        "sh", "-c", "trap 'exit 5' TERM; echo ready; while :; do sleep 0.05; done", start=True
     )
-    await asyncio.sleep(0.2)
-    await client.container_stop(container, timeout_s=10)
+    await says(client, container, b"ready")
+    await client.container_stop(container, timeout_s=60)
     seen = (await client.container_inspect(container))["State"]
     assert (seen["Status"], seen["ExitCode"]) == ("exited", 5)
     with pytest.raises(NotModified):
@@ -169,20 +168,21 @@ async def test_stop_sends_term_and_waits(client: EngineClient, make_container: M
 
 
 async def test_stop_kills_what_does_not_listen(client: EngineClient, make_container: MakeContainer) -> None:
-    container = await make_container("sh", "-c", "trap '' TERM; while :; do sleep 0.05; done", start=True)
-    await asyncio.sleep(0.2)
+    script = "trap '' TERM; echo ready; while :; do sleep 0.05; done"
+    container = await make_container("sh", "-c", script, start=True)
+    await says(client, container, b"ready")
     before = asyncio.get_running_loop().time()
     await client.container_stop(container, timeout_s=1)
-    assert 0.9 < asyncio.get_running_loop().time() - before < LONG
+    assert asyncio.get_running_loop().time() - before > 0.9
     assert (await client.container_inspect(container))["State"]["ExitCode"] == 137
 
 
 async def test_stop_takes_the_signal_and_timeout_of_the_container(
     client: EngineClient, make_container: MakeContainer
 ) -> None:
-    script = "trap 'exit 9' USR1; while :; do sleep 0.05; done"
-    container = await make_container("sh", "-c", script, StopSignal="SIGUSR1", StopTimeout=10, start=True)
-    await asyncio.sleep(0.2)
+    script = "trap 'exit 9' USR1; echo ready; while :; do sleep 0.05; done"
+    container = await make_container("sh", "-c", script, StopSignal="SIGUSR1", StopTimeout=60, start=True)
+    await says(client, container, b"ready")
     await client.container_stop(container)
     assert (await client.container_inspect(container))["State"]["ExitCode"] == 9
 
@@ -198,9 +198,9 @@ async def test_kill_takes_every_spelling(
 
 async def test_kill_sends_the_signal_asked_for(client: EngineClient, make_container: MakeContainer) -> None:
     container = await make_container(
-        "sh", "-c", "trap 'exit 6' HUP; while :; do sleep 0.05; done", start=True
+        "sh", "-c", "trap 'exit 6' HUP; echo ready; while :; do sleep 0.05; done", start=True
     )
-    await asyncio.sleep(0.2)
+    await says(client, container, b"ready")
     await client.container_kill(container, signal="HUP")
     assert (await client.container_wait(container))["StatusCode"] == 6
 

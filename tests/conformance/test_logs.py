@@ -10,7 +10,7 @@ import pytest
 
 from runtime.api.client import EngineClient
 from tests.conformance.api import WAIT_S, Api, frames
-from tests.conformance.conftest import MakeContainer
+from tests.conformance.conftest import MakeContainer, says
 
 STAMP = re.compile(rb"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z ")
 
@@ -29,6 +29,12 @@ async def read(client: EngineClient, container: str, **how: object) -> dict[int,
         async for source, data in client.container_logs(container, **how):  # type: ignore[arg-type]
             out[source] += data
     return out
+
+
+async def let_go(client: EngineClient, container: str) -> None:
+    """Give a container that waits for a line its line."""
+    async with await client.container_attach(container, stdout=False, stderr=False) as stream:
+        await stream.write(b"\n")
 
 
 async def test_both_streams_come_apart(client: EngineClient, done: str) -> None:
@@ -74,24 +80,28 @@ async def test_timestamps_stand_before_each_line(client: EngineClient, done: str
 
 
 async def test_since_and_until_cut_the_log(client: EngineClient, make_container: MakeContainer) -> None:
-    container = await make_container("sh", "-c", "echo early; sleep 2.2; echo late", start=True)
-    await asyncio.sleep(1.1)
-    middle = time.time()
+    container = await make_container("sh", "-c", "echo early; read x; echo late", OpenStdin=True, start=True)
+    await says(client, container, b"early")
+    middle = int(time.time()) + 1  # whole seconds are what every engine understands
+    while time.time() < middle:  # noqa: ASYNC110 - it is the clock that is waited for
+        await asyncio.sleep(0.05)
+    await let_go(client, container)
     await client.container_wait(container)
-    assert (await read(client, container, since=int(middle)))[1] == b"late\n"
-    assert (await read(client, container, until=int(middle)))[1] == b"early\n"
+    assert (await read(client, container, since=middle))[1] == b"late\n"
+    assert (await read(client, container, until=middle))[1] == b"early\n"
 
 
 async def test_follow_gives_lines_as_they_come_and_ends_with_the_container(
     client: EngineClient, make_container: MakeContainer
 ) -> None:
-    container = await make_container("sh", "-c", "echo one; sleep 0.7; echo two", start=True)
-    came: list[tuple[float, bytes]] = []
+    container = await make_container("sh", "-c", "echo one; read x; echo two", OpenStdin=True, start=True)
+    came = b""
     async with asyncio.timeout(WAIT_S):
         async for _, data in client.container_logs(container, follow=True):
-            came.append((time.monotonic(), data))
-    assert b"".join(data for _, data in came) == b"one\ntwo\n"
-    assert came[-1][0] - came[0][0] > 0.4
+            came += data
+            if came == b"one\n":  # only who has heard of it lets the other one come
+                await let_go(client, container)
+    assert came == b"one\ntwo\n"
 
 
 async def test_follow_of_a_stopped_container_ends(client: EngineClient, done: str) -> None:
@@ -101,9 +111,14 @@ async def test_follow_of_a_stopped_container_ends(client: EngineClient, done: st
 async def test_follow_with_tail_zero_shows_only_what_is_new(
     client: EngineClient, make_container: MakeContainer
 ) -> None:
-    container = await make_container("sh", "-c", "echo old; sleep 1; echo new", start=True)
-    await asyncio.sleep(0.4)
-    assert (await read(client, container, follow=True, tail=0))[1] == b"new\n"
+    script = "echo old; read x; while :; do echo new; sleep 0.1; done"
+    container = await make_container("sh", "-c", script, OpenStdin=True, start=True)
+    await says(client, container, b"old")
+    await let_go(client, container)
+    log = client.container_logs(container, follow=True, tail=0)
+    async with asyncio.timeout(WAIT_S):
+        assert (await anext(log))[1].startswith(b"new")
+    log.close()
 
 
 async def test_a_reader_that_leaves_is_no_trouble(

@@ -138,14 +138,16 @@ async def test_recreating_keeps_every_setting(client: EngineClient, engine: Unde
     networks = [f"one-{tag}", f"two-{tag}"]
     third = uuid.uuid4().int % 200 + 20
     name, new_id = f"recreated-{tag}", ""
-    pools = [{"Subnet": f"10.211.{third + n}.0/24"} for n in (0, 1)]
+    # Engines that are tried side by side are on one host.
+    prefix = f"10.{ {'fake': 205, 'native': 206, 'docker': 207}[engine.kind] }"
+    pools = [{"Subnet": f"{prefix}.{third + n}.0/24"} for n in (0, 1)]
     for network, pool in zip(networks, pools, strict=True):
         await client.network_create({"Name": network, "IPAM": {"Config": [pool]}})
     try:
         body = await everything(client, engine, networks)
         old_id = str((await client.container_create(body, name=name))["Id"])
         try:
-            fixed = {"IPAMConfig": {"IPv4Address": f"10.211.{third + 1}.77"}, "Aliases": ["second"]}
+            fixed = {"IPAMConfig": {"IPv4Address": f"{prefix}.{third + 1}.77"}, "Aliases": ["second"]}
             await client.network_connect(networks[1], {"Container": old_id, "EndpointConfig": fixed})
             await client.container_start(old_id)
             before = await client.container_inspect(old_id)

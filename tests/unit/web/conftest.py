@@ -20,7 +20,8 @@ from channels.layers import channel_layers
 from channels.testing import WebsocketCommunicator
 from django.conf import settings as django_settings
 from django.contrib.auth.models import Group, User
-from django.test import AsyncClient
+from django.core.management import call_command
+from django.test import AsyncClient, TransactionTestCase
 from django.utils import translation
 
 from containers_app import recreate, rendering
@@ -29,6 +30,7 @@ from containers_app.terminal_hub import close_hubs
 from runtime.api.client import EngineClient
 from tests.fakes.engine import FakeEngine
 from webdock.engines import clients
+from webdock.engines.middleware import StaticMiddleware
 from webdock.engines.models import Engine
 from webdock.engines.sync import EngineSync
 from webdock.jobs import running
@@ -46,6 +48,43 @@ def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> No
 
     path = tmp_path_factory.mktemp("database") / "test.sqlite3"
     connections["default"].settings_dict["TEST"]["NAME"] = str(path)
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """After each test the tables are emptied; what a migration's end writes into them is put back as it was,
+    not worked out again for every model."""
+    from django.contrib.auth.models import Permission
+    from django.contrib.contenttypes.models import ContentType
+
+    with django_db_blocker.unblock():
+        written = [(model, list(model.objects.all())) for model in (ContentType, Permission)]
+
+    def empty(_test: TransactionTestCase) -> None:
+        call_command("flush", verbosity=0, interactive=False, inhibit_post_migrate=True)
+        for model, rows in written:
+            model.objects.bulk_create(rows)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TransactionTestCase, "_fixture_teardown", empty)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def static_files_found_once() -> Iterator[None]:
+    """The first request of a test looks at every static file; these stay what they are."""
+    found: dict[str, dict[str, Any]] = {}
+    look = StaticMiddleware.add_files_from_finders
+
+    def look_once(self: StaticMiddleware) -> None:
+        if self.static_prefix not in found:
+            look(self)
+            found[self.static_prefix] = dict(self.files)
+        self.files.update(found[self.static_prefix])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(StaticMiddleware, "add_files_from_finders", look_once)
+        yield
 
 
 @pytest.fixture(autouse=True)
