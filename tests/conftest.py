@@ -8,6 +8,8 @@ from collections.abc import Generator
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests import leftovers
+
 # How long an example takes says something about the machine, not about the code.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
@@ -17,6 +19,12 @@ settings.load_profile("patient")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 for number in (signal.SIGHUP, signal.SIGQUIT):
     signal.signal(number, signal.SIG_DFL)
+
+
+def pytest_sessionstart() -> None:
+    """Clear the machine of what a killed run left on it."""
+    for line in leftovers.clear():
+        print(line)
 
 
 @pytest.hookimpl(wrapper=True)

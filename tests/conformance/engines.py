@@ -14,18 +14,18 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+from tests import leftovers
 from tests.fakes.engine import FakeEngine
 
 ROOT = Path(__file__).resolve().parents[2]
-START_S = 30.0
-STOP_S = 30.0
+START_S = 60.0
+STOP_S = 60.0
 
 
 @contextmanager
@@ -60,6 +60,7 @@ def docker() -> Iterator[str]:
     bridge = f"cf{uuid.uuid4().hex[:8]}"
     subnet = f"172.29.{uuid.uuid4().int % 250}.1/24"
     with _directory("docker") as directory:
+        leftovers.note("link", bridge)
         for argv in (
             ["ip", "link", "add", bridge, "type", "bridge"],
             ["ip", "address", "add", subnet, "dev", bridge],
@@ -112,7 +113,7 @@ def asked_for() -> list[str]:
 @contextmanager
 def _directory(kind: str) -> Iterator[Path]:
     # Short: a unix socket's path has at most 107 bytes.
-    directory = Path(tempfile.mkdtemp(prefix=f"cf-{kind}-", dir="/tmp"))
+    directory = leftovers.directory(f"cf-{kind}-")
     directory.chmod(0o711)  # mapped containers walk through it
     try:
         yield directory
