@@ -35,7 +35,7 @@ WIDE = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 844}
 PICTURES = Path(__file__).resolve().parents[2] / "docs" / "img"
 
-WAIT_MS = 15_000
+WAIT_MS = 60_000  # of a page on a busy machine
 expect.set_options(timeout=WAIT_MS)
 
 

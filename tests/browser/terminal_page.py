@@ -13,7 +13,16 @@ def screen(page: Page) -> str:
     return "\n".join(row.replace("\xa0", " ").rstrip() for row in rows)
 
 
-def expect_text(page: Page, pattern: str, timeout_ms: float = 30_000) -> None:
+def settled(page: Page) -> str:
+    """The text of the screen once it has stopped changing."""
+    seen = ""
+    while (now := screen(page)) != seen or not now:
+        seen = now
+        page.wait_for_timeout(500)
+    return seen
+
+
+def expect_text(page: Page, pattern: str, timeout_ms: float = 60_000) -> None:
     """Wait until the screen shows a match."""
     rows = page.locator(".xterm-rows")
     expect(rows).to_contain_text(re.compile(pattern), timeout=timeout_ms)

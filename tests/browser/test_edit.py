@@ -11,7 +11,7 @@ from tests.browser.conftest import PageFactory
 from tests.integration.installation import Installation
 
 AXE = (Path(__file__).parent / "vendor" / "axe.min.js").read_text()
-DONE_MS = 60_000
+DONE_MS = 120_000
 
 
 def clean(page: Page) -> None:

@@ -54,7 +54,7 @@ def test_an_image_is_pushed_and_everybody_sees_it(
     open_jobs(other)
     for seen in (page, other):
         card = seen.locator("#jobs-panel .job").filter(has_text=name)
-        expect(card.locator("[data-pill]")).to_have_text("done", timeout=60_000)
+        expect(card.locator("[data-pill]")).to_have_text("done", timeout=120_000)
     assert other.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     with urllib.request.urlopen(f"{registry.url}/v2/team/pushed/tags/list") as answer:
         assert json.load(answer)["tags"] == ["1"]
@@ -103,7 +103,7 @@ def test_an_archive_is_loaded_and_saved(
     page.get_by_label("Archive").set_input_files(archive)
     page.get_by_role("dialog").get_by_role("button", name="Load", exact=True).click()
     row = page.locator("tr[data-id]").filter(has_text="shop/loaded:2")
-    expect(row).to_be_visible(timeout=60_000)
+    expect(row).to_be_visible(timeout=120_000)
     row.locator("a[data-open]").click()
     with page.expect_download() as download:
         page.get_by_role("link", name="Save").click()

@@ -40,6 +40,7 @@ def test_rows_help_and_palette_by_the_keyboard_alone(
     first.focus()
     keys.press("Enter")
     expect(page.get_by_role("heading", level=1)).to_contain_text("first")
+    page.wait_for_load_state()  # the keys are listened to from then on
 
     keys.press("/")
     palette = page.get_by_role("combobox", name="Search everything")
@@ -54,6 +55,7 @@ def test_rows_help_and_palette_by_the_keyboard_alone(
     expect(option).to_be_visible()
     keys.press("Enter")
     expect(page.get_by_role("heading", level=1)).to_contain_text("second")
+    page.wait_for_load_state()
 
     keys.press("g")
     keys.press("i")

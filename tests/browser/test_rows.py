@@ -37,7 +37,7 @@ def test_stop_and_start_by_the_buttons_of_a_row(installation: Installation, open
     page = open_page("/containers/")
     row = page.locator("tr[data-name=clicked]")
     page.get_by_role("button", name="Stop clicked").click()
-    expect(row).to_have_attribute("data-state", "exited", timeout=20_000)
+    expect(row).to_have_attribute("data-state", "exited")
     page.get_by_role("button", name="Start clicked").click()
     expect(row).to_have_attribute("data-state", "running")
 
@@ -58,7 +58,7 @@ def test_an_engine_that_is_gone_is_said_on_the_open_page_and_comes_back(
         expect(state).to_have_attribute("data-connected", "false")
     finally:
         os.kill(supervisor, signal.SIGCONT)
-    expect(state).to_have_attribute("data-connected", "true", timeout=30_000)
+    expect(state).to_have_attribute("data-connected", "true")
     expect(row).to_have_attribute("data-state", "running")
     installation.webdock("kill", "survivor")
     expect(row).to_have_attribute("data-state", "exited")

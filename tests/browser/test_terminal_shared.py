@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import PageFactory
-from tests.browser.terminal_page import expect_text, screen, type_line
+from tests.browser.terminal_page import expect_text, screen, settled, type_line
 from tests.integration.installation import Installation, eventually
 
 
@@ -26,10 +26,10 @@ def test_a_full_screen_program_is_the_same_after_a_reload(shell: Page) -> None:
     type_line(shell, "seq 1 200; vi /etc/passwd")
     expect_text(shell, "/etc/passwd 1/")
     eventually(lambda: screen(shell).count("~") > 3)
-    before = screen(shell)
+    before = settled(shell)
     shell.reload()
     expect_text(shell, "/etc/passwd 1/")
-    eventually(lambda: screen(shell) == before, 20, "the same screen")
+    eventually(lambda: screen(shell) == before, what="the same screen")
     type_line(shell, ":q!")
     expect_text(shell, r"200\s*\S*\s*[#$] ")
 
@@ -55,9 +55,9 @@ def test_hostile_output_stays_text(shell: Page) -> None:
     assert shell.evaluate("[window.hit, window.stolen]") == [None, None]
     type_line(shell, r"printf '\033[c'; sleep 1; echo answ''ered; cat > /dev/null")
     expect_text(shell, "answered")
-    before = screen(shell)
+    before = settled(shell)
     shell.reload()
-    eventually(lambda: screen(shell) == before, 20, "the same screen, with no other answer")
+    eventually(lambda: screen(shell) == before, what="the same screen, with no other answer")
 
 
 def test_a_recording_is_made_said_found_and_played(shell: Page, open_page: PageFactory) -> None:
@@ -72,4 +72,4 @@ def test_a_recording_is_made_said_found_and_played(shell: Page, open_page: PageF
     page = open_page("/recordings/?q=needle")
     page.locator("td.key a").first.click()
     page.locator(".ap-overlay-start").click()
-    expect(page.locator(".ap-player")).to_contain_text("needle", timeout=20_000)
+    expect(page.locator(".ap-player")).to_contain_text("needle")

@@ -7,10 +7,10 @@ import os
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from pathlib import Path
 
+from tests import leftovers
 from webdock.cli.errors import Failure
 from webdock.cli.http import Client
 
@@ -22,9 +22,10 @@ class Dockerd:
     """Started by ``start``; ``stop`` removes its containers, processes, mounts and namespace."""
 
     def __init__(self) -> None:
-        self.root = Path(tempfile.mkdtemp(prefix="webdock-peer-", dir="/var/tmp"))
+        self.root = leftovers.directory("webdock-peer-", "/var/tmp")
         self.socket = self.root / "docker.sock"
-        self.netns = f"wdpeer{os.getpid()}"
+        self.netns = self.root.name
+        leftovers.note("netns", self.netns)
         self._process: subprocess.Popen[bytes] | None = None
 
     @property

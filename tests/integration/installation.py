@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
+import random
 import re
 import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from runtime.api.instances import instance_name
 from runtime.config import load_config
+from tests import leftovers
 from webdock.cli.http import Client, Refused
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,13 +28,16 @@ Done = subprocess.CompletedProcess[str]
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port of 127.0.0.1 that nobody listens on now, and that the kernel hands out to nobody."""
+    given = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    while True:
+        port = random.randrange(10_000, max(given, 30_000))
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
-def eventually(question: Callable[[], object], timeout_s: float = 20.0, what: str = "") -> object:
+def eventually(question: Callable[[], object], timeout_s: float = 60.0, what: str = "") -> object:
     """Ask until the answer is true; returns it, or fails with what was waited for."""
     deadline = time.monotonic() + timeout_s
     while True:
@@ -48,7 +53,7 @@ class Installation:
     """Started with ``up``, ended with ``purge``, which must leave nothing behind."""
 
     def __init__(self, name: str, command: Sequence[str] | None = None, config: str = "") -> None:
-        self.root = Path(tempfile.mkdtemp(prefix=f"webdock-{name}-", dir="/var/tmp"))
+        self.root = leftovers.directory(f"webdock-{name}-", "/var/tmp")
         self.root.chmod(0o755)  # the web user must be able to walk to its own directory
         self.home, self.run = self.root / "home", self.root / "run"
         self.config = self.root / "engine.toml"
@@ -197,7 +202,7 @@ class Installation:
                     raise
         eventually(lambda: not self.client.get("/containers/json", {"all": True}), what="no container")
 
-    def page(self, path: str, timeout_s: float = 10) -> tuple[int, str]:
+    def page(self, path: str, timeout_s: float = 60) -> tuple[int, str]:
         """Status and body of a page, without a login."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout_s)
         try:

@@ -6,9 +6,8 @@ import re
 import shutil
 import socket
 import subprocess
-import tempfile
-from pathlib import Path
 
+from tests import leftovers
 from tests.integration.installation import ROOT, eventually
 
 HOST = "localhost"
@@ -19,7 +18,7 @@ class Proxy:
     """Ends TLS on ``port`` and passes /dock/ on to ``target``; ``stop`` leaves no process."""
 
     def __init__(self, kind: str, port: int, target: str) -> None:
-        self.root = Path(tempfile.mkdtemp(prefix=f"webdock-{kind}-", dir="/var/tmp"))
+        self.root = leftovers.directory(f"webdock-{kind}-", "/var/tmp")
         self.port = port
         self._certify()
         text = (ROOT / "deploy" / {"nginx": "nginx.conf", "caddy": "Caddyfile"}[kind]).read_text()
@@ -34,7 +33,7 @@ class Proxy:
                 env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": str(self.root)},
             )
         try:
-            eventually(self._listens, 30, f"{kind} listens")
+            eventually(self._listens, 60, f"{kind} listens")
         except AssertionError as error:
             log_text = (self.root / "log").read_text(errors="replace")
             self.stop()

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import subprocess
-import tempfile
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 
 from runtime.images import manifest as media
+from tests import leftovers
 from tests.fakes.image_files import Image
+from tests.integration.installation import free_port
 
-READY_TIMEOUT_S = 20
+READY_TIMEOUT_S = 60
 
 
 class RealRegistry:
@@ -25,8 +25,8 @@ class RealRegistry:
     """
 
     def __init__(self, *, users: dict[str, str] | None = None, port: int = 0) -> None:
-        self.root = Path(tempfile.mkdtemp(prefix="webdock-registry-", dir="/var/tmp"))
-        self.port = port or _free_port()
+        self.root = leftovers.directory("webdock-registry-", "/var/tmp")
+        self.port = port or free_port()
         self._users = users
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -67,7 +67,7 @@ class RealRegistry:
         deadline = time.monotonic() + READY_TIMEOUT_S
         while True:
             try:
-                urllib.request.urlopen(f"{self.url}/v2/", timeout=2).close()
+                urllib.request.urlopen(f"{self.url}/v2/", timeout=20).close()
                 return self
             except urllib.error.HTTPError as error:
                 error.close()
@@ -80,7 +80,7 @@ class RealRegistry:
     def stop(self) -> None:
         if self._process is not None:
             self._process.terminate()
-            self._process.wait(10)
+            self._process.wait(60)
             self._process = None
         shutil.rmtree(self.root, ignore_errors=True)
 
@@ -112,10 +112,3 @@ class RealRegistry:
         with urllib.request.urlopen(request, timeout=60) as answer:
             answer.read()
             return answer
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

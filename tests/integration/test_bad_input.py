@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import threading
-import time
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -303,15 +302,16 @@ def test_a_layer_whose_digest_lies_is_refused(installation: Installation, regist
 
 def test_a_container_removed_under_a_log_follower_ends_it(installation: Installation) -> None:
     installation.webdock("run", "-d", "--name", "followed", BUSYBOX, "sh", "-c", "echo said; sleep 1000")
-    seen: list[str] = []
-    follower = threading.Thread(
-        target=lambda: seen.append(installation.webdock("logs", "-f", "followed", check=False).stdout)
+    follower = subprocess.Popen(
+        [*installation.command, "logs", "-f", "followed"],
+        env=installation.environ,
+        stdout=subprocess.PIPE,
+        text=True,
     )
-    follower.start()
-    time.sleep(0.3)
+    assert follower.stdout is not None
+    assert follower.stdout.readline() == "said\n"
     installation.webdock("rm", "-f", "followed")
-    follower.join(20)
-    assert seen == ["said\n"]
+    assert follower.communicate(timeout=60)[0] == ""
 
 
 def test_the_page_says_that_the_engine_is_gone(installation: Installation) -> None:

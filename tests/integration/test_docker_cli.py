@@ -97,14 +97,15 @@ def test_run_on_a_terminal_is_a_shell_one_can_type_into(docker: Docker, terminal
         docker.binary, "run", "-it", "--name", "shell", "webdock/busybox", "sh", rows=33, columns=101
     )
     session.expect(r"# ")
-    session.type("tty; echo $((6*7)); stty size\r")
+    session.type("tty; echo $((6*7))\r")
     session.expect(r"/dev/pts/0")
-    session.expect(r"42")
-    session.expect(r"33 101")
+    session.expect(r"42\r\n")
+    eventually(lambda: size_seen(session, "33 101"), what="the size inside")
     session.resize(40, 120)
     eventually(lambda: size_seen(session, "40 120"), what="the new size inside")
-    session.type("sleep 100\r")
-    time.sleep(0.3)
+    session.type("echo go''ing; sleep 1000\r")
+    session.expect("going")
+    time.sleep(0.1)  # so that it is the sleep, mostly, that is interrupted
     session.type(b"\x03")
     session.type("echo after-interrupt\r")
     session.expect(r"after-interrupt\r\n")
@@ -166,9 +167,9 @@ def test_exec_on_a_terminal_runs_beside_the_first_process(docker: Docker, termin
     docker("run", "-d", "--name", "host", "-e", "GREETING=hello", "webdock/busybox", "sleep", "100")
     session = terminal(docker.binary, "exec", "-it", "host", "sh", rows=20, columns=77)
     session.expect(r"# ")
-    session.type("echo $GREETING from $(hostname | wc -c); stty size\r")
-    session.expect(r"hello from 13")
-    session.expect(r"20 77")
+    session.type("echo $GREETING from $(hostname | wc -c)\r")
+    session.expect(r"hello from 13\r\n")
+    eventually(lambda: size_seen(session, "20 77"), what="the size inside")
     session.type("exit 9\r")
     assert session.wait() == 9
     assert docker("inspect", "-f", "{{.State.Running}}", "host").strip() == "true"
@@ -197,11 +198,11 @@ def test_inspect_shows_what_was_asked_for(docker: Docker) -> None:
 
 
 def test_stop_ends_with_the_signal_and_rm_removes(docker: Docker) -> None:
-    script = "trap 'echo bye; exit 0' TERM; while true; do sleep 0.1; done"
+    script = "trap 'echo bye; exit 0' TERM; echo ready; while true; do sleep 0.1; done"
     docker("run", "-d", "--name", "polite", "webdock/busybox", "sh", "-c", script)
-    eventually(lambda: docker("top", "polite"), what="its process")
-    docker("stop", "polite")
-    assert docker("logs", "polite") == "bye\n"
+    eventually(lambda: docker("logs", "polite") == "ready\n", what="its first word")
+    docker("stop", "-t", "60", "polite")
+    assert docker("logs", "polite") == "ready\nbye\n"
     assert docker("inspect", "-f", "{{.State.ExitCode}}", "polite").strip() == "0"
     docker("rm", "polite")
     assert docker("ps", "-aq") == ""
@@ -301,7 +302,7 @@ def test_networks_carry_names_between_containers(docker: Docker) -> None:
     try:
         docker("run", "-d", "--name", "server", "--network", "backend", "webdock/busybox", "sleep", "100")
         answer = docker(
-            "run", "--rm", "--network", "backend", "webdock/busybox", "ping", "-c", "1", "-W", "3", "server"
+            "run", "--rm", "--network", "backend", "webdock/busybox", "ping", "-c", "1", "-W", "30", "server"
         )
         assert "1 packets received" in answer
     finally:

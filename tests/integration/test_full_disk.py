@@ -107,9 +107,9 @@ def test_a_volume_is_not_made_by_half(small: Installation, tmp_path: Path) -> No
 
 def test_files_the_command_writes_are_whole_or_not_there(installation: Installation, tmp_path: Path) -> None:
     random = f"head -c {4 * TINY_KIB * 1024} /dev/urandom"
-    fill = f"mkdir /data/d && {random} > /data/d/big && cp /data/d/big /tmp; sleep 1000"
+    fill = f"mkdir /data/d && {random} > /data/d/big && cp /data/d/big /tmp && touch /whole; sleep 1000"
     installation.webdock("run", "-d", "--name", "box", "-v", "tiny:/data", BUSYBOX, "sh", "-c", fill)
-    eventually(lambda: "A /tmp/big" in installation.webdock("diff", "box").stdout)
+    eventually(lambda: "A /whole" in installation.webdock("diff", "box").stdout)
     try:
         with mounted(tmp_path / "tiny", f"{TINY_KIB}k") as tiny:
             for line in (

@@ -77,7 +77,7 @@ def test_an_engine_with_idle_clients_stops_before_they_go(installation: Installa
     idle, asked = socket.socket(socket.AF_UNIX), socket.socket(socket.AF_UNIX)
     with idle, asked:
         for client in (idle, asked):
-            client.settimeout(20)
+            client.settimeout(60)
             client.connect(str(installation.run / "engine.sock"))
         asked.sendall(b"GET /_ping HTTP/1.1\r\nHost: engine\r\n\r\n")
         assert asked.recv(4096).startswith(b"HTTP/1.1 200")

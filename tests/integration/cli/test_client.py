@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import resource
+import select
 import signal
 import subprocess
 import sys
@@ -21,7 +23,7 @@ from tests.integration.registry import RealRegistry
 Terminal = Callable[..., PtySession]
 BUSYBOX = "webdock/busybox"
 WEBDOCK = (sys.executable, "-I", "-m", "webdock")
-QUICK_S = 0.5  # a generous bound for a busy machine; bench/run_rm.py has the real number
+QUICK_S = 0.5  # of the processor, a generous bound; bench/run_rm.py has the real number
 
 
 def test_run_on_a_terminal_resizes_interrupts_and_passes_the_exit_code_on(
@@ -29,9 +31,10 @@ def test_run_on_a_terminal_resizes_interrupts_and_passes_the_exit_code_on(
 ) -> None:
     session = terminal(*WEBDOCK, "run", "-it", "--rm", BUSYBOX, rows=30, columns=90)
     session.expect(r"# ")
-    session.type("stty size; sleep 100\r")
+    session.type("stty size; echo go''ing; sleep 1000\r")
     session.expect("30 90")
-    time.sleep(0.3)
+    session.expect("going")
+    time.sleep(0.1)  # so that it is the sleep, mostly, that is interrupted
     session.resize(35, 95)
     session.type(b"\x03")
 
@@ -101,7 +104,7 @@ def test_signals_go_to_the_container(installation: Installation, number: signal.
     with process.stdout:
         assert process.stdout.readline() == b"ready\n"
         process.send_signal(number)
-        assert process.wait(20) == code
+        assert process.wait(60) == code
 
 
 def test_large_input_and_output_arrive_whole(installation: Installation) -> None:
@@ -119,7 +122,7 @@ def test_a_reader_that_has_seen_enough_ends_the_command_quietly(installation: In
     installation.webdock("run", "-d", "--name", "talker", BUSYBOX, "sh", "-c", "seq 1 100000; sleep 1000")
     eventually(lambda: "100000" in installation.webdock("logs", "--tail", "1", "talker").stdout)
     command = f"{' '.join(WEBDOCK)} logs -f talker | head -n 2"
-    done = installation.execute(["sh", "-c", command], timeout_s=20)
+    done = installation.execute(["sh", "-c", command], timeout_s=60)
     assert (done.stdout, done.stderr) == ("1\n2\n", "")
 
 
@@ -213,19 +216,28 @@ def test_an_interrupted_command_ends_without_a_traceback(installation: Installat
         stderr=subprocess.PIPE,
         text=True,
     )
-    time.sleep(0.5)
+    assert process.stdout is not None
+    made: list[str] = []
+
+    def told() -> bool:  # once it says what happens, it is well under way
+        made.append(f"told-{len(made)}")
+        installation.webdock("volume", "create", made[-1])
+        return bool(select.select([process.stdout], [], [], 0.2)[0])
+
+    eventually(told, what="an event")
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=20)
+    _, said = process.communicate(timeout=60)
     assert (process.returncode, said) == (130, "")
+    installation.webdock("volume", "rm", *made)
 
 
 def test_ps_is_quick_and_the_engine_and_the_client_never_load_django(installation: Installation) -> None:
     installation.webdock("ps")
     times = []
     for _ in range(5):
-        began = time.monotonic()
+        began = processor_s()
         installation.webdock("ps")
-        times.append(time.monotonic() - began)
+        times.append(processor_s() - began)
     assert min(times) < QUICK_S
     maps = Path(f"/proc/{installation.engine_pid()}/maps").read_text()
     assert "django" not in maps
@@ -235,6 +247,12 @@ def test_ps_is_quick_and_the_engine_and_the_client_never_load_django(installatio
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert loaded.stdout.strip() == "[]"
+
+
+def processor_s() -> float:
+    """What the commands that ended took of the processor, however many others wanted it as well."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def test_networks_and_volumes_by_their_verbs(installation: Installation) -> None:

@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import subprocess
-import tempfile
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -25,9 +24,10 @@ from runtime.oci.conmon import Conmon
 from runtime.oci.runtime import Runtime
 from runtime.snapshots import mount, userns
 from runtime.snapshots.overlay import OverlaySnapshotter
+from tests import leftovers
 
 LAYER = f"sha256:{'a' * 64}"
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 
 
 class Lab:
@@ -45,6 +45,8 @@ class Lab:
             self.mapping = userns.prepare(self.home, self.run_dir, self.instance)
         self.runtime = Runtime(binary, self.run_dir / "state")
         self.null = Path(f"/dev/{self.instance}-null")
+        leftovers.note("cgroup", f"/{self.instance}")
+        leftovers.note("path", self.null)
         self.conmon = Conmon(self.runtime, null=self.null)
         self.ids: list[str] = []
         self._layer()
@@ -143,7 +145,7 @@ class Lab:
 
 @asynccontextmanager
 async def open_lab(binary: str, ids: str) -> AsyncIterator[Lab]:
-    base = Path(tempfile.mkdtemp(prefix="oci-lab-"))
+    base = leftovers.directory("oci-lab-")
     base.chmod(0o711)
     lab = Lab(base, binary, ids == "mapped")
     try:

@@ -9,7 +9,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -21,8 +20,9 @@ from runtime.config import EngineConfig, parse_config
 from runtime.containers.streams import Stream
 from runtime.engine import Engine
 from runtime.images.starter import starter_archive
+from tests import leftovers
 
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 BUSYBOX = "webdock/busybox"
 
 _subnets = itertools.count(os.getpid() % 200)
@@ -32,7 +32,7 @@ class Instance:
     """One engine's directories and configuration; engines come and go on them."""
 
     def __init__(self, **settings: str) -> None:
-        self.base = Path(tempfile.mkdtemp(prefix="ctrtest-"))
+        self.base = leftovers.directory("ctrtest-")
         self.base.chmod(0o711)
         lines = [f'{name} = "{value}"' for name, value in settings.items()]
         lines += ["[network]", f'bridge_subnet = "10.{210 + next(_subnets) % 40}.{os.getpid() % 250}.0/24"']

@@ -15,7 +15,7 @@ import pytest
 from runtime.api.errors import Forbidden, InvalidArgument, NotFound
 from runtime.engine import Engine
 
-from .engines import Instance, body, run, started
+from .engines import Instance, body, run, started, until
 
 
 @pytest.fixture(scope="module", params=["auto", "host"])
@@ -161,7 +161,7 @@ async def test_a_reader_that_leaves_leaves_nothing(engine: Engine, box: str, ins
     _, chunks = await engine.containers.archive_get(box, "/")
     assert await anext(chunks)
     await chunks.aclose()  # type: ignore[attr-defined]
-    assert not [line for line in instance.processes() if "tarbox" in line]
+    await until(lambda: not [line for line in instance.processes() if "tarbox" in line])
 
 
 async def test_export_is_the_root_without_mounts(engine: Engine, box: str) -> None:

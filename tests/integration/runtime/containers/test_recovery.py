@@ -225,7 +225,8 @@ async def test_after_a_reboot_everything_is_exited_and_starts_again(process: Eng
     id = await started(client, "booted", "sleep", "1000")
     await process.kill()
     for line in process.instance.processes():
-        os.kill(int(line.partition(":")[0]), signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(line.partition(":")[0]), signal.SIGKILL)
     await until(lambda: not process.instance.processes())
     await process.instance.forget_run()
     client = await process.start()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
@@ -17,11 +16,12 @@ from runtime.events import EventHub
 from runtime.images.images import Images
 from runtime.images.transport import Patience
 from runtime.snapshots.overlay import OverlaySnapshotter
+from tests import leftovers
 from tests.fakes.registry import FakeRegistry
 from tests.integration.registry import RealRegistry
 
 HASTY = Patience(
-    connect_s=2, stall_s=1.0, attempts=3, backoff_s=0.01, backoff_max_s=0.05, retry_after_max_s=2
+    connect_s=20, stall_s=20, attempts=3, backoff_s=0.01, backoff_max_s=0.05, retry_after_max_s=2
 )
 
 
@@ -74,7 +74,7 @@ MakeEngine = Callable[..., Any]
 @pytest.fixture
 def place() -> Iterator[Path]:
     """A directory on a real file system; tmpfs knows no user attributes."""
-    path = Path(tempfile.mkdtemp(prefix="webdock-images-", dir="/var/tmp"))
+    path = leftovers.directory("webdock-images-", "/var/tmp")
     yield path
     left = [link for link in descriptors() if str(path) in link]
     for _ in range(500):

@@ -18,7 +18,7 @@ from tests.fakes.registry import FakeRegistry, sending
 from tests.integration.runtime.images.conftest import Engine, MakeEngine, told
 
 ROOT = Path(__file__).resolve().parents[4]
-WAIT_S = 30.0
+WAIT_S = 60.0
 STALL_AT = 3_000_000  # bytes of the blob, after which the registry is silent
 KEPT = 2_000_000  # of these, on the disk: the last ones may still be on their way
 

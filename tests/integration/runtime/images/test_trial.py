@@ -129,7 +129,7 @@ async def test_a_port_that_a_container_publishes_is_no_inner_address(
     def leads_inside(address: str, port: int) -> bool:
         return (address, port) == (registry.address, registry.port)
 
-    transport = Transport({}, Patience(connect_s=5, stall_s=5), leads_inside)
+    transport = Transport({}, Patience(connect_s=20, stall_s=20), leads_inside)
     try:
         async with transport.request("GET", f"{registry.url}/v2/") as answer:
             assert answer.status == 200

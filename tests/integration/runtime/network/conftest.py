@@ -14,7 +14,7 @@ import secrets
 import shutil
 import socket
 import subprocess
-import tempfile
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,10 @@ from runtime.events import EventHub, Subscription
 from runtime.network import resolvconf
 from runtime.network.endpoints import EndpointRequest, NetworkSetup
 from runtime.network.networks import Networks, purge
+from tests import leftovers
 
 CLONE_NEWNET = 0x40000000
-WAIT_S = 5.0  # for a packet that must come
+WAIT_S = 30.0  # for a packet that must come
 SILENCE_S = 0.4  # for one that must not
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -129,7 +130,7 @@ class Host:
 
 @pytest.fixture
 def directory() -> Iterator[Path]:
-    path = Path(tempfile.mkdtemp(prefix="webdock-network-"))
+    path = leftovers.directory("webdock-network-")
     yield path
     mounted = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     left = [place for place in mounted if place.startswith(str(path))]
@@ -276,10 +277,18 @@ def connect(address: str, port: int, timeout_s: float = WAIT_S) -> socket.socket
     return socket.create_connection((address, port), timeout_s)
 
 
-def reaches(address: str, port: int) -> bool:
-    """Whether a connection can be opened from where the caller is."""
+def reaches(address: str, port: int, within_s: float = SILENCE_S) -> bool:
+    """Whether a connection can be opened from where the caller is; who expects one gives it more time."""
     try:
-        connect(address, port, SILENCE_S).close()
+        connect(address, port, within_s).close()
     except OSError:
         return False
     return True
+
+
+def comes_to_reach(address: str, port: int) -> bool:
+    """Whether a connection can be opened sooner or later: a program may have been started just now."""
+    deadline = time.monotonic() + WAIT_S
+    while not (found := reaches(address, port, WAIT_S)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return found

@@ -21,6 +21,7 @@ from tests.integration.runtime.network.conftest import (
     MakeContainer,
     Site,
     bindings,
+    comes_to_reach,
     connect,
     inside,
     listen,
@@ -75,12 +76,12 @@ async def test_both_engines_work_on_one_host(
     call = ("exec", "theirs", BUSYBOX, "timeout", "1", BUSYBOX, "nc")
     with server, outside:
         with ours.inside():
-            assert reaches(host.neighbour_address, 9000)
-            assert reaches(host.address, 7090), "Docker's published port"
+            assert comes_to_reach(host.neighbour_address, 9000)
+            assert comes_to_reach(host.address, 7090), "Docker's published port"
             assert not reaches(address, 80), "Docker's unpublished container"
         with inside(host.neighbour):
             client = connect(host.address, 7080)
-            assert reaches(host.address, 7090)
+            assert comes_to_reach(host.address, 7090)
         accepted, peer = server.accept()
         assert peer[0] == host.neighbour_address
         client.close()
@@ -100,4 +101,4 @@ async def test_both_engines_work_on_one_host(
     purge(site.configs["one"])
     assert run("iptables", "-w", "-S", "DOCKER-USER").split("\n")[1:2] == ["-A DOCKER-USER -j RETURN"]
     with inside(host.neighbour):
-        assert reaches(host.address, 7090)
+        assert comes_to_reach(host.address, 7090)

@@ -112,7 +112,7 @@ async def test_running_container_keeps_its_network_over_a_restart(
 ) -> None:
     one, two = await make_container("one"), await make_container("two")
     await site.stop(networks)
-    assert " 0% packet loss" in one.run("busybox", "ping", "-c1", "-W2", two.address)
+    assert " 0% packet loss" in one.run("busybox", "ping", "-c1", "-W30", two.address)
     again = await site.start(live=[one.id])
     setup = again.describe(one.id)
     assert setup == one.setup
@@ -120,7 +120,7 @@ async def test_running_container_keeps_its_network_over_a_restart(
     assert not two.namespace.exists()
     third = await make_container("three", engine=again)
     assert third.address != one.address
-    assert " 0% packet loss" in third.run("busybox", "ping", "-c1", "-W2", one.address)
+    assert " 0% packet loss" in third.run("busybox", "ping", "-c1", "-W30", one.address)
 
 
 async def test_after_a_reboot_networks_are_back_and_containers_are_not(
@@ -154,7 +154,7 @@ async def test_two_engines_choose_different_subnets_and_leave_each_other_alone(
     await site.start("one")
     assert container.namespace.exists()
     assert " 0% packet loss" in container.run(
-        "busybox", "ping", "-c1", "-W2", theirs["IPAM"]["Config"][0]["Gateway"]
+        "busybox", "ping", "-c1", "-W30", theirs["IPAM"]["Config"][0]["Gateway"]
     )
 
 

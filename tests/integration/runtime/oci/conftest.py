@@ -16,6 +16,7 @@ import pytest
 from runtime import cgroups
 from runtime.oci.conmon import Conmon, ConmonHandle
 from runtime.oci.runtime import Runtime
+from tests import leftovers
 
 APPLETS = ("sh", "cat", "echo", "sleep", "yes", "head", "dd", "true", "stty", "tty", "seq", "md5sum")
 
@@ -44,6 +45,8 @@ class Yard:
         self.cgroup = f"/ocitest-{uuid.uuid4().hex[:8]}"
         self.runtime = Runtime(binary, base / "state")
         self.null = Path(f"/dev/{self.cgroup[1:]}-null")
+        leftovers.note("cgroup", self.cgroup)
+        leftovers.note("path", self.null)
         self.conmon = Conmon(self.runtime, null=self.null)
         self.ids: list[str] = []
 
@@ -116,7 +119,7 @@ class Yard:
 
 @pytest.fixture(params=["crun", "runc"])
 async def yard(request: pytest.FixtureRequest, rootfs: Path) -> AsyncIterator[Yard]:
-    base = Path(tempfile.mkdtemp(prefix="oci-yard-"))
+    base = leftovers.directory("oci-yard-")
     yard = Yard(base, rootfs, request.param)
     try:
         yield yard
@@ -128,7 +131,7 @@ async def yard(request: pytest.FixtureRequest, rootfs: Path) -> AsyncIterator[Ya
 
 @pytest.fixture
 async def crun_yard(rootfs: Path) -> AsyncIterator[Yard]:
-    base = Path(tempfile.mkdtemp(prefix="oci-yard-"))
+    base = leftovers.directory("oci-yard-")
     yard = Yard(base, rootfs, "crun")
     try:
         yield yard

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -20,7 +21,7 @@ from runtime.oci.runtime import CannotStart, Runtime
 
 from .conftest import Yard, open_descriptors
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 async def drain(stream: ConmonStream) -> dict[int, bytes]:
@@ -448,8 +449,9 @@ async def test_conmon_holds_nothing_of_the_engine(crun_yard: Yard) -> None:
     finally:
         os.close(secret)
     for pid in (handle.conmon_pid, handle.pid):
-        links = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
-        assert "/etc/hostname" not in links
+        for fd in os.listdir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(FileNotFoundError):  # it may close one meanwhile
+                assert os.readlink(f"/proc/{pid}/fd/{fd}") != "/etc/hostname"
     assert os.getsid(handle.conmon_pid) != os.getsid(0)
 
 
@@ -483,9 +485,8 @@ async def test_abandoning_a_session_ends_it_at_once(crun_yard: Yard, started: bo
     handle = await yard.create(yard.bundle("sleep", "100"))
     if started:
         await yard.conmon.start(handle)
-    before = time.monotonic()
-    await yard.conmon.abandon(handle.dir)
-    assert time.monotonic() - before < 5
+    async with asyncio.timeout(PATIENCE_S):  # and the program would take longer
+        await yard.conmon.abandon(handle.dir)
     assert yard.conmon.adopt(handle.dir) is None
     await yard.conmon.abandon(handle.dir)
 
@@ -516,7 +517,9 @@ async def test_no_descriptor_is_left_after_a_hundred_sessions(crun_yard: Yard) -
                 tty=False,
                 stdin=False,
             )
-    assert open_descriptors() == before
+    async with asyncio.timeout(PATIENCE_S):
+        while open_descriptors() > before:
+            await asyncio.sleep(0.01)
 
 
 def resident_bytes() -> int:

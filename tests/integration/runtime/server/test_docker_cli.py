@@ -22,7 +22,7 @@ import pytest
 
 from tests.conformance.engines import native
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 # The distribution's client, and a newer one where the machine has it.
 CLIENTS = [path for path in ("/usr/bin/docker", "/usr/local/bin/docker") if Path(path).exists()]
 
@@ -153,11 +153,11 @@ def test_run_it_is_a_terminal(docker: Docker, name: str) -> None:
     terminal.type("echo it is $((6 * 7))\n")
     terminal.expect("it is 42")
     terminal.resize(31, 97)
-    time.sleep(0.3)
-    terminal.type("stty size\n")
-    terminal.expect("31 97")
-    terminal.type("sleep 1000\n")
-    time.sleep(0.3)
+    terminal.type("until stty size | grep '31 97'; do sleep 0.02; done\n")
+    terminal.expect("31 97\r\n")
+    terminal.type("echo go''ing; sleep 1000\n")
+    terminal.expect("going")
+    time.sleep(0.1)  # so that it is the sleep, mostly, that is interrupted
     terminal.type("\x03")
     terminal.expect("# ")
     terminal.type("exit 7\n")

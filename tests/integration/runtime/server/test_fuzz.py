@@ -24,7 +24,7 @@ from tests.conformance.engines import native
 
 SEED = int(os.environ.get("FUZZ_SEED", "1"))
 REQUESTS = int(os.environ.get("FUZZ_REQUESTS", "1500"))
-WAIT_S = 20.0
+WAIT_S = 60.0
 
 # These wait for something, or reach for the network.
 SLOW = {

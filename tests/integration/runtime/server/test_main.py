@@ -9,15 +9,16 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests import leftovers
+
 ROOT = Path(__file__).resolve().parents[4]
-WAIT_S = 30.0
+WAIT_S = 60.0
 IDLE_RSS_KIB = 70 << 10
 
 
@@ -69,7 +70,7 @@ class Instance:
 
 @pytest.fixture
 def instance() -> Iterator[Instance]:
-    base = Path(tempfile.mkdtemp(prefix="eng-", dir="/tmp"))
+    base = leftovers.directory("eng-")
     base.chmod(0o711)
     instance = Instance(base)
     try:

@@ -6,7 +6,6 @@ import os
 import shutil
 import stat
 import subprocess
-import tempfile
 import threading
 import uuid
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from runtime.idmap import IdMap
 from runtime.snapshots import mount, userns
 from runtime.snapshots.base import ChangeKind
 from runtime.snapshots.overlay import OverlaySnapshotter
+from tests import leftovers
 
 ADDED, MODIFIED, DELETED = ChangeKind.ADDED, ChangeKind.MODIFIED, ChangeKind.DELETED
 
@@ -57,7 +57,7 @@ class Shelf:
 
 @pytest.fixture
 def shelf() -> Iterator[Shelf]:
-    base = Path(tempfile.mkdtemp(prefix="oci-shelf-"))
+    base = leftovers.directory("oci-shelf-")
     base.chmod(0o711)
     shelf = Shelf(base)
     try:
@@ -161,7 +161,7 @@ def test_more_layers_are_refused(shelf: Shelf) -> None:
 
 
 def test_a_home_with_separators_in_its_name_works() -> None:
-    base = Path(tempfile.mkdtemp(prefix="oci-,odd:na\\me "))
+    base = leftovers.directory("oci-,odd:na\\me ")
     shelf = Shelf(base)
     try:
         layer = shelf.layer({"a": "a"})

@@ -8,7 +8,6 @@ import shutil
 import stat
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,13 +17,14 @@ from runtime.api.errors import Conflict, EngineError, Internal, InvalidArgument,
 from runtime.events import EventHub
 from runtime.volumes import content
 from runtime.volumes.store import Volumes
+from tests import leftovers
 
 REPOSITORY = Path(__file__).resolve().parents[4]
 
 
 @pytest.fixture
 def directory() -> Iterator[Path]:
-    path = Path(tempfile.mkdtemp(prefix="webdock-volumes-"))
+    path = leftovers.directory("webdock-volumes-")
     yield path
     left = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     mounts = [place for place in left if place.startswith(str(path))]
