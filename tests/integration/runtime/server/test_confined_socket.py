@@ -7,7 +7,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ import pytest
 from runtime.api.client import EngineClient
 from runtime.api.errors import EngineError, Forbidden
 from tests.conformance.conftest import read_all, read_until
-from tests.conformance.engines import native
 from tests.conformance.test_files import tar
 
 BUSYBOX = "webdock/busybox"
@@ -25,19 +24,10 @@ SHELL = {"Cmd": ["sh"], "Tty": True, "AttachStdin": True, "AttachStdout": True, 
 NOBODY = 65534
 
 
-@pytest.fixture(scope="module")
-def run() -> Iterator[Path]:
-    """The directory of the sockets."""
-    with native() as path:
-        yield Path(path).parent
-
-
 @pytest.fixture
-async def root(run: Path) -> AsyncIterator[EngineClient]:
-    async with EngineClient(f"unix://{run}/engine.sock") as client:
-        yield client
-        for container in await client.container_list(all=True):
-            await client.container_remove(container["Id"], force=True, volumes=True)
+def root(client: EngineClient) -> EngineClient:
+    """What the web process does not hold: the engine's own socket."""
+    return client
 
 
 @pytest.fixture

@@ -15,28 +15,19 @@ import subprocess
 import termios
 import time
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-from tests.conformance.engines import native
 
 WAIT_S = 60.0
 # The distribution's client, and a newer one where the machine has it.
 CLIENTS = [path for path in ("/usr/bin/docker", "/usr/local/bin/docker") if Path(path).exists()]
 
 
-@pytest.fixture(scope="module")
-def engine() -> Iterator[str]:
-    with native() as socket:
-        yield socket
-
-
 @pytest.fixture(params=CLIENTS or ["/usr/bin/docker"])
-def docker(request: pytest.FixtureRequest, engine: str) -> Docker:
+def docker(request: pytest.FixtureRequest, run: Path) -> Docker:
     assert Path(request.param).exists(), "this ring needs Debian's docker client"
-    return Docker(request.param, engine)
+    return Docker(request.param, str(run / "engine.sock"))
 
 
 @pytest.fixture

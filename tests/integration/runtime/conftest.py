@@ -1,4 +1,4 @@
-"""Fixtures of tests that use volumes through an engine: the engine, and a client that leaves it empty."""
+"""One engine as a process of its own for tests that speak to its sockets, and a client that empties it."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from runtime.api.client import EngineClient
 from tests.conformance.engines import native
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def run() -> Iterator[Path]:
+    """The directory of the sockets."""
     with native() as path:
         yield Path(path).parent
 
 
 @pytest.fixture
 async def client(run: Path) -> AsyncIterator[EngineClient]:
+    """Root's, on engine.sock; no container and no volume is left to the next test."""
     async with EngineClient(f"unix://{run}/engine.sock") as client:
         yield client
         for container in await client.container_list(all=True):
