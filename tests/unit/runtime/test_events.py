@@ -29,7 +29,7 @@ def hub(clock: Clock) -> EventHub:
 
 
 async def take(subscription: Subscription, count: int) -> list[str]:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         return [(await anext(subscription))["Action"] for _ in range(count)]
 
 

@@ -154,7 +154,7 @@ async def synced(transactional_db: None, fake: FakeEngine) -> AsyncIterator[Engi
     """The sync, running and caught up."""
     sync = EngineSync("local")
     task = asyncio.create_task(sync.run())
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await sync.synced.wait()
     yield sync
     task.cancel()
@@ -228,7 +228,7 @@ async def connect() -> AsyncIterator[Connect]:
         if morsel is not None:
             headers.append((b"cookie", f"{django_settings.SESSION_COOKIE_NAME}={morsel.value}".encode()))
         socket = WebsocketCommunicator(websocket_application, path, headers=headers)
-        accepted, _protocol = await socket.connect(timeout=20)
+        accepted, _protocol = await socket.connect(timeout=60)
         assert accepted, "every socket is accepted first, so that a refusal has its code"
         opened.append(socket)
         return socket
@@ -237,10 +237,10 @@ async def connect() -> AsyncIterator[Connect]:
     for socket in opened:
         if not socket.future.done():
             await socket.send_input({"type": "websocket.disconnect", "code": 1001})
-            await asyncio.wait([socket.future], timeout=5)
+            await asyncio.wait([socket.future], timeout=20)
 
 
-async def closing(socket: WebsocketCommunicator, timeout_s: float = 20) -> tuple[int, str]:
+async def closing(socket: WebsocketCommunicator, timeout_s: float = 60) -> tuple[int, str]:
     """Read until the socket closes; its code and reason."""
     async with asyncio.timeout(timeout_s):
         while True:
@@ -262,7 +262,7 @@ async def make_container(
     return str(made["Id"])
 
 
-async def eventually(ask: Callable[[], Awaitable[Any]], timeout_s: float = 20) -> Any:
+async def eventually(ask: Callable[[], Awaitable[Any]], timeout_s: float = 60) -> Any:
     """The first true answer; fails after the time."""
     async with asyncio.timeout(timeout_s):
         while not (answer := await ask()):  # noqa: ASYNC110 - processes and databases have no event
@@ -277,7 +277,7 @@ async def recreated(id: Any) -> Recreation:
         ended = await Recreation.objects.filter(pk=id).exclude(finished_at=None).aexists()
         return ended and not running.board().running("recreate")
 
-    await eventually(over, 30)
+    await eventually(over)
     return await Recreation.objects.aget(pk=id)
 
 
@@ -336,7 +336,7 @@ class Web:
             # Race: it may be ending by itself, and `terminate` would then take its exit code from the loop.
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.process.pid, signal.SIGTERM)
-        _out, err = await asyncio.wait_for(self.process.communicate(), 20)
+        _out, err = await asyncio.wait_for(self.process.communicate(), 60)
         assert self.process.returncode is not None
         return self.process.returncode, err.decode()
 

@@ -51,7 +51,7 @@ def held(outcome: str = "It is done.") -> tuple[asyncio.Event, running.Work]:
 async def ended(job: LiveJob) -> Job:
     """The row once the job is over."""
     assert job.task is not None
-    await asyncio.wait([job.task], timeout=20)
+    await asyncio.wait([job.task], timeout=60)
     return await Job.objects.aget(pk=job.id)
 
 

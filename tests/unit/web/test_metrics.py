@@ -29,7 +29,7 @@ async def test_token_opens_the_metrics_and_they_name_every_running_container(
 ) -> None:
     settings.METRICS_TOKEN = "s3cret"
     id = await make_container(api, "web")
-    await eventually(Container.objects.filter(container_id=id, state="running").aexists, timeout_s=20)
+    await eventually(Container.objects.filter(container_id=id, state="running").aexists)
     answer = await AsyncClient().get("/metrics", headers={"Authorization": "Bearer s3cret"})
     assert answer.status_code == 200
     assert answer["Content-Type"].startswith("text/plain; version=")

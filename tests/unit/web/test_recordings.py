@@ -160,7 +160,7 @@ async def test_the_settings_record_all_or_none(
     async def ended() -> bool:
         return await Recording.objects.exclude(ended_at=None).aexists()
 
-    await eventually(ended, timeout_s=20)
+    await eventually(ended)
     settings.RECORD_TERMINALS = "never"
     other, _id = await shell()
     assert (await other.control("recording"))["on"] is False

@@ -162,9 +162,9 @@ async def test_the_size_is_that_of_the_smallest_who_types(
     two = await again(operator, connect, session)
     await one.socket.send_json_to({"type": "resize", "cols": 120, "rows": 20})
     await two.socket.send_json_to({"type": "resize", "cols": 90, "rows": 50})
-    await eventually(lambda: _is(lambda: hubs[session.pk].size == (20, 90)), timeout_s=20)
+    await eventually(lambda: _is(lambda: hubs[session.pk].size == (20, 90)))
     await one.socket.disconnect()
-    await eventually(lambda: _is(lambda: hubs[session.pk].size == (50, 90)), timeout_s=20)
+    await eventually(lambda: _is(lambda: hubs[session.pk].size == (50, 90)))
 
 
 async def _is(what: Any) -> bool:
@@ -200,7 +200,7 @@ async def test_an_engine_that_counts_is_given_what_did_not_arrive_once(
     for piece in (b"abc", b"defg", b"hij"):
         await screen.type(piece)
     await screen.control("ack")
-    await eventually(lambda: _is(lambda: hub._sent == 10), timeout_s=20)
+    await eventually(lambda: _is(lambda: hub._sent == 10))
     await fake.go_away()
     await screen.until_closed()
     hub._input.append(("page-0001", b"klm"))  # not yet written
@@ -234,7 +234,7 @@ async def test_output_goes_on_while_no_window_is_there(shell: Any, operator: Use
     session = await TerminalSession.objects.aget()
     hub = hubs[session.pk]
     seen = hub.output.end
-    await eventually(lambda: _is(lambda: hub.output.end > seen + 20), timeout_s=20)
+    await eventually(lambda: _is(lambda: hub.output.end > seen + 20))
     back = await again(operator, connect, session)
     await back.until(b"(?s)tick.*tick.*tick")
     await back.type(b"\x03")
@@ -248,7 +248,7 @@ async def test_a_hub_without_windows_is_let_go_of(
     screen, _id = await shell()
     session = await TerminalSession.objects.aget()
     await screen.socket.disconnect()
-    await eventually(lambda: _is(lambda: session.pk not in hubs), timeout_s=20)
+    await eventually(lambda: _is(lambda: session.pk not in hubs))
     assert (await api.exec_inspect(session.exec_id))["Running"]
 
 
@@ -268,7 +268,7 @@ async def test_a_size_beyond_all_bounds_is_brought_inside_them(shell: Any) -> No
     hub = hubs[session.pk]
     for columns, rows in ((0, 0), (10_000, 10_000), (-5, 7), ("80", "x")):
         await screen.socket.send_json_to({"type": "resize", "cols": columns, "rows": rows})
-    await eventually(lambda: _is(lambda: hub.size is not None), timeout_s=20)
+    await eventually(lambda: _is(lambda: hub.size is not None))
     await screen.type("echo re''ady\n")
     await screen.until(b"ready")
     assert all(1 <= side <= 1000 for side in hub.size or ())
@@ -306,8 +306,8 @@ async def test_many_sessions_opened_and_dropped_leave_nothing_here(
         screen = Screen(await connect(browser, f"/ws/terminal/{session.pk}/"))
         await screen.control("ready")
         await screen.socket.disconnect()
-    await eventually(lambda: _is(lambda: not hubs), timeout_s=20)
-    await eventually(lambda: _is(lambda: not _own_tasks()), timeout_s=20)
+    await eventually(lambda: _is(lambda: not hubs))
+    await eventually(lambda: _is(lambda: not _own_tasks()))
     assert await TerminalSession.objects.filter(ended_at=None).acount() == 20, "they go on in the engine"
 
 

@@ -108,7 +108,7 @@ async def test_a_debug_shell_is_offered_and_opened_where_no_shell_is(
 
     monkeypatch.setattr(terminals, "find_shell", none)
     id = await make_container(api, "bare")
-    await eventually(Container.objects.filter(container_id=id, state="running").aexists, timeout_s=20)
+    await eventually(Container.objects.filter(container_id=id, state="running").aexists)
     path = f"/containers/{id}/terminal/open/"
     refused = await as_operator.post(path, {"kind": "shell"}, headers=JSON)
     assert (refused.status_code, refused.json()["debug"]) == (409, True)

@@ -117,7 +117,7 @@ async def echo() -> AsyncIterator[int]:
     idle.set()
     server = await asyncio.start_server(serve, LOCAL, 0)
     yield server.sockets[0].getsockname()[1]
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await idle.wait()
     server.close()
     await server.wait_closed()
@@ -222,7 +222,7 @@ async def test_datagrams_come_back_to_who_sent_them(monkeypatch: pytest.MonkeyPa
                 client.setblocking(False)
                 client.connect(front.getsockname())
                 client.send(b"%d" % number)
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(60):
                     data, peer = await loop.sock_recvfrom(server, 16)
                     await loop.sock_sendto(server, data + b"!", peer)
                     assert await loop.sock_recv(client, 16) == b"%d!" % number

@@ -20,7 +20,7 @@ from runtime.server.connection import Connection, Peer
 from tests.conformance.api import Api, Wire
 from tests.fakes.engine import FakeEngine
 
-WAIT_S = 10.0
+WAIT_S = 60.0
 BUSY = {"Image": "webdock/busybox", "Cmd": ["sleep", "1000"]}
 
 
