@@ -23,6 +23,7 @@ from runtime.images.starter import starter_archive
 from tests import leftovers
 
 PATIENCE_S = 60.0
+START_S = 180.0  # of an engine that was killed amid much work, on a busy machine
 BUSYBOX = "webdock/busybox"
 
 _subnets = itertools.count(os.getpid() % 200)
@@ -125,7 +126,7 @@ class EngineProcess:
                 stdout=log,
                 stderr=log,
             )
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(START_S):
             while True:
                 with contextlib.suppress(EngineError):
                     await self.client.ping()
