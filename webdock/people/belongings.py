@@ -160,7 +160,7 @@ def claim_container(user: Person, team_id: int | None, before: str, host: Mappin
     if old is not None and "operate" in rights_over(user, "container", old.object_id):
         owner_id, team_id = old.owner_id, old.team_id
     quotas.check(owner_id, team_id, host)
-    return _claim_next(owner_id, team_id)
+    return _claim_next(owner_id, team_id, host)
 
 
 def claim_successor(user: Person, before_id: str, host: Mapping[str, Any]) -> str:
@@ -175,18 +175,20 @@ def claim_successor(user: Person, before_id: str, host: Mapping[str, Any]) -> st
     if old is None:
         return ""
     quotas.check(old.owner_id, old.team_id, host, instead_of=before_id)
-    return _claim_next(old.owner_id, old.team_id)
+    return _claim_next(old.owner_id, old.team_id, host)
 
 
 def claim_volume(id: str, label: str) -> None:
     """A volume that comes into being with the container that has this claim is whose that one is."""
-    row = Belonging.objects.filter(kind="container", object_id=CLAIM + label).first()
+    # Race: the projection may have seen the container already; the claim is its row's name before and after.
+    row = Belonging.objects.filter(kind="container", name=label).first() if label else None
     if row is not None:
         claim("volume", row.owner_id, row.team_id, id)
 
 
-def _claim_next(owner_id: int | None, team_id: int | None) -> str:
+def _claim_next(owner_id: int | None, team_id: int | None, host: Mapping[str, Any]) -> str:
     label = secrets.token_hex(CLAIM_BYTES)
+    quotas.promise(CLAIM + label, host)
     claim("container", owner_id, team_id, CLAIM + label, label)
     return label
 
@@ -196,6 +198,7 @@ def check_update(id: str, host: Mapping[str, Any]) -> None:
     row = Belonging.objects.filter(kind="container", object_id=id).first()
     if row is not None:
         quotas.check_limits(row.owner_id, row.team_id, host, id)
+        quotas.promise(id, host)
 
 
 def settle(label: str, id: str) -> None:
@@ -203,6 +206,7 @@ def settle(label: str, id: str) -> None:
     waiting = Belonging.objects.filter(kind="container", object_id=CLAIM + label[:64])
     if label and not Belonging.objects.filter(kind="container", object_id=id).exists():
         waiting.update(object_id=id)
+        quotas.promised_is(CLAIM + label[:64], id)
 
 
 def drop(kind: str, id: str) -> None:

@@ -16,7 +16,7 @@ import aiohttp
 from django.utils.translation import gettext as _
 
 from runtime.api.client import Body, ContainerCreated, EngineClient, Filters
-from runtime.api.errors import Conflict, EngineError, Forbidden, NotFound
+from runtime.api.errors import Conflict, EngineError, Forbidden, InvalidArgument, NotFound
 from runtime.api.streams import ClientStream, JsonStream
 from webdock.engines.threads import in_thread
 from webdock.people import belongings, quotas, viewer
@@ -56,6 +56,14 @@ def _watched() -> bool:
     """Whether somebody looks from whom something could be hidden."""
     now = viewer.current()
     return now is not None and not now.standing.admin
+
+
+def _table(body: Body, key: str) -> Body:
+    """A field that is an object or not there; in a token's call it may be anything. Raises: InvalidArgument."""
+    value = body.get(key) or {}
+    if not isinstance(value, dict):
+        raise InvalidArgument(f"invalid JSON: {key}: expected an object")
+    return value
 
 
 class GuardedClient(EngineClient):
@@ -189,7 +197,7 @@ class GuardedClient(EngineClient):
         now = viewer.current()
         if now is None:
             return await super().container_create(body, name=name, platform=platform)
-        labels = dict(body.get("Labels") or {})
+        labels, host = dict(_table(body, "Labels")), _table(body, "HostConfig")
         team = None if now.succeeds else await self._team(labels)
         fresh = []
         for kind, ref in references(body):
@@ -198,7 +206,7 @@ class GuardedClient(EngineClient):
                 fresh.append(ref)
         # Race: two that are made at once could each find room for one.
         async with self._making:
-            label = await self._claimed(now, team, labels.pop(CLAIM_LABEL, ""), body.get("HostConfig") or {})
+            label = await self._claimed(now, team, labels.pop(CLAIM_LABEL, ""), host)
         if label:
             labels[CLAIM_LABEL] = label
         try:
@@ -213,8 +221,28 @@ class GuardedClient(EngineClient):
                 if await self._is_new_volume(volume):
                     await _drop("volume", volume)
             raise
+        await self._claim_anonymous(str(made["Id"]), body, label)
         await _settle(label, str(made["Id"]))
         return made
+
+    async def _claim_anonymous(self, id: str, body: Body, label: str) -> None:
+        """Volumes without a name come into being with a container, and are whose it is; not those it takes
+        over from another one."""
+        host = _table(body, "HostConfig")
+        known = {ref for kind, ref in references(body) if kind == "volume"}
+        for source in host.get("VolumesFrom") or ():
+            known |= await self._volumes_of(str(source).partition(":")[0])
+        for volume in await self._volumes_of(id) - known:
+            await _claim_volume(volume, label)
+
+    async def _volumes_of(self, ref: str) -> set[str]:
+        """Names of the volumes a container mounts; none of one that is gone."""
+        try:
+            found = await super().container_inspect(ref)
+        except NotFound:
+            return set()
+        mounts = found.get("Mounts") or ()
+        return {str(one["Name"]) for one in mounts if one.get("Type") == "volume" and one.get("Name")}
 
     @staticmethod
     async def _claimed(now: viewer.Viewer, team: int | None, before: object, host: dict[str, Any]) -> str:
@@ -235,7 +263,7 @@ class GuardedClient(EngineClient):
         made = await super().network_create(body)
         now = viewer.current()
         if now is not None:
-            team = await self._team(body.get("Labels") or {})
+            team = await self._team(_table(body, "Labels"))
             await _claim("network", now.user.pk, team, str(made["Id"]), str(body.get("Name", "")))
         return made
 
@@ -252,7 +280,7 @@ class GuardedClient(EngineClient):
         now, name = viewer.current(), str(body.get("Name", ""))
         if now is None:
             return await super().volume_create(body)
-        team = await self._team(body.get("Labels") or {})
+        team = await self._team(_table(body, "Labels"))
         try:
             await self.demand("volume", name, "view")
         except NotFound:
@@ -267,7 +295,7 @@ class GuardedClient(EngineClient):
 
     async def volume_clone(self, name: str, body: Body) -> dict[str, Any]:
         now = viewer.current()
-        team = await self._team(body.get("Labels") or {})
+        team = await self._team(_table(body, "Labels"))
         if now is not None and await _counts_disk():
             await _check_disk(now.user.pk, team, await self.disk_sizes())
         made = await super().volume_clone(name, body)

@@ -7,6 +7,7 @@ what runs goes on writing. Asks the database; call it from a thread.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ from runtime.api.errors import Forbidden
 from webdock.people.models import Belonging, Quota
 
 MIB = 1 << 20
+PROMISED_S = 60.0  # the projection has seen a change long before that
 FIELDS = ("containers", "memory_mib", "cpus", "disk_mib")  # of a quota, as forms and rows call them
 
 
@@ -35,11 +37,39 @@ class Use:
 
 
 def limits_of(host: Mapping[str, Any]) -> tuple[int, float]:
-    """(memory in bytes, CPUs) of a HostConfig; 0 without a limit; pure."""
-    cpus = int(host.get("NanoCpus") or 0) / 1e9
-    if not cpus and int(host.get("CpuQuota") or 0) > 0:
-        cpus = int(host["CpuQuota"]) / int(host.get("CpuPeriod") or 100_000)
-    return max(0, int(host.get("Memory") or 0)), cpus
+    """(memory in bytes, CPUs) of a HostConfig; 0 without a limit, and for what is no limit; pure."""
+    cpus = _amount(host, "NanoCpus") / 1e9
+    if not cpus:
+        cpus = _amount(host, "CpuQuota") / (_amount(host, "CpuPeriod") or 100_000)
+    return _amount(host, "Memory"), cpus
+
+
+def _amount(host: Mapping[str, Any], key: str) -> int:
+    """A body may hold anything: what is no number the engine refuses, and it must not count as one here."""
+    value = host.get(key)
+    return max(0, value) if isinstance(value, int) else 0
+
+
+_promised: dict[str, tuple[float, tuple[int, float]]] = {}  # by container: until when, its limits
+
+
+def promise(id: str, host: Mapping[str, Any]) -> None:
+    """Count these limits for a container that the projection does not show yet, or not with them.
+
+    Race: who makes or changes several in a moment would be judged by what was seen before all of them.
+    Another web process sees it a moment later, as the projection does.
+    """
+    now = time.monotonic()
+    for old in [old for old, (until, _limits) in list(_promised.items()) if until < now]:
+        _promised.pop(old, None)
+    _promised[id] = (now + PROMISED_S, limits_of(host))
+
+
+def promised_is(before: str, id: str) -> None:
+    """What was promised for a claim is about this container."""
+    kept = _promised.pop(before, None)
+    if kept is not None:
+        _promised[id] = kept
 
 
 Limits = Mapping[str, tuple[int, float] | None]  # memory and CPUs by container; None: it is gone
@@ -50,12 +80,17 @@ def limits_now(ids: set[str] | None = None) -> Limits:
     rows = apps.get_model("containers_app", "Container").everything.all()
     rows = rows if ids is None else rows.filter(container_id__in=ids)
     found = rows.values_list("container_id", "removed_at", "inspect__HostConfig")
-    return {id: None if removed_at else limits_of(host or {}) for id, removed_at, host in found}
+    limits = {id: None if removed_at else limits_of(host or {}) for id, removed_at, host in found}
+    now = time.monotonic()
+    for id, (until, (memory, cpus)) in list(_promised.items()):
+        seen = limits.get(id, (0, 0.0))
+        if seen is not None and until >= now and (ids is None or id in ids):
+            limits[id] = (max(memory, seen[0]), max(cpus, seen[1]))
+    return limits
 
 
 def added(limits: Limits, ids: set[str]) -> Use:
     """What these containers use together; pure."""
-    # Race: one that was just made may have no row yet; it counts as a container, its limits a moment later.
     each = [limits.get(id, (0, 0.0)) for id in ids]
     there = [one for one in each if one is not None]
     return Use(len(there), sum(memory for memory, _cpus in there), sum(cpus for _memory, cpus in there))

@@ -224,6 +224,52 @@ async def test_sessions_are_listed_and_ended(operator: User, connect: Any) -> No
     assert answer.status_code == 404
 
 
+async def test_quotas_count_what_was_made_or_changed_a_moment_ago(
+    synced: EngineSync, api: EngineClient, operator: User
+) -> None:
+    from webdock.people.models import Quota
+
+    await Quota.objects.acreate(user=operator, memory_mib=100)
+    token = await token_of(operator)
+
+    async def create(memory: object) -> Any:
+        body = {"Image": "busybox:latest", "HostConfig": {"Memory": memory}}
+        return await call(token, "POST", "containers/create", body)
+
+    made = [await create(40 << 20) for _n in range(3)]
+    assert [answer.status_code for answer in made] == [201, 201, 403], "before the projection saw any"
+    one, two = (f"containers/{answer.json()['Id']}/update" for answer in made[:2])
+    assert (await call(token, "POST", one, {"Memory": 60 << 20})).status_code == 200
+    assert (await call(token, "POST", two, {"Memory": 60 << 20})).status_code == 403
+    for nonsense in ("1g", [1], {"a": 1}, -1, 1e300, True):
+        assert (await create(nonsense)).status_code in (400, 403), nonsense
+    for body in ({"HostConfig": "x"}, {"HostConfig": ["x"]}, {"Labels": ["x"]}, {"Labels": "x"}):
+        answer = await call(token, "POST", "containers/create", {"Image": "busybox:latest", **body})
+        assert answer.status_code in (400, 403), body
+    for path in ("volumes/create", "networks/create"):
+        assert (await call(token, "POST", path, {"Name": "x", "Labels": ["x"]})).status_code == 400, path
+
+
+async def test_volumes_without_a_name_are_whose_their_container_is(
+    synced: EngineSync, api: EngineClient, operator: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = EngineClient.container_inspect
+
+    async def with_volumes(self: EngineClient, ref: str, *args: Any, **options: Any) -> dict[str, Any]:
+        found = await plain(self, ref, *args, **options)
+        names = ["others"] if ref == "source" else ["others", "named", "anonymous"]
+        return {**found, "Mounts": [{"Type": "volume", "Name": name} for name in names]}
+
+    await api.container_create({"Image": "busybox:latest", "Cmd": ["sleep", "1"]}, name="source")
+    monkeypatch.setattr(EngineClient, "container_inspect", with_volumes)
+    host = {"VolumesFrom": ["source:ro"], "Binds": ["named:/n"]}
+    body = {"Image": "busybox:latest", "Cmd": ["sleep", "1"], "HostConfig": host}
+    answer = await call(await token_of(operator), "POST", "containers/create", body)
+    assert answer.status_code == 201, answer.content
+    rows = Belonging.objects.filter(kind="volume", owner=operator)
+    assert {name async for name in rows.values_list("object_id", flat=True)} == {"anonymous", "named"}
+
+
 async def test_quotas_hold_for_pages_and_tokens(
     synced: EngineSync, api: EngineClient, operator: User
 ) -> None:
