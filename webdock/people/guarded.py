@@ -59,7 +59,7 @@ def _watched() -> bool:
 
 
 def _table(body: Body, key: str) -> Body:
-    """A field that is an object or not there; in a token's call it may be anything. Raises: InvalidArgument."""
+    """A field that is an object, or not there; a token's call may say anything. Raises: InvalidArgument."""
     value = body.get(key) or {}
     if not isinstance(value, dict):
         raise InvalidArgument(f"invalid JSON: {key}: expected an object")
