@@ -22,7 +22,15 @@ WITHOUT_A_ROW = frozenset(("container_wait",))
 # What goes on with a terminal or attach that was opened, for as long as it is open, by whoever looks on.
 OPENINGS = ("container.shell", "container.attach", "container.exec", "container.exec.start")
 WHILE_OPEN = frozenset(
-    ("exec_start", "exec_attach", "exec_resize", "exec_kill", "container_attach", "container_resize")
+    (
+        "exec_start",
+        "exec_attach",
+        "exec_resize",
+        "exec_kill",
+        "exec_end",
+        "container_attach",
+        "container_resize",
+    )
 )
 
 
@@ -59,13 +67,13 @@ def _actions() -> dict[str, Action]:
     )
     action("container.prune", "container_prune container_remove", elsewhere=True)
     action("container.export", "container_export", needs="container_export")
-    action("container.shell", "exec_create exec_start exec_kill", needs="exec_create")
+    action("container.shell", "exec_create exec_start exec_kill exec_end", needs="exec_create")
     action("container.exec", "exec_create", needs="exec_create", once=True)
     action("container.exec.start", "exec_start")
     action("container.attach", "container_attach")
-    action("terminal.end", "exec_kill")
+    action("terminal.end", "exec_kill exec_end")
     action("container.file.list", "exec_create exec_start")
-    action("container.file.read", "container_archive", needs="container_archive")
+    action("container.file.read", "container_archive container_image_archive", needs="container_archive")
     action("container.file.write", "container_archive container_archive_put", needs="container_archive_put")
     action("container.file.mkdir", "container_archive_put", needs="container_archive_put")
     action("container.file.remove", "exec_create exec_start", needs="exec_create")
