@@ -27,6 +27,7 @@ from runtime.containers.spec import DEVICE_RULES, Mount, SpecContext, User, buil
 from runtime.server.decode import Query, shape
 from runtime.server.policy import Asked, Facts, Policy
 from runtime.volumes.options import parse_options
+from tests.unit.runtime.server.made_up import Maker, fields_of, tables_in
 
 Body = dict[str, Any]
 
@@ -410,6 +411,36 @@ def test_nothing_that_passes_a_create_holds_anything_of_the_host(name: str, conf
     # The oracle must see dangers, and the policy must let something pass: else nothing was tested.
     assert seen["passes"] > REQUESTS // 20, seen
     assert seen["refused, and rightly"] > REQUESTS // 20, seen
+
+
+def test_no_field_the_engine_decodes_brings_anything_of_the_host() -> None:
+    """As above, with bodies that are made of the types alone, so that no field is forgotten here."""
+    chance = random.Random(f"fields {SEED}")
+    maker = Maker(chance, [*PATHS, *MODES, *WORDS, *SECURITY, *CAPS, *SYSCTLS, "bind", "volume", "tmpfs"])
+    known = fields_of(types.HostConfig)
+    deep = [name for name in known if list(tables_in(known[name]))]  # with fields of their own inside
+    passed = started = 0
+    for number in range(2 * REQUESTS):
+        host = maker.value(types.HostConfig)
+        if number % 2:
+            name = chance.choice(deep)
+            host = {name: maker.value(known[name])}
+        body = {"Image": "busybox", "HostConfig": host}
+        accepted = passes("container_create", types.ContainerCreateBody, body, STRICT, facts())
+        passed += accepted is not None
+        if accepted is None:
+            continue
+        try:
+            spec, told = as_started(accepted)
+        except EngineError:
+            continue
+        started += 1
+        found = dangers(spec, told)
+        assert not found, (number, body, found)
+    for table in set(tables_in(types.HostConfig)):
+        missing = {name for name in fields_of(table) if (table.__name__, name) not in maker.made}
+        assert not missing, (table.__name__, missing)
+    assert started > REQUESTS // 20, (passed, started)
 
 
 def test_nobody_enters_a_container_that_holds_something_of_the_host() -> None:

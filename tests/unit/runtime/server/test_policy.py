@@ -16,6 +16,7 @@ from runtime.server import confined_mounts, confinement, policy, references
 from runtime.server.decode import Query
 from runtime.server.policy import Asked, Facts, Policy
 from runtime.server.routes import ROUTES
+from tests.unit.runtime.server.made_up import fields_of, tables_in
 
 Body = dict[str, Any]
 STRICT = PolicyConfig()
@@ -60,6 +61,73 @@ def test_every_field_of_a_mount_is_judged() -> None:
     source = Path(confined_mounts.__file__).read_text()
     for field in set(Mount.__annotations__) - {"Consistency"}:
         assert f'"{field}"' in source, field
+
+
+# What is judged of each type besides those with a test of their own, and what has no say over the host. Of
+# devices no field is judged: a body with any of them is refused.
+JUDGED_AND_HARMLESS = {
+    "Nothing": ("", ""),
+    "HealthConfig": ("", "Interval Retries StartInterval StartPeriod Test Timeout"),
+    "WeightDevice": ("", "Path Weight"),
+    "ThrottleDevice": ("", "Path Rate"),
+    "DeviceMapping": ("", "CgroupPermissions PathInContainer PathOnHost"),
+    "DeviceRequest": ("", "Capabilities Count DeviceIDs Driver Options"),
+    "Ulimit": ("Name", "Hard Soft"),
+    "LogConfig": ("Config Type", ""),
+    "PortBinding": ("HostPort", "HostIp"),
+    "RestartPolicy": ("", "MaximumRetryCount Name"),
+    "BindOptions": (
+        "CreateMountpoint Propagation",
+        "NonRecursive ReadOnlyForceRecursive ReadOnlyNonRecursive",
+    ),
+    "VolumeOptions": ("DriverConfig Subpath", "Labels NoCopy"),
+    "DriverConfig": ("Name Options", ""),
+    "TmpfsOptions": ("Options", "Mode SizeBytes"),
+    "NetworkingConfig": ("EndpointsConfig", ""),
+    "EndpointSettings": (
+        "DriverOpts",
+        "Aliases DNSNames EndpointID Gateway GlobalIPv6Address GlobalIPv6PrefixLen GwPriority IPAMConfig "
+        "IPAddress IPPrefixLen IPv6Gateway Links MacAddress NetworkID",
+    ),
+    "EndpointIPAMConfig": ("", "IPv4Address IPv6Address LinkLocalIPs"),
+    "ExecCreateBody": (
+        "DebugShell Privileged",
+        "AttachStderr AttachStdin AttachStdout Cmd ConsoleSize Detach DetachKeys Env KeepOutput Tty User "
+        "WorkingDir",
+    ),
+    "ExecStartBody": ("", "ConsoleSize Detach Tty"),
+    "ConfigReference": ("", "Network"),  # refused with ConfigFrom
+    "IPAM": ("Config Driver Options", ""),
+    "IPAMConfig": ("IPRange Subnet", "AuxAddress AuxiliaryAddresses Gateway"),
+    "NetworkConnectBody": ("EndpointConfig", "Container"),
+    "NetworkDisconnectBody": ("", "Container Force"),
+    "VolumeCreateBody": ("ClusterVolumeSpec Driver DriverOpts", "Labels Name"),
+    "VolumeCloneBody": ("", "Labels Name"),
+}
+
+
+def test_no_field_of_any_other_body_is_new() -> None:
+    bodies = {
+        route.body
+        for route in ROUTES
+        if route.operation.startswith(("container", "exec", "network", "volume"))
+    }
+    tables = {one.__name__: one for body in bodies if body is not None for one in tables_in(body)}
+    for own in (
+        "ContainerCreateBody",
+        "ContainerConfig",
+        "ContainerUpdateBody",
+        "HostConfig",
+        "Mount",
+        "NetworkCreateBody",
+    ):
+        tables.pop(own, None)
+    source = "".join(Path(one.__file__).read_text() for one in (confinement, confined_mounts, policy))
+    assert set(tables) == set(JUDGED_AND_HARMLESS)
+    for name, table in tables.items():
+        judged, harmless = (set(words.split()) for words in JUDGED_AND_HARMLESS[name])
+        assert set(fields_of(table)) == judged | harmless, name
+        assert all(f'"{field}"' in source for field in judged), name
 
 
 def test_no_field_of_a_container_config_is_new() -> None:
