@@ -19,7 +19,7 @@ from containers_app import recording
 from containers_app.models import TerminalGuest, TerminalSession
 from containers_app.terminal_hub import Hub
 from containers_app.terminal_stream import end, hub_of, linger, note_size
-from containers_app.terminal_viewer import FRAME_BYTES, Viewer
+from containers_app.terminal_viewer import Viewer
 from runtime.api.errors import EngineError
 from webdock.engines.audit import audited
 from webdock.engines.consumers import (
@@ -34,10 +34,9 @@ from webdock.engines.threads import in_thread
 from webdock.engines.wording import explain
 from webdock.people import holding
 
-FLOOD_GAP_S, FLOOD_PIECES = 0.002, 8  # that many pieces that close together are a flood
-GATHER_S = 0.003  # in a flood small pieces wait this long for each other; echoed keys never do
 SIZE_MAX = 1000  # columns or rows
 EARLY_MAX = 16  # messages that may come before the session is joined
+CREDIT = re.compile(r'\{"type": ?"credit", ?"bytes": ?([0-9]{1,12})\}')  # as pages write it
 TOKEN = re.compile(r"[0-9a-zA-Z-]{8,64}")
 
 
@@ -47,7 +46,6 @@ class TerminalConsumer(SocketConsumer):
     right = "terminal"  # with "control" or "shell", as the session needs, once that is known
 
     def prepare(self) -> None:
-        self._streak = 0  # pieces of output that came close together, with no key in between
         self._end_asked = asyncio.Event()
         self._control_asked = asyncio.Event()
         self._viewer: Viewer | None = None  # once the session is joined
@@ -87,9 +85,13 @@ class TerminalConsumer(SocketConsumer):
                     self._end() if self._guest is None else self._stay(), name="end or stay"
                 )
                 self.tasks.create_task(self._take_control(), name="control")
+                if self.direct is not None:
+                    viewer.at_once, self.direct.take = self.direct.send, self._take_at_once
                 await self._send_output(viewer)
                 await self._tell_end()
             finally:
+                if self.direct is not None:
+                    viewer.at_once = self.direct.take = None
                 hub.leave(viewer)
                 if not hub.viewers:
                     linger(hub)
@@ -121,7 +123,7 @@ class TerminalConsumer(SocketConsumer):
             return self._keep(data)
         if not viewer.types:
             return
-        self._streak = 0
+        viewer.typed()
         if self._hub.outcome is None and not self._hub.type(viewer, data):
             raise Closed(CLOSE_SLOW, _("The program does not read its input."))
 
@@ -130,7 +132,7 @@ class TerminalConsumer(SocketConsumer):
         if viewer is None:
             return self._keep(message)
         if kind == "credit":
-            viewer.credit(whole(message.get("bytes"), 0, 1 << 40, 0))
+            viewer.credit(whole(message.get("bytes"), 0, 1 << 40, 0), self._hub.output)
             self._hub.credited()
         elif kind == "resize":
             columns, rows = (
@@ -152,20 +154,26 @@ class TerminalConsumer(SocketConsumer):
             raise Closed(CLOSE_SLOW, _("The terminal is not open yet."))
         self._early.append(message)
 
+    def _take_at_once(self, message: bytes | str) -> bool:
+        """What is typed, and credit, without the turns of the loop a task takes."""
+        viewer, hub = self._viewer, self._hub
+        if viewer is None or viewer.expelled is not None or hub.outcome is not None:
+            return False
+        if isinstance(message, bytes):
+            if viewer.types:
+                viewer.typed()
+                return hub.type(viewer, message)
+            return True
+        if (credit := CREDIT.fullmatch(message)) is None:
+            return False
+        viewer.credit(int(credit[1]), hub.output)
+        hub.credited()
+        return True
+
     async def _send_output(self, viewer: Viewer) -> None:
         """Until the stream ends or breaks."""
-        clock = asyncio.get_running_loop().time
-        sent_at = 0.0
         while (item := await viewer.next(self._hub.output)) is not None:
-            if isinstance(item, dict):
-                await self.send_json(item)
-                continue
-            await self.send_bytes(item)
-            small = len(item) < FRAME_BYTES // 2
-            self._streak = self._streak + 1 if small and clock() - sent_at < FLOOD_GAP_S else 0
-            if self._streak >= FLOOD_PIECES:
-                await asyncio.sleep(GATHER_S)
-            sent_at = clock()
+            await (self.send_json(item) if isinstance(item, dict) else self.send_bytes(item))
 
     async def _tell_end(self) -> None:
         """Raises: Closed, or the error that ended the stream."""

@@ -112,6 +112,7 @@ class Hub:
             if self.stream is None:
                 self.outcome = None
                 self.stream = await self.open(self)
+                self.stream.hand_over(self._take_at_once)
                 self._tasks = [
                     spawn(work(), name=name)
                     for name, work in (
@@ -173,7 +174,7 @@ class Hub:
     async def _read(self) -> None:
         assert self.stream is not None
         while True:
-            while self.viewers and all(one.behind(self.output) >= WINDOW_BYTES for one in self.viewers):
+            while self._full:
                 self._hungry.clear()
                 await self._hungry.wait()
             try:
@@ -193,9 +194,20 @@ class Hub:
         self.at += len(data)
         self.output.append(data)
         for viewer in self.viewers:
-            viewer.wake()
+            viewer.flow(self.output, data)
         for sink in self.sinks:
             sink.output(data)
+
+    def _take_at_once(self, data: bytes) -> bool:
+        if not self.viewers or self.sinks or self._full:
+            return False
+        self.take(data)
+        return True
+
+    @property
+    def _full(self) -> bool:
+        """Nobody has room for more."""
+        return bool(self.viewers) and all(one.behind(self.output) >= WINDOW_BYTES for one in self.viewers)
 
     def credited(self) -> None:
         """A viewer has drawn something."""

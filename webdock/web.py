@@ -13,6 +13,7 @@ import logging
 import os
 import random
 import signal
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -84,7 +85,8 @@ def run(listen: str | None = None, *, on_ready: Callable[[str], None] | None = N
     from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
 
     from webdock.asgi import application
-    from webdock.frames import binary_head, send_now
+    from webdock.engines.direct import EXTENSION, Direct
+    from webdock.frames import binary_head, send_now, short_message
     from webdock.people import api_streams
 
     asyncio.set_event_loop(twisted_loop)
@@ -179,20 +181,57 @@ def run(listen: str | None = None, *, on_ready: Callable[[str], None] | None = N
     http_protocol.WebRequest = Request
 
     class Socket(WebSocketProtocol):  # type: ignore[misc]
+        direct: Direct | None = None
+
         def handle_reply(self, message: dict[str, Any]) -> None:
             """Close with any code, 1012 as well, and a reason: Daphne knows neither. Send bytes at once."""
             data = message.get("bytes")
-            if data and self.state == self.STATE_OPEN and not self.send_queue:
-                send_now(self.transport, binary_head(len(data)) + data)
+            if data and self.state == self.STATE_OPEN:
+                self.send_binary(data)
             elif message.get("type") == "websocket.close" and self.state != self.STATE_CONNECTING:
                 reason = message.get("reason", "").encode()
                 self.sendCloseFrame(code=message.get("code", 1000), reasonUtf8=reason)
             else:
                 super().handle_reply(message)
 
+        def send_binary(self, data: bytes) -> None:
+            if self.state != self.STATE_OPEN:
+                return
+            if self.send_queue:
+                self.sendMessage(data, True)
+            else:
+                send_now(self.transport, binary_head(len(data)) + data)
+
+        def dataReceived(self, data: bytes) -> None:
+            """Short messages go straight to a consumer that takes them, the others through Autobahn."""
+            while (
+                self.direct is not None
+                and self.direct.take is not None
+                and self.state == self.STATE_OPEN
+                and not (self.data or self.current_frame or self.inside_message or self.muted)
+                and self.application_queue.empty()
+                and (found := short_message(data)) is not None
+            ):
+                message, binary, end = found
+                try:
+                    if not self.direct.take(message if binary else message.decode()):
+                        break
+                except UnicodeDecodeError:
+                    break
+                self.last_ping = time.time()
+                data = data[end:]
+            if data:
+                super().dataReceived(data)
+
     WebSocketFactory.protocol = Socket
 
     class WebServer(Server):  # type: ignore[misc]
+        def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
+            if scope["type"] == "websocket":
+                protocol.direct = Direct(protocol.send_binary)
+                scope["extensions"] = {EXTENSION: protocol.direct}
+            return super().create_application(protocol, scope)
+
         async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
             await super().handle_reply(protocol, message)
             if message.get("more_body"):

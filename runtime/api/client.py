@@ -23,7 +23,7 @@ from urllib.parse import quote, urlencode, urlsplit
 import aiohttp
 
 from runtime.api.errors import EngineError, EngineUnreachable, PeerProtocolError, from_status
-from runtime.api.streams import ByteStream, ClientStream, JsonStream, LogStream, Place
+from runtime.api.streams import BUFFER_BYTES, ByteStream, ClientStream, Inlet, JsonStream, LogStream, Place
 from runtime.api.types import (
     Change,
     ContainerCreated,
@@ -42,7 +42,6 @@ CALL_TIMEOUT_S = 60.0  # a short call, head and body
 CONNECT_TIMEOUT_S = 10.0
 IDLE_S = 10.0  # a pooled connection is dropped after this, before any engine would
 CONNECTIONS = 64  # at once to one engine, streams not counted
-BUFFER_BYTES = 256 << 10  # read ahead per connection
 HEAD_MAX_BYTES = 64 << 10  # head of the answer to an upgrade
 ERROR_MAX_BYTES = 64 << 10  # body of a refusal
 PAST_HEADER = "Webdock-Past"  # ours: so many bytes of a stream were written before
@@ -774,12 +773,15 @@ class EngineClient:
                 raise self._unreachable(error) from None
             raise
 
-    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        if self._path is not None:
-            return await asyncio.open_unix_connection(self._path, limit=BUFFER_BYTES)
+    async def _connect(self) -> tuple[Inlet, asyncio.StreamWriter]:
+        loop = asyncio.get_running_loop()
+        if (path := self._path) is not None:
+            return await Inlet.connect(lambda protocol: loop.create_unix_connection(protocol, path))
         name = self._host if self._tls is not None else None
-        return await asyncio.open_connection(
-            self._host, self._port, ssl=self._tls, server_hostname=name, limit=BUFFER_BYTES
+        return await Inlet.connect(
+            lambda protocol: loop.create_connection(
+                protocol, self._host, self._port, ssl=self._tls, server_hostname=name
+            )
         )
 
 

@@ -197,7 +197,8 @@ class Output:
     def since(self, position: int, limit: int) -> bytes:
         """Up to so many bytes from a position between start and end."""
         at = position - self.start
-        return bytes(self._tail[at : at + limit])
+        with memoryview(self._tail) as tail:
+            return bytes(tail[at : at + limit])
 
     def picture(self, keep: int = SHORTEN_AT_BYTES) -> bytes:
         """What draws the screen as it is at ``end`` on an empty terminal, with as much before it as fits."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from aiohttp import ClientResponse
 
 READ_BYTES = 128 << 10  # taken from a connection at once
+BUFFER_BYTES = 256 << 10  # read ahead of who takes it
 
 T = TypeVar("T")
 
@@ -43,12 +44,36 @@ class Place(NamedTuple):
         return cls(*map(int, words))
 
 
+class Inlet(asyncio.StreamReader):
+    """A reader whose bytes can be given away as they come, instead of being kept for the next read."""
+
+    at_once: Callable[[bytes], bool] | None = None  # asked while a read waits; False: that takes them
+    waits = False
+
+    def feed_data(self, data: Any) -> None:
+        if self.waits and self.at_once is not None and self.at_once(data):
+            return
+        self.waits = False
+        super().feed_data(data)
+
+    @classmethod
+    async def connect(
+        cls, make: Callable[[Callable[[], asyncio.Protocol]], Awaitable[tuple[asyncio.Transport, object]]]
+    ) -> tuple[Inlet, asyncio.StreamWriter]:
+        """make: the loop's function that connects, with all but the protocol. Raises: OSError."""
+        loop = asyncio.get_running_loop()
+        reader = cls(limit=BUFFER_BYTES, loop=loop)
+        protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
+        transport, _ = await make(lambda: protocol)
+        return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
+
+
 class ClientStream:
     """One attach or exec session: what the process writes comes out of ``read``, ``write`` is its stdin."""
 
     def __init__(
         self,
-        reader: asyncio.StreamReader,
+        reader: Inlet,
         writer: asyncio.StreamWriter,
         *,
         tty: bool,
@@ -81,10 +106,13 @@ class ClientStream:
         Cancelling loses nothing.
         """
         while not self._ready:
+            self._reader.waits = self._decoder is None
             try:
                 data = await self._reader.read(READ_BYTES)
             except (ConnectionError, OSError) as error:
                 raise EngineUnreachable(f"the stream broke: {error}") from None
+            finally:
+                self._reader.waits = False
             if not data:
                 self._writer.close()
                 if self._decoder is not None:
@@ -92,6 +120,13 @@ class ClientStream:
                 return None
             self._take(data)
         return self._ready.popleft()
+
+    def hand_over(self, take: Callable[[bytes], bool]) -> None:
+        """A terminal's output is given to ``take`` as soon as it is there while a read waits.
+
+        The read then goes on waiting; when ``take`` returns False, the read returns it.
+        """
+        self._reader.at_once = take
 
     async def write(self, data: bytes) -> None:
         """Send to the process's stdin; waits while it does not read."""

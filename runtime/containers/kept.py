@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 
 from runtime.api.errors import Conflict
@@ -38,6 +39,7 @@ class Kept:
         self._output.append(past)
         if not past:
             self._journal.restart(b"", self._end, 0)
+        stream.at_once = self._take_at_once
         self._reader = asyncio.create_task(self._read(), name="kept session")
 
     def view(self, *, history: bool) -> View:
@@ -56,24 +58,37 @@ class Kept:
 
     async def _read(self) -> None:
         while (item := await self._stream.read()) is not None:
-            data = item[1]
-            self._journal.append(data)
-            self._output.append(data)
-            self._end += len(data)
-            self._written += len(data)
-            if self._journal.full:
-                self._journal.restart(self._output.picture(), self._end, self._exact)
-            for view in self._views:
-                view.put(data)
-            if not self._views and len(data) >= 4096:
-                await asyncio.sleep(len(data) / ALONE_BYTES_S)
-            while any(view.behind > BEHIND_BYTES for view in self._views):
+            self._take(item[1])
+            if not self._views and len(item[1]) >= 4096:
+                await asyncio.sleep(len(item[1]) / ALONE_BYTES_S)
+            while self._crowded:
                 self._taken.clear()
                 await self._taken.wait()
         self._over = True
         self._stream.close()
         for view in self._views:
             view.end()
+
+    def _take(self, data: bytes) -> None:
+        self._journal.append(data)
+        self._output.append(data)
+        self._end += len(data)
+        self._written += len(data)
+        if self._journal.full:
+            self._journal.restart(self._output.picture(), self._end, self._exact)
+        for view in self._views:
+            view.put(data)
+
+    def _take_at_once(self, data: bytes) -> bool:
+        if not self._views or self._crowded:
+            return False
+        self._take(data)
+        return True
+
+    @property
+    def _crowded(self) -> bool:
+        """Somebody has yet to take what is there."""
+        return any(view.behind > BEHIND_BYTES for view in self._views)
 
     def ended(self) -> None:
         """The program has ended; what it wrote last is read still, and nothing is saved any more."""
@@ -90,6 +105,13 @@ class Kept:
                 await self._stream.write(bytes(piece))
                 self._typed += len(piece)
                 self._journal.typed(self._typed)
+
+    def write_now(self, data: bytes) -> bool:
+        if self._writing.locked() or not self._stream.write_now(data):
+            return False
+        self._typed += len(data)
+        self._journal.typed(self._typed)
+        return True
 
     def leave(self, view: View) -> None:
         if view in self._views:
@@ -113,14 +135,18 @@ class View:
 
     def __init__(self, kept: Kept, history: bytes, place: Place) -> None:
         self._kept = kept
+        self.at_once: Callable[[bytes], bool] | None = None
         self.place = place
         self._waiting = deque([history] if history else [])
         self._news = asyncio.Event()
+        self._reading = False  # a read waits
         self.behind = self.past = len(history)
         self.ended = False
         self._closed = False
 
     def put(self, data: bytes) -> None:
+        if self.at_once is not None and self._reading and not self._waiting and self.at_once(data):
+            return
         self._waiting.append(data)
         self.behind += len(data)
         self._news.set()
@@ -139,13 +165,20 @@ class View:
             if self.ended:
                 return None
             self._news.clear()
-            await self._news.wait()
+            self._reading = True
+            try:
+                await self._news.wait()
+            finally:
+                self._reading = False
         return None
 
     async def write(self, data: bytes) -> None:
         if self._closed:
             raise Conflict("the input of this session is closed")
         await self._kept.write(data)
+
+    def write_now(self, data: bytes) -> bool:
+        return not self._closed and self._kept.write_now(data)
 
     async def close_stdin(self) -> None:
         """A terminal's input has no end of its own."""

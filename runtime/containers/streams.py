@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Protocol
 
 from runtime.api.errors import Conflict
+from runtime.api.frames import STDOUT
 from runtime.api.streams import Place
 
 
@@ -18,6 +19,9 @@ class Stream(Protocol):
     """What attach and exec give; `ConmonStream` is one."""
 
     tty: bool
+    # Given a terminal's output as soon as it is there while a read waits, which then goes on waiting. It
+    # returns False to have the read take it. Spares each echoed key the turns of the loop a task takes.
+    at_once: Callable[[bytes], bool] | None
 
     async def read(self) -> tuple[int, bytes] | None:
         """Next output, (1 stdout | 2 stderr, bytes); None when it ended. With a TTY everything is 1."""
@@ -25,6 +29,10 @@ class Stream(Protocol):
 
     async def write(self, data: bytes) -> None:
         """Pass input on; waits while the container does not read."""
+        ...
+
+    def write_now(self, data: bytes) -> bool:
+        """Pass input on without waiting; False when nothing of it could be."""
         ...
 
     async def close_stdin(self) -> None: ...
@@ -52,6 +60,7 @@ class Attachment:
         history: AsyncIterator[tuple[int, bytes]] | None = None,
     ) -> None:
         self.tty = tty
+        self.at_once: Callable[[bytes], bool] | None = None
         self.stdin = stdin
         self._wanted = {stream for stream, wanted in ((1, stdout), (2, stderr)) if wanted}
         self._output = output
@@ -96,6 +105,8 @@ class Attachment:
                 return item
             self._history = None
         await self._ready.wait()
+        if self._session is not None and self.at_once is not None and STDOUT in self._wanted:
+            self._session.at_once, self.at_once = self.at_once, None
         while not self._over and self._session is not None:
             item = await self._session.read()
             if item is None:
@@ -111,6 +122,11 @@ class Attachment:
         if not self.stdin or self._over or self._session is None:
             raise Conflict("the input of this session is closed")
         await self._session.write(data)
+
+    def write_now(self, data: bytes) -> bool:
+        if not self.stdin or self._over or self._session is None:
+            return False
+        return self._session.write_now(data)
 
     async def close_stdin(self) -> None:
         if not self.stdin or self._input_ended:

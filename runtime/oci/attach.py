@@ -60,6 +60,7 @@ class ConmonStream:
     ) -> None:
         """park: takes the socket on close instead of closing it (see `Conmon.attach`)."""
         self.tty = tty
+        self.at_once: Callable[[bytes], bool] | None = None  # see `Stream` of the containers room
         self._sock = sock
         self._park = park
         self._loop = asyncio.get_running_loop()
@@ -72,6 +73,7 @@ class ConmonStream:
         self._writer: asyncio.Future[None] | None = None
         self._gathering: asyncio.Future[None] | None = None
         self._pace = Pace()
+        self._waiting_since = 0.0
         self._watched = False  # the loop watches for output
 
     async def read(self) -> tuple[int, bytes] | None:
@@ -85,17 +87,26 @@ class ConmonStream:
             if self._ended:
                 self._pace.rest()
                 return None
-            began = self._loop.time()
+            self._waiting_since = self._loop.time()
             await self._readable()
-            self._pace.waited(self._loop.time() - began)
+            self._pace.waited(self._loop.time() - self._waiting_since)
         return None
+
+    def write_now(self, data: bytes) -> bool:
+        """Pass input on without waiting; False when it could not be."""
+        if self._closed or self._input_closed or self._writer is not None or len(data) > WRITE_BYTES:
+            return False
+        self._typed()
+        try:
+            self._sock.send(data)
+        except OSError:
+            return False  # `write` finds out why
+        return True
 
     async def write(self, data: bytes | memoryview) -> None:
         """Pass input on; waits while the container does not read. Raises: Conflict when the input is gone."""
         rest = memoryview(data)
-        self._pace.rest()  # what is typed is answered at once
-        if self._gathering is not None:
-            _wake(self._gathering)
+        self._typed()
         while rest:
             if self._closed or self._input_closed:
                 raise Conflict("the input of this session is closed")
@@ -165,6 +176,12 @@ class ConmonStream:
                 stream, end = mark, packet_end
         return (stream, bytes(buffer[1:end])) if stream else None
 
+    def _typed(self) -> None:
+        """What is typed is answered at once."""
+        self._pace.rest()
+        if self._gathering is not None:
+            _wake(self._gathering)
+
     async def _gather(self, pause_s: float) -> None:
         """Let output gather, until something is typed."""
         self._gathering = self._loop.create_future()
@@ -188,10 +205,26 @@ class ConmonStream:
 
     def _output_is_there(self) -> None:
         if self._reader is not None and not self._reader.done():
-            self._reader.set_result(None)
+            if self.at_once is None or not self._hand_over(self.at_once):
+                self._reader.set_result(None)
         elif self._watched:  # nobody takes it now
             self._loop.remove_reader(self._sock)
             self._watched = False
+
+    def _hand_over(self, take: Callable[[bytes], bool]) -> bool:
+        """Give what is there away, as the waiting read goes on waiting; False when that has to take it."""
+        if not self.tty or self._held is not None:
+            return False
+        now = self._loop.time()
+        self._pace.waited(now - self._waiting_since)
+        if self._pace.pause_s() or (output := self._receive()) is None:
+            return False
+        if not take(output[1]):
+            self._held = output
+            return False
+        self._pace.took(len(output[1]))
+        self._waiting_since = now
+        return not self._ended
 
     async def _writable(self) -> None:
         self._writer = self._loop.create_future()

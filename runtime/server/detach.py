@@ -36,10 +36,14 @@ class DetachFilter:
         self._keys = keys
         self._matched = 0
 
+    def passes(self, data: bytes) -> bool:
+        """Whether this goes on as it is, and the filter stays as it is."""
+        return not self._matched and self._keys[0] not in data
+
     def feed(self, data: bytes) -> tuple[bytes, bool]:
         """(what goes on to the process, whether the sequence is complete; the rest is dropped then)."""
         keys = self._keys
-        if not self._matched and keys[0] not in data:
+        if self.passes(data):
             return data, False
         out = bytearray()
         for byte in data:

@@ -13,7 +13,7 @@ import fcntl
 import struct
 import termios
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol
 
@@ -35,10 +35,13 @@ HEAD_LOOK_S = 0.0005
 
 
 class Duplex(Protocol):
-    """What is copied to and from; attach and exec sessions are such."""
+    """What is copied to and from; attach and exec sessions are such (`Stream` of the containers room)."""
+
+    at_once: Callable[[bytes], bool] | None
 
     async def read(self) -> tuple[int, bytes] | None: ...
     async def write(self, data: bytes) -> None: ...
+    def write_now(self, data: bytes) -> bool: ...
     async def close_stdin(self) -> None: ...
     def close(self) -> None: ...
 
@@ -73,6 +76,8 @@ class Pipe(asyncio.Protocol):
         self._writable = asyncio.Event()
         self._writable.set()
         self._news = asyncio.Event()
+        self._reading = False  # a read waits
+        self.at_once: Callable[[bytes], bool] | None = None  # given input then; False: the read takes it
         transport.set_write_buffer_limits(high=OUTPUT_BYTES)
         transport.set_protocol(self)
         transport.resume_reading()
@@ -81,6 +86,8 @@ class Pipe(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._discard:
+            return
+        if self.at_once is not None and self._reading and not self._input and self.at_once(data):
             return
         self._input.append(data)
         self._input_bytes += len(data)
@@ -118,7 +125,11 @@ class Pipe(asyncio.Protocol):
             if self._eof:
                 return b""
             self._news.clear()
-            await self._news.wait()
+            self._reading = True
+            try:
+                await self._news.wait()
+            finally:
+                self._reading = False
         data = b"".join(self._input)
         self._input.clear()
         self._input_bytes = 0
@@ -137,6 +148,13 @@ class Pipe(asyncio.Protocol):
         self._transport.write(data)
         if not self._writable.is_set():
             await self._writable.wait()
+
+    def write_now(self, data: bytes) -> bool:
+        """Send; False when the client has to read first, or has gone."""
+        if self._lost or not self._writable.is_set():
+            return False
+        self._transport.write(data)
+        return True
 
     async def send_head(self, head: bytes) -> None:
         """Send the head of the answer, and let the client read it before anything follows.
@@ -247,6 +265,8 @@ async def _copy(
 
 
 async def _to_client(pipe: Pipe, session: Duplex, framed: bool) -> None:
+    if not framed:
+        session.at_once = pipe.write_now
     while (item := await session.read()) is not None:
         source, data = item
         await pipe.write(frame_header(source, len(data)) + data if framed else data)
@@ -257,6 +277,11 @@ async def _to_process(pipe: Pipe, session: Duplex, keys: DetachFilter | None) ->
 
     A process that has closed its stdin ends the copying, not the session: its output still counts.
     """
+
+    def pass_on(data: bytes) -> bool:
+        return (keys is None or keys.passes(data)) and session.write_now(data)
+
+    pipe.at_once = pass_on
     try:
         while data := await pipe.read():
             detached = False
@@ -268,6 +293,7 @@ async def _to_process(pipe: Pipe, session: Duplex, keys: DetachFilter | None) ->
                 return True
         await session.close_stdin()
     except ConnectionError:
+        pipe.at_once = None
         await _ignore(pipe)
     return False
 

@@ -20,6 +20,7 @@ from django.utils import translation
 
 from runtime.api.errors import EngineError, EngineUnreachable, NotFound, Unavailable
 from webdock.engines.audit import Actor, scope_address
+from webdock.engines.direct import EXTENSION, Direct
 from webdock.engines.hints import group
 from webdock.engines.wording import explain
 from webdock.people import holding, sockets, viewer
@@ -67,6 +68,7 @@ class SocketConsumer:
     def __init__(self, scope: Scope, send: Send) -> None:
         self.scope = scope
         self._transmit = send
+        self.direct: Direct | None = scope.get("extensions", {}).get(EXTENSION)  # None: the server has none
         self.kwargs: dict[str, Any] = scope.get("url_route", {}).get("kwargs", {})
         self.query = {
             key: values[-1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from aiohttp import web
@@ -31,6 +31,7 @@ class Opening:
 
     def __init__(self, start: Coroutine[Any, Any, Duplex | None]) -> None:
         self._starting = asyncio.ensure_future(start)
+        self.at_once: Callable[[bytes], bool] | None = None
         self._told = False  # why it did not start
 
     async def begin(self) -> None:
@@ -47,10 +48,20 @@ class Opening:
                 return None
             self._told = True
             return STDOUT, f"{error.message}\r\n".encode()
-        return None if session is None else await session.read()
+        if session is None:
+            return None
+        session.at_once = self.at_once
+        return await session.read()
 
     async def write(self, data: bytes) -> None:
         await (await self._session()).write(data)
+
+    def write_now(self, data: bytes) -> bool:
+        starting = self._starting
+        if not starting.done() or starting.cancelled() or starting.exception() is not None:
+            return False
+        session = starting.result()
+        return session is not None and session.write_now(data)
 
     async def close_stdin(self) -> None:
         await (await self._session()).close_stdin()

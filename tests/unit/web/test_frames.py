@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from autobahn.websocket.protocol import WebSocketProtocol
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.error import ConnectionLost
 
-from webdock.frames import binary_head, send_now
+from webdock.frames import binary_head, send_now, short_message
 
 
 class Narrow(FileDescriptor):  # type: ignore[misc]
@@ -65,3 +67,26 @@ def test_a_full_or_lost_connection_is_left_to_twisted() -> None:
         send_now(transport, b"abc")
         assert transport.sent == b""
         assert transport.asked
+
+
+@given(
+    st.binary(min_size=1, max_size=200),
+    st.booleans(),
+    st.binary(min_size=4, max_size=4),
+    st.binary(max_size=9),
+)
+def test_short_messages_of_a_browser_are_read_and_others_left(
+    payload: bytes, binary: bool, mask: bytes, rest: bytes
+) -> None:
+    size = bytes((0x80 | len(payload),)) if len(payload) <= 125 else b"\xfe" + len(payload).to_bytes(2)
+    masked = bytes(byte ^ mask[at % 4] for at, byte in enumerate(payload))
+    whole = bytes((0x82 if binary else 0x81,)) + size + mask + masked
+    found = short_message(whole + rest)
+    assert found == ((payload, binary, len(whole)) if len(payload) <= 125 else None)
+    for end in range(len(whole)):
+        assert short_message(whole[:end]) is None
+
+
+def test_parts_controls_and_unmasked_messages_are_left_to_autobahn() -> None:
+    for head in (b"\x02\x81", b"\x80\x81", b"\x88\x81", b"\x89\x81", b"\xc2\x81", b"\x82\x01", b"\x82\x80"):
+        assert short_message(head + b"maskx") is None

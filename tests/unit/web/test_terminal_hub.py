@@ -11,7 +11,14 @@ from django.contrib.auth.models import User
 from containers_app import terminal_hub, terminal_stream
 from containers_app.models import TerminalSession
 from containers_app.terminal_hub import Hub, hubs
-from containers_app.terminal_viewer import FRAME_BYTES, LAG_KEPT_BYTES, LAG_MAX_BYTES, WINDOW_BYTES, Viewer
+from containers_app.terminal_viewer import (
+    FLOOD_PIECES,
+    FRAME_BYTES,
+    LAG_KEPT_BYTES,
+    LAG_MAX_BYTES,
+    WINDOW_BYTES,
+    Viewer,
+)
 from runtime.api.client import EngineClient
 from runtime.api.screens import KEPT_BYTES, SHORTEN_AT_BYTES, Output
 from runtime.api.streams import Place
@@ -33,7 +40,7 @@ async def rest(viewer: Viewer, output: Output) -> bytes:
             return got
         if isinstance(item, bytes):
             got += item
-            viewer.credit(len(item))
+            viewer.credit(len(item), output)
         elif item and item["type"] == "replay":
             got = b""
 
@@ -90,8 +97,55 @@ async def test_a_window_that_is_full_waits_for_credit() -> None:
     waiting = asyncio.ensure_future(viewer.next(output))
     done, _ = await asyncio.wait({waiting}, timeout=0.05)
     assert not done
-    viewer.credit(FRAME_BYTES)
+    viewer.credit(FRAME_BYTES, output)
     assert await waiting == b"x" * FRAME_BYTES
+
+
+async def test_a_waiting_browser_is_sent_output_at_once_and_everything_in_order() -> None:
+    output, sent = Output(), list[Any]()
+    viewer = Viewer(1, "a", "a", types=True)
+    viewer.begin(output, 0)
+    viewer.at_once = sent.append
+
+    async def follow() -> None:
+        while (item := await viewer.next(output)) is not None:
+            sent.append(item)
+
+    def write(data: bytes) -> None:
+        output.append(data)
+        viewer.flow(output, data)
+
+    write(b"before anybody waits, ")
+    following = asyncio.ensure_future(follow())
+    await settled()
+    write(b"key")
+    assert sent == [b"before anybody waits, ", b"key"]  # with no turn of the loop between
+    viewer.tell({"type": "size"})
+    write(b"after the notice")
+    assert len(sent) == 2
+    await settled()
+    assert sent[2:] == [{"type": "size"}, b"after the notice"]
+    write(b"x" * (WINDOW_BYTES + FRAME_BYTES))
+    assert (
+        WINDOW_BYTES
+        <= sum(len(data) for data in sent if isinstance(data, bytes))
+        < WINDOW_BYTES + FRAME_BYTES
+    )
+    viewer.credit(WINDOW_BYTES, output)
+    assert b"".join(data for data in sent if isinstance(data, bytes)) == output.since(0, output.end)
+    for _n in range(FLOOD_PIECES + 1):
+        write(b"small")
+    assert b"".join(data for data in sent if isinstance(data, bytes)) != output.since(0, output.end)
+    viewer.expel(4403, "")
+    write(b"secret")
+    async with asyncio.timeout(20):
+        await following
+    assert b"secret" not in b"".join(data for data in sent if isinstance(data, bytes))
+
+
+async def settled() -> None:
+    for _n in range(20):
+        await asyncio.sleep(0)
 
 
 async def again(

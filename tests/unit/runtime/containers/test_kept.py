@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ class Program:
     """A stream whose output the test gives."""
 
     tty = True
+    at_once: Any = None
 
     def __init__(self) -> None:
         self.output: asyncio.Queue[bytes | None] = asyncio.Queue()
@@ -28,6 +30,10 @@ class Program:
 
     async def write(self, data: bytes) -> None:
         self.written += data
+
+    def write_now(self, data: bytes) -> bool:
+        self.written += data
+        return True
 
     async def close_stdin(self) -> None: ...
 
@@ -74,6 +80,39 @@ async def test_the_slowest_viewer_makes_the_program_wait_until_it_leaves(tmp_pat
     await settled()
     assert program.output.qsize() < 3
     assert await slow.read() is None
+    kept.close()
+
+
+async def test_output_goes_at_once_to_who_waits_and_in_order_to_who_does_not(tmp_path: Path) -> None:
+    program = Program()
+    kept = Kept(program, tmp_path)
+    view, given = kept.view(history=False), list[bytes]()
+    room = True
+
+    def take(data: bytes) -> bool:
+        if room:
+            given.append(data)
+        return room
+
+    view.at_once = take
+    assert program.at_once(b"nobody waits yet")
+    assert await view.read() == (1, b"nobody waits yet")
+    reading = asyncio.ensure_future(view.read())
+    await settled()
+    assert program.at_once(b"key")
+    assert given == [b"key"]
+    room = False
+    assert program.at_once(b"no ")
+    room = True
+    assert program.at_once(b"room")
+    assert [await reading, await view.read()] == [(1, b"no "), (1, b"room")]
+    assert program.at_once(b"x" * (BEHIND_BYTES + 1))
+    assert not program.at_once(b"the program waits")
+    assert (view.write_now(b"typed"), program.written, kept.view(history=False).place.typed) == (
+        True,
+        b"typed",
+        5,
+    )
     kept.close()
 
 

@@ -59,6 +59,39 @@ async def test_a_terminals_flood_gathers_until_somebody_types(make_pair: Callabl
             pace.rest()
 
 
+async def test_a_terminals_output_is_given_at_once_while_a_read_waits(make_pair: Callable[..., Pair]) -> None:
+    stream, theirs = make_pair()
+    stream.tty = True
+    given, room = list[bytes](), [True, True, False, True]
+
+    def take(data: bytes) -> bool:
+        if room[0]:
+            given.append(data)
+        return room.pop(0)
+
+    stream.at_once = take
+    reading = asyncio.ensure_future(stream.read())
+    await asyncio.sleep(0)
+    async with asyncio.timeout(20):
+        for number, word in enumerate((b"one", b"two")):
+            theirs.send(b"\x02" + word)
+            while len(given) <= number:  # noqa: ASYNC110 - the loop has to turn
+                await asyncio.sleep(0)
+        theirs.send(b"\x02refused")
+        assert await reading == (1, b"refused")
+        assert stream.write_now(b"key")
+        assert theirs.recv(100) == b"key"
+        reading = asyncio.ensure_future(stream.read())
+        await asyncio.sleep(0)
+        theirs.send(b"\x02last")
+        theirs.close()
+        assert await reading is None
+    assert given == [b"one", b"two", b"last"]
+    assert not stream.write_now(b"key")
+    with pytest.raises(Conflict):
+        await stream.write(b"key")
+
+
 async def test_unknown_and_empty_packets_are_nothing(make_pair: Callable[..., Pair]) -> None:
     stream, theirs = make_pair()
     for packet in (b"\x00x", b"\x01x", b"\x04x", b"\xff", b"\x02", b"\x03", b"\x02first", b"\x09?", b"\x02"):
