@@ -68,7 +68,7 @@ class TerminalConsumer(SocketConsumer):
         viewer = Viewer(
             self.user.pk,
             self.user.get_username(),
-            page if TOKEN.fullmatch(page) else f"socket-{id(self)}",
+            f"{self.user.pk} {page if TOKEN.fullmatch(page) else id(self)}",
             types=session.kind == TerminalSession.Kind.SHELL and (self._guest is None or self._guest.types),
         )
         at = whole(self.query.get("at"), -1, 1 << 60, -1) if self.query.get("hub") == hub.id else -1
@@ -135,10 +135,7 @@ class TerminalConsumer(SocketConsumer):
             viewer.credit(whole(message.get("bytes"), 0, 1 << 40, 0), self._hub.output)
             self._hub.credited()
         elif kind == "resize":
-            columns, rows = (
-                whole(message.get("cols"), 1, SIZE_MAX, 0),
-                whole(message.get("rows"), 1, SIZE_MAX, 0),
-            )
+            columns, rows = (whole(message.get(side), 0, SIZE_MAX, 0) for side in ("cols", "rows"))
             if columns and rows:
                 viewer.size = (rows, columns)
                 self._hub.resized()

@@ -30,7 +30,7 @@ class Viewer:
     def __init__(self, user_id: int, name: str, token: str, *, types: bool) -> None:
         self.user_id = user_id
         self.name = name
-        self.token = token  # the page's own, the same after a loss
+        self.token = token  # of this page of this person, the same after a loss
         self.types = types
         self.size: tuple[int, int] | None = None  # rows and columns the page has room for
         self.position = 0

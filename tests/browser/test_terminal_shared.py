@@ -43,6 +43,9 @@ def test_two_windows_share_one_shell(shell: Page, container: str, open_page: Pag
     type_line(other, "echo sec''ond")
     expect_text(shell, "second")
     expect(shell.locator("[data-people]")).to_contain_text("typed last")
+    type_line(other, r"printf '\033[c'; sleep 1; echo answ''ered; cat > /dev/null")
+    expect_text(other, "answered")
+    eventually(lambda: screen(other).count("^[[?1;2c") == 1, what="the answer of one of the two windows")
 
 
 def test_hostile_output_stays_text(shell: Page) -> None:
@@ -53,8 +56,9 @@ def test_hostile_output_stays_text(shell: Page) -> None:
     expect_text(shell, "done")
     expect(shell.locator("[data-title]").first).to_contain_text("<img src=x")
     assert shell.evaluate("[window.hit, window.stolen]") == [None, None]
-    type_line(shell, r"printf '\033[c'; sleep 1; echo answ''ered; cat > /dev/null")
-    expect_text(shell, "answered")
+    questions = r"\033[c\033[>c\033[21t\033[>q\033P$qm\033\\\033]10;?\007\033[6n\033[5n"
+    type_line(shell, f"printf '{questions}'; echo ask''ed; cat > /dev/null")
+    expect_text(shell, r"\^\[\[0n")  # what xterm answers, as the terminal echoes it; this is the last
     before = settled(shell)
     shell.reload()
     eventually(lambda: screen(shell) == before, what="the same screen, with no other answer")

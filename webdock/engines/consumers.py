@@ -228,7 +228,7 @@ class SocketConsumer:
                     raise Closed(CLOSE_FAILED, "control message too long")
                 try:
                     control = json.loads(text)
-                except ValueError:
+                except (ValueError, RecursionError):
                     continue
                 if isinstance(control, dict):
                     await self.receive_text(control)

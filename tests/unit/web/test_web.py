@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import socket
 import sqlite3
@@ -15,7 +16,7 @@ import pytest
 from runtime.api.client import EngineClient
 from tests.fakes.engine import FakeEngine
 from tests.unit.web.conftest import Web, make_container
-from webdock.web import supervised
+from webdock.web import MESSAGE_MAX_BYTES, supervised
 
 
 def browser() -> aiohttp.ClientSession:
@@ -63,13 +64,23 @@ async def test_the_process_serves_pages_and_sockets_and_ends_them_politely(
     assert "Traceback" not in err, err
 
 
-async def test_refusals_of_sockets_carry_code_and_reason(web: Web) -> None:
+async def test_refusals_of_sockets_carry_code_and_reason_and_large_messages_end_them(web: Web) -> None:
     async with browser() as session:
         for origin, code in ((web.url, 4401), ("http://evil.example", 4403), (None, 4403)):
             headers = {"Origin": origin} if origin else {}
             refused = await session.ws_connect(f"{web.url}/ws/pulls/", headers=headers)
             message = await refused.receive(timeout=60)
             assert (message.type, message.data) == (aiohttp.WSMsgType.CLOSE, code)
+        await web.log_in(session)
+        headers = {"Origin": web.url}
+        for length, text in ((MESSAGE_MAX_BYTES + 1, False), (MESSAGE_MAX_BYTES + 1, True), (8 << 20, False)):
+            large = await session.ws_connect(f"{web.url}/ws/rows/containers/", headers=headers)
+            with contextlib.suppress(ConnectionError):
+                await (large.send_str("x" * length) if text else large.send_bytes(b"x" * length))
+            async with asyncio.timeout(20):
+                async for _message in large:
+                    pass
+            assert large.closed
 
 
 async def test_the_database_is_in_wal_mode_and_its_directory_holds_the_key(web: Web) -> None:
