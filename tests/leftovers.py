@@ -2,7 +2,7 @@
 
 Every run keeps a record of what it makes, and a lock on that record for as long as it lives. A record nobody
 holds is of a run that ended: what of it is still there has its processes ended, its engine purged, its mounts
-taken away. Nothing is guessed from what lies about: another clone's run is in no record of ours.
+and users taken away. Nothing is guessed from what lies about: another clone's run is in no record of ours.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ from typing import IO
 from runtime import cgroups
 from runtime.config import ConfigError, load_config
 from runtime.purge import mounts_below, purge
+from webdock.cli.errors import Failure
+from webdock.cli.instance import Instance
+from webdock.cli.users import remove_web_user
 
 RECORDS = Path(__file__).resolve().parents[1] / ".leftovers"
 END_S = 20.0  # for a process that was killed to be gone
@@ -63,7 +66,7 @@ def clear() -> list[str]:
                 path.unlink()
         except (BlockingIOError, FileNotFoundError):
             continue  # its run lives, or another one clears it just now
-        except (OSError, RuntimeError, ConfigError) as error:
+        except (OSError, RuntimeError, ConfigError, Failure) as error:
             told.append(f"what the run of {path.name} left stays: {error}")
     return told
 
@@ -76,6 +79,7 @@ def _clear_path(name: str) -> bool:
     # A home and a run directory below it are an engine's, whose networks and cgroups bear names made of them.
     if (path / "home").is_dir():
         purge(load_config({"WEBDOCK_HOME": f"{path}/home", "WEBDOCK_RUN": f"{path}/run"}, Path(os.devnull)))
+        remove_web_user(Instance(path / "home", path / "run", "127.0.0.1:1", None))
     for mount in mounts_below(path):
         subprocess.run(["umount", "--lazy", str(mount)], check=False)
     if path.is_dir():

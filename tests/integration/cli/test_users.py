@@ -5,14 +5,14 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
+from tests import leftovers
 from webdock.cli.directories import ensure_directories
 from webdock.cli.instance import Instance
 from webdock.cli.users import as_web_user, ensure_users, remove_web_user
@@ -23,14 +23,14 @@ NOBODY = 65534
 @pytest.fixture
 def instances() -> Iterator[list[Instance]]:
     """Three that were never started; no user of them is left."""
-    with tempfile.TemporaryDirectory(prefix="webdock-users-", dir="/var/tmp") as place:
-        os.chmod(place, 0o711)
-        made = [
-            Instance(Path(place, f"home{n}"), Path(place, f"run{n}"), "127.0.0.1:1", None) for n in range(3)
-        ]
-        yield made
-        for instance in made:
-            remove_web_user(instance)
+    places = [leftovers.directory("webdock-users-", "/var/tmp") for _n in range(3)]
+    made = [Instance(place / "home", place / "run", "127.0.0.1:1", None) for place in places]
+    for instance in made:
+        instance.home.mkdir()
+    yield made
+    for instance, place in zip(made, places, strict=True):
+        remove_web_user(instance)
+        shutil.rmtree(place)
 
 
 def known(instance: Instance) -> bool:
