@@ -41,7 +41,11 @@ TOKEN = re.compile(r"[0-9a-zA-Z-]{8,64}")
 
 
 class TerminalConsumer(SocketConsumer):
-    """/ws/terminal/<session>/?page=<token>&hub=<id>&at=<position>"""
+    """/ws/terminal/<session>/?page=<token>&hub=<id>&at=<position>&acked=…&place=…&handed=…
+
+    The last three: how far this page's typing was acknowledged, where that is in the session's input, and how
+    many bytes it sent since, when nobody else typed meanwhile.
+    """
 
     right = "terminal"  # with "control" or "shell", as the session needs, once that is known
 
@@ -74,6 +78,8 @@ class TerminalConsumer(SocketConsumer):
         at = whole(self.query.get("at"), -1, 1 << 60, -1) if self.query.get("hub") == hub.id else -1
         try:
             await hub.join(viewer, at if at >= 0 else None)
+            if "place" in self.query:
+                hub.recall(viewer.token, *(self._count(name) for name in ("acked", "place", "handed")))
             try:
                 await self.send_json(self._ready(viewer))
                 await recording.begin(hub)
@@ -114,8 +120,12 @@ class TerminalConsumer(SocketConsumer):
             "hub": hub.id,
             "at": viewer.position,
             "taken": hub.taken.get(viewer.token),  # of what this page typed; None: not known here
+            "place": hub.place,  # where these end in the session's input, when that is known
             "lost": hub.lost.pop(viewer.token, 0),  # of that, bytes which may not have arrived
         }
+
+    def _count(self, name: str) -> int:
+        return whole(self.query.get(name), 0, 1 << 60, 0)
 
     async def receive_bytes(self, data: bytes) -> None:
         viewer = self._viewer

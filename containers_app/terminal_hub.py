@@ -76,7 +76,9 @@ class Hub:
 
     def __post_init__(self) -> None:
         self.taken: dict[str, int] = {}  # typed bytes by page, oldest page first
+        self.places: dict[str, int] = {}  # by page: where these end in the session's input
         self.lost: Counter[str] = Counter()  # of these, bytes that may not have arrived
+        self.begun: int | None = None  # where the session's input was when this hub joined; None: not known
         self._input: deque[tuple[str, bytes]] = deque()
         self._input_bytes = 0
         self._written: deque[tuple[float, str, bytes]] = deque()  # last, oldest first
@@ -246,6 +248,8 @@ class Hub:
             self._input.append((viewer.token, data))
             self._input_bytes += len(data)
             self._typed.set()
+        if (place := self.place) is not None:
+            self.places[viewer.token] = place
         if viewer.token not in self._acks:
             self._acks.add(viewer.token)
             asyncio.get_running_loop().call_later(ACK_S, self._acknowledge, viewer)
@@ -257,12 +261,28 @@ class Hub:
     def _count(self, token: str, count: int) -> None:
         self.taken[token] = self.taken.pop(token, 0) + count
         while len(self.taken) > TOKENS_MAX:
+            self.places.pop(next(iter(self.taken)), None)
             self.taken.pop(next(iter(self.taken)))
+
+    @property
+    def place(self) -> int | None:
+        """Where the session's input is, in the engine's count, once it has all that was typed here."""
+        return None if self.begun is None else self._sent + self._input_bytes
+
+    def recall(self, token: str, acked: int, place: int, handed: int) -> None:
+        """A page that typed at an earlier hub comes back: find out how much of that the session has got.
+
+        acked: its bytes that were acknowledged, and place: where they ended; handed: bytes it sent after
+        these, while nobody else typed.
+        """
+        if self.begun is not None and token not in self.taken and 0 <= self.begun - place <= handed:
+            self.taken[token] = acked + self.begun - place
 
     def _acknowledge(self, viewer: Viewer) -> None:
         self._acks.discard(viewer.token)
         if viewer in self.viewers:
-            viewer.tell({"type": "ack", "at": self.taken.get(viewer.token, 0)})
+            at, place = self.taken.get(viewer.token, 0), self.places.get(viewer.token)
+            viewer.tell({"type": "ack", "at": at, "place": place})
 
     async def _write_input(self) -> None:
         assert self.stream is not None
@@ -293,6 +313,8 @@ class Hub:
         may be lost, and everything else is told as lost.
         """
         if arrived is None:
+            self.begun = None
+            self.places.clear()
             for at, token, data in self._written:
                 if self._broke_at - at < DOUBT_S:
                     self.lost[token] += len(data)
@@ -310,6 +332,8 @@ class Hub:
                 token, data = self._input.popleft()
                 self._input.appendleft((token, data[arrived - self._sent :]))
             self._sent = arrived
+            if self.begun is None:
+                self.begun = arrived
         self._written.clear()
         self._written_bytes = 0
         self._input_bytes = sum(len(data) for _token, data in self._input)

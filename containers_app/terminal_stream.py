@@ -47,6 +47,7 @@ async def _open(hub: Hub) -> ClientStream:
         return stream
     if await _claim_start(session):
         size = (session.rows, session.columns)
+        hub.resume_input(0 if session.engine.kind == Engine.Kind.NATIVE else None)
         return await client.exec_start(session.exec_id, tty=session.tty, console_size=size)
     try:
         stream = await client.exec_attach(session.exec_id, tty=session.tty, history=True)

@@ -34,6 +34,7 @@ class Kept:
         self._views: list[View] = []
         self._taken = asyncio.Event()
         self._writing = asyncio.Lock()
+        self._unwritten = 0  # what is typed and waits for the program; whoever typed it may have gone
         self._over = False
         past, self._end, self._written, self._typed = self._journal.load()
         self._output.append(past)
@@ -50,7 +51,7 @@ class Kept:
         return view
 
     def _place(self) -> Place:
-        return Place(self._end, self._exact, self._typed)
+        return Place(self._end, self._exact, self._typed + self._unwritten)
 
     @property
     def _exact(self) -> int:
@@ -98,13 +99,19 @@ class Kept:
         self._taken.set()
 
     async def write(self, data: bytes) -> None:
-        async with self._writing:
-            rest = memoryview(data)
-            while rest:
-                piece, rest = rest[:TYPED_BYTES], rest[TYPED_BYTES:]
-                await self._stream.write(bytes(piece))
-                self._typed += len(piece)
-                self._journal.typed(self._typed)
+        rest = memoryview(data)
+        self._unwritten += len(rest)
+        try:
+            async with self._writing:
+                while rest:
+                    piece = rest[:TYPED_BYTES]
+                    await self._stream.write(bytes(piece))
+                    rest = rest[TYPED_BYTES:]
+                    self._unwritten -= len(piece)
+                    self._typed += len(piece)
+                    self._journal.typed(self._typed)
+        finally:
+            self._unwritten -= len(rest)
 
     def write_now(self, data: bytes) -> bool:
         if self._writing.locked() or not self._stream.write_now(data):

@@ -66,6 +66,7 @@ export class Line {
     this.handlers = handlers;
     this.page = crypto.randomUUID?.() ?? `page-${Date.now()}-${Math.random().toString(36).slice(2)}`;
     this.typed = new Typed();
+    this.alone = true; // nobody else types
     this.ready = false;
     this.replaying = 0; // bytes of a screen that are still to come
     this.uncredited = 0;
@@ -82,6 +83,12 @@ export class Line {
       query.set("hub", this.hub);
       query.set("at", this.at);
     }
+    // A server that was restarted counts anew, but it knows how much the program was given by everybody.
+    if (Number.isInteger(this.place)) {
+      query.set("acked", this.typed.acked);
+      query.set("place", this.place);
+      query.set("handed", this.typed.next - this.typed.acked);
+    }
     return `${this.path}?${query}`;
   }
 
@@ -93,7 +100,15 @@ export class Line {
   }
 
   hear(message) {
-    if (message.type === "ack") return this.typed.ack(message.at);
+    if (message.type === "ack") {
+      this.typed.ack(message.at);
+      this.place = this.alone ? message.place : undefined;
+      return undefined;
+    }
+    if (message.type === "people") {
+      this.alone = message.people.filter(({ types }) => types).length < 2;
+      if (!this.alone) this.place = undefined;
+    }
     if (message.type === "replay") {
       this.replaying = message.bytes;
       this.at = message.at;
@@ -103,6 +118,7 @@ export class Line {
       const doubtful = this.typed.resume(message.taken ?? (message.hub === this.hub ? 0 : null));
       this.hub = message.hub;
       this.at = message.at;
+      this.place = this.alone ? message.place : undefined;
       this.replaying = 0;
       if (doubtful.length) this.handlers.doubt(decoder.decode(doubtful));
       this.ready = message.types;

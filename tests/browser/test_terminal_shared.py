@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
+import signal
+
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -46,6 +50,36 @@ def test_two_windows_share_one_shell(shell: Page, container: str, open_page: Pag
     type_line(other, r"printf '\033[c'; sleep 1; echo answ''ered; cat > /dev/null")
     expect_text(other, "answered")
     eventually(lambda: screen(other).count("^[[?1;2c") == 1, what="the answer of one of the two windows")
+
+
+def test_a_killed_web_process_loses_and_doubles_nothing(
+    installation: Installation, container: str, open_page: PageFactory
+) -> None:
+    """In the middle of typing and of output: the same shell goes on, and each byte of both is there once."""
+    shell = open_page(f"/containers/{container}/terminal/", watch=False)  # it complains of what is not there
+    expect_text(shell, r"[#$] ")
+    type_line(shell, "echo pid=$$; stty -echo")
+    expect_text(shell, r"pid=\d+")
+    pid = re.findall(r"pid=\d+", screen(shell))[0]
+    count = "i=0; while [ $i -lt 150 ]; do echo -n $i,; i=$((i+1)); sleep 0.02; done"
+    type_line(shell, f"clear; {{ {count}; }} & cat > /typed")
+    expect_text(shell, "20,21,")
+    shell.keyboard.type("0123456789" * 5)
+    os.kill(installation.web_pid(), signal.SIGKILL)
+    shell.keyboard.type("abcdefghij" * 5)
+    expect(shell.locator("[data-line-state]")).not_to_have_text("connected", timeout=30_000)
+    shell.keyboard.type("ABCDEFGHIJ" * 5)
+    expect(shell.locator("[data-line-state]")).to_have_text("connected", timeout=60_000)
+    shell.keyboard.type("!\n")
+    expect_text(shell, "148,149,")
+    assert re.findall(r"\d+", screen(shell).replace("\n", ""))[:150] == [str(n) for n in range(150)]
+    typed = "0123456789" * 5 + "abcdefghij" * 5 + "ABCDEFGHIJ" * 5 + "!\n"
+    found = ("exec", container, "cat", "/typed")
+    eventually(lambda: installation.webdock(*found).stdout == typed, 20, "each key once")
+    expect(shell.locator("[data-note]")).to_be_hidden()
+    shell.keyboard.press("Control+c")
+    type_line(shell, "clear; echo pid=$$")
+    expect_text(shell, pid)
 
 
 def test_hostile_output_stays_text(shell: Page) -> None:

@@ -269,6 +269,37 @@ async def test_an_engine_that_counts_is_given_what_did_not_arrive_once(
     assert waiting() == b"hijklm"
 
 
+def test_a_later_hub_knows_from_the_engine_what_a_page_typed_at_an_earlier_one() -> None:
+    def recalled(arrived: int | None, acked: int, place: int, handed: int) -> int | None:
+        hub = Hub(None, None, None, None)  # type: ignore[arg-type]
+        hub.resume_input(arrived)
+        hub.recall("page", acked, place, handed)
+        return hub.taken.get("page")
+
+    assert recalled(arrived=107, acked=30, place=100, handed=12) == 37
+    assert recalled(arrived=100, acked=30, place=100, handed=0) == 30
+    assert recalled(arrived=113, acked=30, place=100, handed=12) is None, "somebody else typed"
+    assert recalled(arrived=99, acked=30, place=100, handed=12) is None
+    assert recalled(arrived=None, acked=30, place=100, handed=12) is None, "it does not count"
+
+
+@db
+async def test_an_acknowledgement_says_where_in_the_input_it_is(
+    shell: Any, operator: User, connect: Connect
+) -> None:
+    one, _id = await shell()
+    session = await TerminalSession.objects.aget()
+    two = await again(operator, connect, session, "?page=page-0002")
+    assert (await two.control("ready"))["place"] == 0
+    await one.type(b"abc")
+    await one.control("ack")
+    await two.type(b"de")
+    assert (await two.control("ack")) == {"type": "ack", "at": 2, "place": 5}
+    await hubs[session.pk].close()
+    back = await again(operator, connect, session, "?page=page-0002&acked=2&place=5&handed=0")
+    assert (await back.control("ready"))["taken"] is None, "this engine does not count"
+
+
 def test_what_was_written_while_the_hub_was_away_is_taken_once() -> None:
     hub = Hub(None, None, None, None)  # type: ignore[arg-type]
     hub.take(b"seen ")

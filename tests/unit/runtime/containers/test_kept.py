@@ -10,7 +10,7 @@ import pytest
 
 from runtime.containers import journal
 from runtime.containers.journal import FILE
-from runtime.containers.kept import BEHIND_BYTES, Kept
+from runtime.containers.kept import BEHIND_BYTES, TYPED_BYTES, Kept
 
 
 class Program:
@@ -44,6 +44,28 @@ class Program:
 async def settled() -> None:
     for _n in range(20):
         await asyncio.sleep(0)
+
+
+async def test_what_waits_for_the_program_is_counted_as_typed(tmp_path: Path) -> None:
+    program, goes_on = Program(), asyncio.Event()
+    taken, given = program.write, b"x" * (2 * TYPED_BYTES)
+
+    async def slow(data: bytes) -> None:
+        await goes_on.wait()
+        await taken(data)
+
+    program.write = slow  # type: ignore[method-assign]
+    kept = Kept(program, tmp_path)
+    writing = [asyncio.ensure_future(kept.view(history=False).write(given)) for _ in range(2)]
+    await settled()
+    assert kept.view(history=True).place.typed == 2 * len(given)
+    writing[1].cancel()  # it left, and this will not be typed
+    await settled()
+    assert kept.view(history=True).place.typed == len(given)
+    goes_on.set()
+    await writing[0]
+    assert (program.written, kept.view(history=True).place.typed) == (given, len(given))
+    kept.close()
 
 
 async def test_history_and_what_follows_come_once(tmp_path: Path) -> None:
