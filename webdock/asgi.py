@@ -11,22 +11,35 @@ from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "webdock.settings")
 
-from django.core.asgi import get_asgi_application
+import django
 
-http_application = get_asgi_application()  # before the apps' modules: it loads Django
+django.setup(set_prefix=False)  # before the apps' modules
 
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from django.conf import settings  # noqa: E402
+from django.core.handlers.asgi import ASGIHandler  # noqa: E402
 
 from containers_app.routing import websocket_urlpatterns as containers  # noqa: E402
 from images_app.routing import websocket_urlpatterns as images  # noqa: E402
 from webdock.engines.routing import websocket_urlpatterns as engines  # noqa: E402
+from webdock.engines.threads import borrowed_thread  # noqa: E402
 from webdock.jobs.routing import websocket_urlpatterns as jobs  # noqa: E402
 
 CLOSE_GONE = 4404
 
 websocket_urlpatterns = [*containers, *images, *engines, *jobs]
 _router = URLRouter(websocket_urlpatterns)
+
+
+class Pages(ASGIHandler):
+    """Django, with threads that stay."""
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        async with borrowed_thread():
+            await self.handle(scope, receive, send)
+
+
+http_application = Pages()
 
 
 async def websocket_application(scope: dict[str, Any], receive: Any, send: Any) -> None:

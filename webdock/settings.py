@@ -72,14 +72,14 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "webdock.engines.middleware.HeadersMiddleware",
     "webdock.engines.middleware.StaticMiddleware",
-    "django.middleware.security.SecurityMiddleware",
+    "webdock.engines.onloop.SecurityMiddleware",
     "webdock.engines.middleware.CompressionMiddleware",
-    "django.contrib.sessions.middleware.SessionMiddleware",
-    "django.middleware.locale.LocaleMiddleware",
-    "django.middleware.common.CommonMiddleware",
-    "django.middleware.csrf.CsrfViewMiddleware",
-    "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "django.contrib.messages.middleware.MessageMiddleware",
+    "webdock.engines.onloop.SessionMiddleware",
+    "webdock.engines.onloop.LocaleMiddleware",
+    "webdock.engines.onloop.CommonMiddleware",
+    "webdock.engines.onloop.CsrfViewMiddleware",
+    "webdock.engines.onloop.AuthenticationMiddleware",
+    "webdock.engines.onloop.MessageMiddleware",
     "webdock.people.rights.RightsMiddleware",
 ]
 

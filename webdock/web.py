@@ -24,6 +24,8 @@ MESSAGE_MAX_BYTES = 1 << 20
 STOP_TIMEOUT_S = 4.0  # for the sockets and tasks, all together
 BACKOFF_FIRST_S, BACKOFF_MAX_S = 0.5, 30.0
 
+SERVER_NAME = "webdock"
+
 BODY_MAX_BYTES = 4 << 20  # of a form
 UPLOAD_BODY_MAX_BYTES = 257 << 20  # of a form with a file for a container or volume
 RESTORE_BODY_MAX_BYTES = 1025 << 20  # of one with an archive for a volume
@@ -86,6 +88,7 @@ def run(listen: str | None = None, *, on_ready: Callable[[str], None] | None = N
 
     from webdock.asgi import application
     from webdock.engines.direct import EXTENSION, Direct
+    from webdock.engines.middleware import Kept, kept
     from webdock.frames import binary_head, send_now, short_message
     from webdock.people import api_streams
 
@@ -157,6 +160,9 @@ def run(listen: str | None = None, *, on_ready: Callable[[str], None] | None = N
                 name.decode("latin-1").lower(): values[-1].decode("latin-1")
                 for name, values in self.requestHeaders.getAllRawHeaders()
             }
+            if (file := kept(self.method, self.path_below, headers)) is not None:
+                self.tell(file)
+                return
             if api_streams.wanted(self.method, self.uri, headers):
                 self.content.seek(0)
                 api_streams.begin(self, headers)
@@ -164,6 +170,19 @@ def run(listen: str | None = None, *, on_ready: Callable[[str], None] | None = N
             if self.received and not isinstance(self.content, io.BytesIO):
                 self.content = MappedBody(self.content)
             super().process()
+
+        @property
+        def path_below(self) -> str:
+            """The path without the prefix that a proxy may have left on it."""
+            return self.path.decode("latin-1").removeprefix(settings.FORCE_SCRIPT_NAME or "")
+
+        def tell(self, file: Kept) -> None:
+            """Answer with a file as it was answered before."""
+            for name, value in file.headers:
+                self.responseHeaders.addRawHeader(name, value)
+            self.setHeader(b"server", SERVER_NAME.encode())
+            self.write(file.body)
+            self.finish()
 
         def handle_exception(self, exception: BaseException) -> None:
             """An answer that began and cannot be finished is cut off: nobody shall take it for whole."""
@@ -265,7 +284,7 @@ def run(listen: str | None = None, *, on_ready: Callable[[str], None] | None = N
         websocket_max_message_size=MESSAGE_MAX_BYTES,
         websocket_max_frame_size=MESSAGE_MAX_BYTES,
         application_close_timeout=10,
-        server_name="webdock",
+        server_name=SERVER_NAME,
         verbosity=0,
     )
     server.run()

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 
 from asgiref.sync import markcoroutinefunction, sync_to_async
 from django.http import HttpRequest, HttpResponse
@@ -18,7 +19,14 @@ from whitenoise.middleware import WhiteNoiseMiddleware
 NONCE_BYTES = 16
 COMPRESSED = ("text/html", "text/javascript")  # never downloads: their length is what shows the progress
 CONDITIONS = {"HTTP_RANGE", "HTTP_IF_NONE_MATCH", "HTTP_IF_MODIFIED_SINCE"}
+CONDITION_HEADERS = {"range", "if-none-match", "if-modified-since"}
 COMPRESSED_MIN_BYTES = 1_400  # less fits into one packet anyway
+
+FILE_HEADERS = {  # a file is no page: when a browser opens it as one, nothing in it runs
+    "Content-Security-Policy": "default-src 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
 
 Next = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 
@@ -64,6 +72,32 @@ class HeadersMiddleware:
         return response
 
 
+@dataclass(frozen=True)
+class Kept:
+    """The whole answer to who asks for a static file."""
+
+    body: bytes
+    headers: list[tuple[bytes, bytes]]
+
+
+_kept: dict[tuple[str, str], Kept] = {}  # by path and encoding; as many as there are files
+
+
+def kept(method: bytes, path: str, headers: Mapping[str, str]) -> Kept | None:
+    """What was answered before to the same question, when it was about a static file.
+
+    The server asks this before it makes a request for Django: a first visit asks for thirty files at once,
+    and the page paints when the last of its style sheets is there.
+    """
+    if method != b"GET" or CONDITION_HEADERS & headers.keys():
+        return None
+    return _kept.get((path, _encoding(headers.get("accept-encoding", ""))))
+
+
+def _encoding(accepted: str) -> str:
+    return "gzip" if "gzip" in accepted else ""
+
+
 class StaticMiddleware(WhiteNoiseMiddleware):
     """WhiteNoise for the event loop: its answers are read whole in a thread (static files are small), since
     streaming a plain file from an async handler would buffer it anyway, and kept until the process ends.
@@ -76,8 +110,6 @@ class StaticMiddleware(WhiteNoiseMiddleware):
     def __init__(self, get_response: Next) -> None:
         super().__init__(get_response)
         markcoroutinefunction(self)
-        # By path and encoding; as many as there are files.
-        self.kept: dict[tuple[str, str], HttpResponse] = {}
 
     def add_files(self, root: str, prefix: str | None = None) -> None:
         """Files below a directory; before ``collectstatic`` there is none, which is no reason to warn."""
@@ -91,13 +123,17 @@ class StaticMiddleware(WhiteNoiseMiddleware):
             return await self.get_response(request)
         if self.autorefresh or request.method != "GET" or CONDITIONS & request.META.keys():
             return await sync_to_async(self.read, thread_sensitive=False)(found, request)
-        encoding = "gzip" if "gzip" in request.headers.get("Accept-Encoding", "") else ""
-        kept = self.kept.get((path, encoding))
-        if kept is None:
-            request.META["HTTP_ACCEPT_ENCODING"] = encoding
-            kept = await sync_to_async(self.read, thread_sensitive=False)(found, request)
-            self.kept[path, encoding] = kept
-        return HttpResponse(kept.content, headers=dict(kept.headers))
+        encoding = request.META["HTTP_ACCEPT_ENCODING"] = _encoding(
+            request.headers.get("Accept-Encoding", "")
+        )
+        if (path, encoding) not in _kept:
+            answer = await sync_to_async(self.read, thread_sensitive=False)(found, request)
+            headers = [(name.encode(), value.encode()) for name, value in answer.items()]
+            _kept[path, encoding] = Kept(answer.content, headers)
+        again = _kept[path, encoding]
+        return HttpResponse(
+            again.body, headers={name.decode(): value.decode() for name, value in again.headers}
+        )
 
     @staticmethod
     def read(found: object, request: HttpRequest) -> HttpResponse:
@@ -109,6 +145,8 @@ class StaticMiddleware(WhiteNoiseMiddleware):
         response = HttpResponse(body, status=int(answer.status))
         del response["Content-Type"]
         for key, value in answer.headers:
+            response[key] = value
+        for key, value in FILE_HEADERS.items():
             response[key] = value
         return response
 

@@ -1,18 +1,23 @@
-"""Database work from outside a request: one thread, one lasting connection, checked after an error.
+"""Threads for database work: requests borrow one each, everything else shares one.
 
-Requests have a thread of their own (Django gives it to them); the sync, pulls and websockets share this one.
+A thread keeps its connection to the database. Outside requests (sync, pulls, websockets) nobody looks after
+it, so there it is checked after an error.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
-from asgiref.sync import SyncToAsync, sync_to_async
+from asgiref.sync import SyncToAsync, ThreadSensitiveContext, sync_to_async
 from django.db import connections
+
+KEPT_THREADS = 4  # of requests that ended; each holds a connection with its cache
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -32,6 +37,48 @@ def in_thread(work: Callable[P, T]) -> Callable[P, Coroutine[Any, Any, T]]:
         return work(*args, **kwargs)
 
     return sync_to_async(checked, thread_sensitive=True)
+
+
+class Thread(ThreadPoolExecutor):
+    """One thread, which knows whether it is still at work."""
+
+    def __init__(self) -> None:
+        super().__init__(max_workers=1)
+        self._given = self._done = 0
+
+    def submit(self, work: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        self._given += 1
+        future = super().submit(work, *args, **kwargs)
+        future.add_done_callback(self._count)
+        return future
+
+    def _count(self, _future: Future[Any]) -> None:
+        self._done += 1
+
+    @property
+    def busy(self) -> bool:
+        return self._done < self._given
+
+
+_free: list[Thread] = []
+
+
+@asynccontextmanager
+async def borrowed_thread() -> AsyncIterator[None]:
+    """Around a request: its database work runs in one thread, which the next one gets with its connection.
+
+    Django would start a thread for each request, and open the database in it. A thread whose work nobody
+    waits for any more, as the browser left, is let go when that is done.
+    """
+    thread = _free.pop() if _free else Thread()
+    try:
+        async with ThreadSensitiveContext(executor=thread):
+            yield
+    finally:
+        if thread.busy or len(_free) >= KEPT_THREADS:
+            thread.shutdown(wait=False)
+        else:
+            _free.append(thread)
 
 
 def spawn(coroutine: Coroutine[Any, Any, T], *, name: str) -> asyncio.Task[T]:

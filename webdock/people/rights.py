@@ -12,6 +12,7 @@ from typing import Any
 
 from asgiref.sync import markcoroutinefunction, sync_to_async
 from django.conf import settings
+from django.contrib.auth import get_user
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, JsonResponse
@@ -127,6 +128,17 @@ def wants_json(request: HttpRequest) -> bool:
     return "application/json" in request.headers.get("Accept", "")
 
 
+def _who(request: HttpRequest) -> tuple[Person, frozenset[str]]:
+    """Who asks, and what they may do: one visit to the database, whose answers the request keeps."""
+    user: Person = get_user(request)
+
+    async def auser() -> Person:
+        return user
+
+    request.user, request.auser = user, auser
+    return user, rights_of(user)
+
+
 class RightsMiddleware:
     """Refuses every view whose right the person lacks, and every view that declares none."""
 
@@ -157,8 +169,7 @@ class RightsMiddleware:
         if needed is None:
             logger.error("%s declares no right and stays closed", request.path)
             raise PermissionDenied
-        user = await request.auser()
-        request.user = user  # templates ask again; spare them the second look-up
+        user, rights = await sync_to_async(_who)(request)
         if not user.is_authenticated:
             if wants_json(request):
                 return JsonResponse({"ok": False, "message": _("Please log in again.")}, status=401)
@@ -166,7 +177,6 @@ class RightsMiddleware:
             if request.method == "GET":  # the proxy may have taken the sub-path off
                 back = request.META.get("SCRIPT_NAME", "").rstrip("/") + request.get_full_path_info()
             return redirect_to_login(back, reverse(settings.LOGIN_URL))
-        rights = await sync_to_async(rights_of)(user)
         named = thing_named(request, kwargs)
         if named is not None and set(needed) <= rights and not standing(user).admin:
             rights = await self._rights_over(user, *named)

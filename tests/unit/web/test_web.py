@@ -23,12 +23,27 @@ def browser() -> aiohttp.ClientSession:
     return aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True))
 
 
-async def test_the_process_serves_pages_and_sockets_and_ends_them_politely(
+async def files(session: aiohttp.ClientSession, web: Web) -> None:
+    """The second answer comes from memory, and is the same."""
+    url = f"{web.url}/static/css/tokens.css"
+    first, again = await session.get(url), await session.get(url)
+    assert first.status == again.status == 200
+    assert await first.read() == await again.read() != b""
+    for name in ("Content-Type", "ETag", "Cache-Control", "X-Content-Type-Options", "Server"):
+        assert first.headers[name] == again.headers[name], name
+    known = await session.get(url, headers={"If-None-Match": first.headers["ETag"]})
+    assert known.status == 304
+    part = await session.get(url, headers={"Range": "bytes=0-9"})
+    assert (part.status, len(await part.read())) == (206, 10)
+
+
+async def test_the_process_serves_pages_files_and_sockets_and_ends_them_politely(
     web: Web, fake: FakeEngine, api: EngineClient
 ) -> None:
     async with browser() as session:
         health = await (await session.get(f"{web.url}/healthz")).json()
         assert health["status"] == "ok"
+        await files(session, web)
         token = await web.log_in(session)
         headers = {"Origin": web.url}
         rows = await session.ws_connect(f"{web.url}/ws/rows/containers/", headers=headers)
