@@ -28,7 +28,8 @@ SERVER_NAME = "webdock"
 
 BODY_MAX_BYTES = 4 << 20  # of a form
 UPLOAD_BODY_MAX_BYTES = 257 << 20  # of a form with a file for a container or volume
-RESTORE_BODY_MAX_BYTES = 1025 << 20  # of one with an archive for a volume
+RESTORE_BODY_MAX_BYTES = 1025 << 20  # of one with an archive for a volume, and of a client's archive
+API_ARCHIVES = (b"/archive", b"/images/load", b"/images/create")  # docker cp, load and import
 TOO_LONG = (
     b"HTTP/1.1 413 Content Too Large\r\nContent-Type: text/plain\r\nContent-Length: 22\r\n"
     b"Connection: close\r\n\r\nThis body is too long\n"
@@ -41,6 +42,8 @@ def body_limit(path: bytes) -> int:
     """How long the body of a request to this path may be; pure."""
     path = path.partition(b"?")[0]
     if b"/volumes/" in path and path.endswith(b"/restore/"):
+        return RESTORE_BODY_MAX_BYTES
+    if b"/api/" in path and path.endswith(API_ARCHIVES):
         return RESTORE_BODY_MAX_BYTES
     return UPLOAD_BODY_MAX_BYTES if path.endswith(b"/files/upload/") else BODY_MAX_BYTES
 

@@ -56,7 +56,9 @@ class Proxy:
         text = text.replace("server_name dock.example.org", f"server_name {HOST}")
         text = text.replace("/etc/ssl/dock.example.org.pem", str(self.certificate))
         text = text.replace("/etc/ssl/dock.example.org.key", str(self._key))
-        text = text.replace("location / {", "location /dock/ {")
+        text = text.replace("location / {", "location /dock/ {").replace(
+            "location /api/ {", "location /dock/api/ {"
+        )
         text = re.sub(r"proxy_read_timeout \d+s", f"proxy_read_timeout {IDLE_S}s", text)
         places = "".join(
             f"{name}_temp_path {self.root}/{name};\n"

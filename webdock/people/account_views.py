@@ -15,11 +15,11 @@ from django.views.decorators.http import require_GET, require_POST
 from webdock.engines.audit import Actor, request_address, write
 from webdock.engines.pages import answer, page
 from webdock.people import factors, usage
-from webdock.people.models import ApiToken, Identity, Team
+from webdock.people.models import ApiToken, Identity, Team, token_digest
 from webdock.people.quotas import Sizes
 from webdock.people.rights import requires
 from webdock.people.roles import RIGHTS
-from webdock.people.sessions import AGENT_KEY, FROM_KEY, sessions_of, shown_key
+from webdock.people.sessions import AGENT_KEY, FROM_KEY, sessions_of
 from webdock.people.standing import standing
 from webdock.people.tokens import DAYS_MAX, PER_PERSON_MAX, make
 
@@ -35,7 +35,7 @@ async def _shown(request: HttpRequest, **more: Any) -> HttpResponse:
 def _context(request: HttpRequest, sizes: Sizes | None) -> dict[str, Any]:
     sessions = [
         {
-            "key": shown_key(session.session_key),
+            "key": token_digest(session.session_key),  # itself it would be as good as its cookie
             "own": session.session_key == request.session.session_key,
             "address": data.get(FROM_KEY, ""),
             "agent": data.get(AGENT_KEY, ""),
@@ -77,7 +77,7 @@ async def session_end(request: HttpRequest) -> HttpResponse:
         ended = 0
         for session, _data in sessions_of(request.user.pk):
             own = session.session_key == request.session.session_key
-            if not own and (everything or shown_key(session.session_key) == asked):
+            if not own and (everything or token_digest(session.session_key) == asked):
                 session.delete()
                 ended += 1
         if ended:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,11 +21,6 @@ def mark(request: HttpRequest) -> None:
     """Write into a new session from where it was begun."""
     request.session[FROM_KEY] = request_address(request)
     request.session[AGENT_KEY] = request.headers.get("User-Agent", "")[:AGENT_MAX_CHARS]
-
-
-def shown_key(key: str) -> str:
-    """What stands for a session on the page: its key would be as good as its cookie."""
-    return hashlib.sha256(key.encode()).hexdigest()
 
 
 def _each(user_id: int) -> Iterator[tuple[Session, dict[str, Any]]]:

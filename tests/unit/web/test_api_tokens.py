@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
+import tarfile
 from datetime import timedelta
 from typing import Any
 
@@ -23,6 +25,7 @@ from webdock.people import holding
 from webdock.people.api_rules import RULES, find
 from webdock.people.models import ApiToken, Belonging
 from webdock.people.roles import NAMES
+from webdock.web import BODY_MAX_BYTES, RESTORE_BODY_MAX_BYTES, body_limit
 
 JSON = {"accept": "application/json"}
 
@@ -89,6 +92,36 @@ async def test_a_token_does_what_its_person_may(
     written = [entry.action async for entry in AuditEntry.objects.order_by("pk")]
     assert written[-3:] == ["container.create", "container.start", "container.remove"]
     assert "by token laptop" in (await AuditEntry.objects.alatest("pk")).detail
+
+
+async def test_an_archive_goes_in_whatever_its_length(
+    synced: EngineSync, api: EngineClient, operator: User
+) -> None:
+    """`docker cp` and `docker load` send megabytes: more than a form may be, and in pieces."""
+    id = await make_container(api, "ww")
+    content = b"0123456789abcdef" * (3 << 16)
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        info = tarfile.TarInfo("big")
+        info.size = len(content)
+        tar.addfile(info, io.BytesIO(content))
+    answer = await AsyncClient().put(
+        f"/api/v1.41/containers/{id}/archive?path=/srv",
+        packed.getvalue(),
+        content_type="application/x-tar",
+        headers={"authorization": f"Bearer {await token_of(operator)}"},
+    )
+    assert answer.status_code == 200, answer.content
+    stream = api.container_archive(id, "/srv/big")
+    await stream.open()
+    found = b"".join([piece async for piece in stream])
+    with tarfile.open(fileobj=io.BytesIO(found)) as tar:
+        file = tar.extractfile("big")
+        assert file is not None
+        assert file.read() == content
+    for path in ("containers/x/archive", "images/load", "v1.41/images/create"):
+        assert body_limit(f"/dock/api/{path}?a=b".encode()) == RESTORE_BODY_MAX_BYTES
+    assert body_limit(b"/api/containers/create") == BODY_MAX_BYTES
 
 
 async def test_a_token_sees_nothing_of_others(
