@@ -14,6 +14,7 @@ import shutil
 import socket
 from pathlib import Path
 
+from runtime.api.errors import Internal
 from runtime.snapshots import mount as kernel
 from runtime.volumes.options import MS_BIND, MS_REC, MountPlan
 from runtime.volumes.records import Volume, sync, write
@@ -140,6 +141,31 @@ def clear(directory: Path) -> None:
                     os.unlink(entry.path)
     os.chown(directory, 0, 0)
     directory.chmod(DATA_MODE)
+
+
+async def fill(volume: Volume, source: Path) -> bool:
+    """Copy a directory into a volume that is in place and empty; False: it has files already.
+
+    Raises: Internal; the volume is empty again then.
+    """
+    if not await asyncio.to_thread(is_empty, volume.mountpoint):
+        return False
+    own = volume.plan is None
+    if own:
+        volume.filling = True
+        await asyncio.to_thread(write, volume)
+    try:
+        await copy(source, volume.mountpoint)
+    except (OSError, TimeoutError, asyncio.CancelledError) as error:
+        await asyncio.to_thread(clear, volume.mountpoint)
+        if isinstance(error, asyncio.CancelledError):
+            raise
+        raise Internal(f"volume {volume.name} cannot be filled from the image: {error}") from None
+    finally:
+        if own:
+            volume.filling = False
+            await asyncio.to_thread(write, volume)
+    return True
 
 
 def size(volume: Volume) -> int:

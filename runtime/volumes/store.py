@@ -25,22 +25,17 @@ from typing import Any
 
 from runtime.api.errors import Conflict, Internal, InvalidArgument, NotFound
 from runtime.events import EventHub
-from runtime.network.filters import Filters, check_keys, labels_match
+from runtime.network.filters import Filters
 from runtime.volumes import content
+from runtime.volumes.claims import Claims
 from runtime.volumes.mounts import Mounts
 from runtime.volumes.options import parse_options
 from runtime.volumes.records import Volume, read, write
 from runtime.volumes.requests import check_name, texts
+from runtime.volumes.selection import ANONYMOUS_LABEL, listed, pruned
 
 VOLUMES_MAX = 20_000
 COPYING_WAIT_S = 3.0  # of a removal for those who look at the files just now; a page that lists them is quick
-
-_LIST_FILTERS = ("dangling", "driver", "label", "name")
-_PRUNE_FILTERS = ("all", "label", "label!")
-_TRUE = ("1", "true", "True")
-_FALSE = ("0", "false", "False")
-
-ANONYMOUS_LABEL = "com.docker.volume.anonymous"
 
 InUse = Callable[[str], list[tuple[str, bool]]]
 _Names = list[str]
@@ -61,7 +56,7 @@ class Volumes:
         self._in_use = in_use
         self._all: dict[str, Volume] = {}
         self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
-        self._claims: dict[str, set[str]] = {}  # name -> containers being made that will use it
+        self._claims = Claims()
         self._copying: dict[str, set[asyncio.Event]] = {}  # name -> set when that copy has ended
         self._mounts = Mounts()
 
@@ -89,7 +84,7 @@ class Volumes:
             self._mounts.adopt(volume, {id for id, running in self._in_use(name) if running})
 
     async def close(self) -> None:
-        """Nothing to give back: mounts stay for the containers that use them."""
+        """Nothing to give back: mounts stay for who uses them."""
 
     # -- for containers
 
@@ -112,23 +107,16 @@ class Volumes:
         given = dict(labels or {})
         if anonymous:
             given[ANONYMOUS_LABEL] = ""
-        self._claims.setdefault(wanted, set()).add(holder)
+        self._claims.take(wanted, holder)
         try:
             return await self._create(wanted, driver, dict(options or {}), given or None)
         except BaseException:
-            self._unclaim(wanted, holder)
+            self._claims.give_back(wanted, holder)
             raise
 
     def release(self, holder: str) -> None:
         """The container is known to ``in_use`` now, or was not made after all."""
-        for name in list(self._claims):
-            self._unclaim(name, holder)
-
-    def _unclaim(self, name: str, holder: str) -> None:
-        holders = self._claims.get(name, set())
-        holders.discard(holder)
-        if not holders:
-            self._claims.pop(name, None)
+        self._claims.release(holder)
 
     def get(self, name: str) -> Volume:
         """Raises: NotFound."""
@@ -193,29 +181,9 @@ class Volumes:
                 return False  # it would be gone with this very mount
             await self._mounts.take(volume, holder)
             try:
-                return await self._fill(volume, source)
+                return await content.fill(volume, source)
             finally:
                 await self._mounts.give_back(volume, holder)
-
-    async def _fill(self, volume: Volume, source: Path) -> bool:
-        if not await asyncio.to_thread(content.is_empty, volume.mountpoint):
-            return False
-        own = volume.plan is None
-        if own:
-            volume.filling = True
-            await asyncio.to_thread(write, volume)
-        try:
-            await content.copy(source, volume.mountpoint)
-        except (OSError, TimeoutError, asyncio.CancelledError) as error:
-            await asyncio.to_thread(content.clear, volume.mountpoint)
-            if isinstance(error, asyncio.CancelledError):
-                raise
-            raise Internal(f"volume {volume.name} cannot be filled from the image: {error}") from None
-        finally:
-            if own:
-                volume.filling = False
-                await asyncio.to_thread(write, volume)
-        return True
 
     # -- for whoever copies files
 
@@ -229,7 +197,7 @@ class Volumes:
         self.get(name)
         holder = f"copying-files-{secrets.token_hex(4)}"
         ended = asyncio.Event()
-        self._claims.setdefault(name, set()).add(holder)
+        self._claims.take(name, holder)
         self._copying.setdefault(name, set()).add(ended)
         try:
             async with self._lock(name):
@@ -246,7 +214,7 @@ class Volumes:
                     if (taken := self._all.get(name)) is not None:
                         await self._mounts.give_back(taken, holder)
             finally:
-                self._unclaim(name, holder)
+                self._claims.give_back(name, holder)
                 ended.set()
                 self._copying[name].discard(ended)
                 if not self._copying[name]:
@@ -314,14 +282,11 @@ class Volumes:
                     )
                 return found
             volume = Volume.new(name, self._root / name, self._run, options, labels, plan)
-            await self._make(volume)
+            self._check_room()
+            with _making(name):
+                await asyncio.to_thread(content.make, volume)
+            self._made(volume)
             return volume
-
-    async def _make(self, volume: Volume) -> None:
-        self._check_room()
-        with _making(volume.name):
-            await asyncio.to_thread(content.make, volume)
-        self._made(volume)
 
     def _check_room(self) -> None:
         if len(self._all) >= VOLUMES_MAX:
@@ -336,30 +301,16 @@ class Volumes:
 
         Raises: InvalidArgument for an unknown filter.
         """
-        wanted = filters or {}
-        check_keys(wanted, _LIST_FILTERS)
-        found = [volume for volume in self._sorted() if self._matches(volume, wanted)]
+        shows = listed(filters, lambda name: bool(self._users(name)))
+        found = [volume for volume in self._sorted() if shows(volume)]
         return {"Volumes": [volume.describe() for volume in found], "Warnings": None}
 
     def _sorted(self) -> Iterable[Volume]:
         return sorted(self._all.values(), key=lambda volume: volume.name)
 
-    def _matches(self, volume: Volume, filters: Filters) -> bool:
-        for value in filters.get("dangling", []):
-            if value not in (*_TRUE, *_FALSE):
-                raise InvalidArgument(f"invalid filter 'dangling={value}'")
-            if (value in _TRUE) == bool(self._users(volume.name)):
-                return False
-        names, drivers = filters.get("name", []), filters.get("driver", [])
-        return (
-            (not names or any(value in volume.name for value in names))
-            and (not drivers or volume.driver in drivers)
-            and labels_match(volume.labels or {}, filters.get("label", []))
-        )
-
     def _users(self, name: str) -> _Names:
         users = [id for id, _ in self._in_use(name)]
-        return users + sorted(self._claims.get(name, set()) - set(users))
+        return users + sorted(self._claims.of(name) - set(users))
 
     async def inspect(self, name: str, *, size: bool = False) -> dict[str, Any]:
         """Body of GET /volumes/{name}; with ``size`` also what GET /system/df says of it.
@@ -405,23 +356,10 @@ class Volumes:
 
         Raises: InvalidArgument for an unknown filter.
         """
-        wanted = filters or {}
-        check_keys(wanted, _PRUNE_FILTERS)
-        named_too = False
-        for value in wanted.get("all", []):
-            if value not in (*_TRUE, *_FALSE):
-                raise InvalidArgument(f"invalid filter 'all={value}'")
-            named_too = value in _TRUE
+        takes = pruned(filters)
         deleted: _Names = []
         reclaimed = 0
-        for volume in list(self._sorted()):
-            labels = volume.labels or {}
-            if (
-                (not named_too and ANONYMOUS_LABEL not in labels)
-                or not labels_match(labels, wanted.get("label", []))
-                or any(labels_match(labels, [value]) for value in wanted.get("label!", []))
-            ):
-                continue
+        for volume in filter(takes, list(self._sorted())):
             async with self._lock(volume.name):
                 if volume.name not in self._all or self._users(volume.name):
                     continue
