@@ -1,11 +1,13 @@
-"""Finds a shell inside a container: bash, else sh, else what busybox images hide; or says what there is.
+"""Finds the shells inside a container: what it has of the known ones and what its /etc/shells lists; or says
+what there is.
 
-Asks by running: only that tells the truth about PATH, user and file system of the container.
+Asks by running one `sh`: only that tells the truth about PATH, user and file system of the container.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 from django.utils.translation import gettext as _
@@ -18,13 +20,22 @@ PROBE_OUTPUT_MAX_BYTES = 4096
 CACHE_MAX = 500
 NOT_RUNNABLE = (126, 127)  # what a shell, and the engine, say of a program that is not there or may not run
 
-SH_QUESTION = ["sh", "-c", "command -v bash || echo sh"]
+KNOWN = ("bash", "zsh", "fish", "ksh", "mksh", "sh", "ash", "dash")  # the first that is there is opened
+NO_SHELLS = ("nologin", "false", "rbash", "git-shell", "tmux", "screen")  # though /etc/shells may list them
+SHELLS_MAX = 12
+WORD = re.compile(r"/?[\w.+-]+(/[\w.+-]+)*")
+
+# Paths of those on PATH, then those /etc/shells lists; only what sh itself has is used.
+QUESTION = """for one do command -v "$one"; done
+[ -r /etc/shells ] || exit 0
+while read -r one; do [ -x "$one" ] && echo "$one"; done </etc/shells
+exit 0"""
+SH_QUESTION = ["sh", "-c", QUESTION, "sh", *KNOWN]
 OTHERS = (
-    ["bash"],
-    ["/bin/bash"],
     ["/bin/sh"],
     ["/busybox/sh"],
     ["/bin/busybox", "sh"],
+    *([name] for name in KNOWN if name != "sh"),
 )
 
 
@@ -36,41 +47,56 @@ class NoShell(Conflict):
         self.programs = programs  # what the container itself was started with
 
 
-_found: dict[tuple[str, str], list[str]] = {}  # (image id, user) -> shell; oldest out first
+Shell = list[str]  # the words of its command
+
+_found: dict[tuple[str, str], list[Shell]] = {}  # (image id, user) -> best first; oldest out first
 
 
-async def find_shell(client: EngineClient, container: dict[str, Any]) -> list[str]:
-    """The command of the best shell of a running container (its inspect document).
+async def find_shells(client: EngineClient, container: dict[str, Any]) -> list[Shell]:
+    """The shells of a running container (its inspect document), the best first, at least one.
 
     Raises: NoShell; Conflict when it is not running; what else the engine answers.
     """
-    config = container.get("Config") or {}
-    key = (str(container.get("Image", "")), str(config.get("User") or ""))
-    if (known := _found.get(key)) is not None:
+    if known := known_shells(container):
         return known
     id = str(container["Id"])
     code, output = await probe(client, id, SH_QUESTION)
-    shell: list[str] | None = None
-    if code == 0:
-        shell = ["bash"] if output.decode(errors="replace").strip().endswith("bash") else ["sh"]
-    else:
-        for candidate in OTHERS:
-            code, _output = await probe(client, id, [*candidate, "-c", "exit 0"])
-            if code == 0:
-                shell = candidate
-                break
-    if shell is None:
+    shells = parse_shells(output.decode(errors="replace")) if code == 0 else []
+    for candidate in () if code == 0 else OTHERS:
+        code, _output = await probe(client, id, [*candidate, "-c", "exit 0"])
+        if code == 0:
+            shells = [candidate]
+            break
+    if not shells:
         raise NoShell(*_no_shell(container))
     while len(_found) >= CACHE_MAX:
         del _found[next(iter(_found))]
-    _found[key] = shell
-    return shell
+    _found[_key(container)] = shells
+    return shells
 
 
-def forget(container: dict[str, Any]) -> None:
-    """Ask again next time: a cached shell turned out not to run."""
-    user = str((container.get("Config") or {}).get("User") or "")
-    _found.pop((str(container.get("Image", "")), user), None)
+def known_shells(container: dict[str, Any]) -> list[Shell]:
+    """Those found before in a container of its image, without asking; none when nobody has looked."""
+    return _found.get(_key(container), [])
+
+
+def _key(container: dict[str, Any]) -> tuple[str, str]:
+    return str(container.get("Image", "")), str((container.get("Config") or {}).get("User") or "")
+
+
+def parse_shells(output: str) -> list[Shell]:
+    """What `sh` answered to the question, one of each name, the best first; pure.
+
+    The container wrote it: what does not look like a program's path is left out.
+    """
+    found: dict[str, str] = {"sh": "sh"}
+    for line in output.splitlines():
+        name = line.rpartition("/")[2]
+        fits = WORD.fullmatch(line) and name not in NO_SHELLS and (name in KNOWN or line.startswith("/"))
+        if fits and found.get(name, name) == name:  # a path is better than the bare name
+            found[name] = line
+    order = [name for name in KNOWN if name in found] + sorted(set(found) - set(KNOWN))
+    return [[found[name]] for name in order[:SHELLS_MAX]]
 
 
 async def probe(client: EngineClient, id: str, command: list[str]) -> tuple[int, bytes]:
@@ -107,7 +133,7 @@ async def probe(client: EngineClient, id: str, command: list[str]) -> tuple[int,
 
 def _no_shell(container: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
     program = str(container.get("Path") or "")
-    words = _("This container has no shell (bash and sh were tried).")
+    words = _("This container has no shell that is known here.")
     if program:
         words += " " + _(
             "It runs %(program)s: attach to that, or name a program of the image to run instead."

@@ -21,7 +21,7 @@ from django.views.decorators.http import require_GET, require_POST
 from containers_app.detail import find, rights_here, tab_context
 from containers_app.models import Container, TerminalSession
 from containers_app.runspec import parse_words
-from containers_app.shells import NoShell, find_shell
+from containers_app.shells import NoShell, find_shells, known_shells
 from containers_app.terminal import SIZE_MAX
 from containers_app.terminal_hub import hubs
 from containers_app.terminal_sharing import about
@@ -40,6 +40,7 @@ from webdock.people.rights import requires, rights_of
 ROWS_MAX = 500
 TITLE_MAX_CHARS = 120
 COMMAND_MAX_CHARS = 4096
+SESSIONS_IN_MENU_MAX = 6  # the newest; all are in the list of terminals
 
 
 @requires("terminal")
@@ -137,12 +138,14 @@ async def container_terminal(request: HttpRequest, container_id: str) -> HttpRes
     mine = Q(user_id=user.pk) | Q(guests__user_id=user.pk)
     sessions = TerminalSession.objects.filter(mine, container_id=container_id, ended_at=None).distinct()
     context = await tab_context(container, "terminal")
-    context["sessions"] = [session async for session in sessions]
+    taken_up = [session async for session in sessions]
+    context["sessions"] = taken_up[:SESSIONS_IN_MENU_MAX]
+    context["shells"] = [words[0] for words in known_shells(container.inspect or {})]
     config = (container.inspect or {}).get("Config") or {}
     context["may_record"] = settings.RECORD_TERMINALS == "asked"
     context["directory"] = str(config.get("WorkingDir") or "/")
     asked = request.GET.get("session")
-    context["taken_up"] = next((one for one in context["sessions"] if str(one.pk) == asked), None)
+    context["taken_up"] = next((one for one in taken_up if str(one.pk) == asked), None)
     return await page(request, "containers/terminal.html", context)
 
 
@@ -172,7 +175,9 @@ async def terminal_open(request: HttpRequest, container_id: str) -> JsonResponse
         address=request_address(request),
     )
     try:
-        await carried_out(_open(await actor_of(request), container, session, command, debug), name="terminal")
+        shells = await carried_out(
+            _open(await actor_of(request), container, session, command, debug), name="terminal"
+        )
     except NoShell as error:
         return JsonResponse(
             {
@@ -191,14 +196,15 @@ async def terminal_open(request: HttpRequest, container_id: str) -> JsonResponse
             "session": str(session.pk),
             "websocket": f"/ws/terminal/{session.pk}/",
             "title": session.title,
+            "shells": shells,
         }
     )
 
 
 async def _open(
     actor: Actor, container: Container, session: TerminalSession, command: list[str], debug: bool
-) -> None:
-    """Make the exec, or check that there is something to attach to, and save the session.
+) -> list[str]:
+    """Make the exec, or check that there is something to attach to, and save the session; the shells known.
 
     Raises: NoShell, EngineError.
     """
@@ -223,8 +229,8 @@ async def _open(
             session.title = str(inspect.get("Path") or container.name)[:255]
             session.tty = bool((inspect.get("Config") or {}).get("Tty"))
         else:
-            words = [] if debug else command or await find_shell(client, inspect)
-            session.title = "debug shell" if debug else (command or [words[-1].rsplit("/", 1)[-1]])[0][:255]
+            words = [] if debug else command or (await find_shells(client, inspect))[0]
+            session.title = "debug shell" if debug else (command[:1] or words)[-1].rpartition("/")[2][:255]
             session.exec_id = await client.exec_create(
                 container.container_id,
                 {
@@ -241,3 +247,4 @@ async def _open(
             )
         session.records = settings.RECORD_TERMINALS == "always"
         await session.asave()
+    return [words[0] for words in known_shells(dict(inspect))]

@@ -4,7 +4,7 @@ import { post, say } from "./actions.js";
 import { ask } from "./ask.js";
 import { copyText } from "./copy.js";
 import { clone, place } from "./dom.js";
-import { gettext } from "./i18n.js";
+import { gettext, interpolate } from "./i18n.js";
 import { placeBeside, walkable } from "./menu.js";
 import { Bar } from "./terminal-bar.js";
 import { Drop } from "./terminal-drop.js";
@@ -18,7 +18,7 @@ const KEYS = { F: "find", C: "copy", ENTER: "fullscreen", "+": "bigger", _: "sma
 const STAYS = ["bigger", "smaller"]; // items after which the menu stays open
 
 export class Pane {
-  // deck: {root, panes, keep(), split(), choose(name, value), setFont(px), close(pane)}
+  // deck: {root, panes, keep(), offer(shells), split(), choose(name, value), setFont(px), close(pane)}
   constructor(deck) {
     this.deck = deck;
     this.element = clone("pane");
@@ -69,12 +69,25 @@ export class Pane {
       split: () => this.deck.split(),
       close: () => this.deck.close(this),
       attach: () => this.session.open("attach"),
-      shell: () => this.session.open("shell"),
+      shell: () => this.session.open("shell", button?.dataset.command ? { command: button.dataset.command } : {}),
       control: () => this.takeControl(),
       end: () => this.end(),
       settings: () => this.showMenu(),
     }[name];
     await act?.();
+  }
+
+  // An item for each of the shells the container has; one alone needs no choice.
+  offer(shells) {
+    for (const item of this.menu.querySelectorAll("[data-command]")) item.remove();
+    if (shells.length < 2) return;
+    const items = shells.map((path) => {
+      const item = this.button("shell").cloneNode(true);
+      item.dataset.command = path;
+      item.lastChild.textContent = interpolate(gettext("New %s"), [path.split("/").pop()]);
+      return item;
+    });
+    this.button("shell").after(...items);
   }
 
   showMenu() {

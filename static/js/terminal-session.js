@@ -64,6 +64,7 @@ export class Session {
       if (answer.debug) return this.bar.note("warn", answer.message, gettext("Debug shell"), () => this.open(kind, { debug: "on" }));
       return this.bar.note("bad", answer.message || gettext("The terminal could not be opened."), gettext("Try again"), () => this.open(kind));
     }
+    this.deck.offer(answer.shells);
     this.join({ session: answer.session, websocket: answer.websocket, title: answer.title, kind });
   }
 

@@ -11,7 +11,8 @@ const PANES_MAX = 2;
 const root = document.querySelector("[data-terminals]");
 const store = `terminals:${root.dataset.terminals}`;
 const panes = [];
-const deck = { root, panes, keep, split, choose, setFont, close: closePane };
+let shells = root.dataset.shells.split(" ").filter(Boolean); // paths, as far as they are known
+const deck = { root, panes, keep, offer, split, choose, setFont, close: closePane };
 
 // -- choices for all panes ------------------------------------------------------------
 
@@ -39,10 +40,16 @@ function showChoices() {
 
 function addPane() {
   const pane = new Pane(deck);
+  pane.offer(shells);
   panes.push(pane);
   arrange();
   pane.focus();
   return pane;
+}
+
+function offer(found) {
+  shells = found;
+  for (const pane of panes) pane.offer(shells);
 }
 
 function split() {

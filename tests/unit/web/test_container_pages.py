@@ -510,8 +510,16 @@ async def test_terminal_open_finds_a_shell_and_leaves_an_audit_row(
     )
     opened = answer.json()
     assert (answer.status_code, opened["ok"]) == (200, True)
-    assert opened["title"] in ("bash", "sh")
-    session = await TerminalSession.objects.aget()
+    shells = opened["shells"]
+    assert shells[0].rpartition("/")[2] == opened["title"]
+    assert {"sh", opened["title"]} <= {path.rpartition("/")[2] for path in shells}
+    again = await as_operator.post(f"/containers/{id}/terminal/open/", {"command": shells[-1]}, headers=JSON)
+    assert again.json()["title"] == shells[-1].rpartition("/")[2]
+    assert (
+        f'data-shells="{" ".join(shells)}"'
+        in (await as_operator.get(f"/containers/{id}/terminal/")).content.decode()
+    )
+    session = await TerminalSession.objects.aget(pk=opened["session"])
     assert opened["websocket"] == f"/ws/terminal/{session.pk}/"
     assert (session.columns, session.rows, session.kind) == (120, 40, "shell")
     assert (await last_audit("container.shell")).result == "ok"

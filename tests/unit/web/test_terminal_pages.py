@@ -103,10 +103,10 @@ async def test_a_debug_shell_is_offered_and_opened_where_no_shell_is(
     synced: EngineSync,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async def none(*args: Any) -> list[str]:
+    async def none(*args: Any) -> list[list[str]]:
         raise NoShell("no shell in there", ("/app",))
 
-    monkeypatch.setattr(terminals, "find_shell", none)
+    monkeypatch.setattr(terminals, "find_shells", none)
     id = await make_container(api, "bare")
     await eventually(Container.objects.filter(container_id=id, state="running").aexists)
     path = f"/containers/{id}/terminal/open/"
