@@ -70,6 +70,17 @@ def test_an_image_is_pushed_and_everybody_sees_it(
     open_jobs(page)
     assert violations(page) == []
 
+    # Gone from here, it is pulled by the form that wants to run it.
+    installation.webdock("rmi", name)
+    form = open_page("/containers/run/", watch=False)  # the first answer is a 400
+    form.get_by_label("Image").fill(name)
+    form.get_by_label("Name", exact=True).fill("late")
+    form.get_by_label("Command", exact=True).fill("sleep 1000")
+    form.get_by_role("button", name="Run", exact=True).click()
+    form.get_by_role("button", name="Pull it and run").click()
+    expect(form.get_by_role("heading", level=1)).to_have_text("late", timeout=60_000)
+    assert installation.client.get("/containers/late/json")["State"]["Running"]
+
 
 def test_a_running_job_is_counted_and_cancelled_in_another_browser(
     installation: Installation, open_page: PageFactory

@@ -16,6 +16,7 @@ from tests.fakes.engine import FakeEngine
 from tests.unit.web.conftest import eventually, make_container
 from webdock.engines.models import AuditEntry
 from webdock.engines.sync import EngineSync
+from webdock.jobs.models import Job
 
 JSON = {"accept": "application/json"}
 TABS = ["", "logs/", "terminal/", "stats/", "files/", "events/", "inspect/"]
@@ -586,6 +587,24 @@ async def test_run_offers_to_pull_an_image_that_is_missing(
     assert answer.context["missing_image"] == "missing:1"
     answer = await as_operator.post("/containers/run/", {**FORM, "image": "bad name"})
     assert "missing_image" not in answer.context
+
+
+async def test_an_image_that_was_missing_is_pulled_and_run(
+    synced: EngineSync, api: EngineClient, fake: FakeEngine, as_operator: AsyncClient
+) -> None:
+    fake.offer("missing:1")
+    form = {**FORM, "image": "missing:1", "name": "late", "command": "sleep 1000", "token": "once"}
+    first = await as_operator.post("/containers/run/", form)
+    assert (first.status_code, first.context["token"]) == (400, "once")  # the page that offers the pull
+    asked = await as_operator.post("/images/pull/", {"reference": "missing:1"}, headers=JSON)
+    await eventually(Job.objects.filter(pk=asked.json()["pull"], state="done").aexists)
+    answer = await as_operator.post("/containers/run/", form)
+    made = await api.container_inspect("late")
+    assert answer.headers["location"] == f"/containers/{made['Id']}/"
+    assert made["State"]["Running"]
+    again = await as_operator.post("/containers/run/", form)  # sent twice, made once
+    assert again.headers["location"] == f"/containers/{made['Id']}/"
+    assert len(await api.container_list(all=True)) == 1
 
 
 async def test_run_like_another_makes_the_same_again(
