@@ -22,6 +22,7 @@ from containers_app.detail import find
 from containers_app.difference import carried
 from containers_app.fields import texts_of
 from containers_app.forms import BOXES, SECTIONS, RunForm
+from containers_app.models import Container
 from containers_app.projection import ContainerProjection
 from containers_app.succession import creation
 from images_app.models import ImageTag
@@ -63,13 +64,14 @@ async def container_run(request: HttpRequest) -> HttpResponse:
     if made is None:
         return await run_page(request, form, status=400)
     container_id, warnings, error = made
+    known = await Container.objects.filter(container_id=container_id).aexists()
     for warning in warnings:
         await sync_to_async(messages.warning)(request, warning)
     if error:
         await sync_to_async(messages.error)(
             request, _("The container was made but did not start. %(why)s") % {"why": error}
         )
-    return redirect("container-detail", container_id)
+    return redirect("container-detail", container_id) if known else redirect("container-list")
 
 
 _runs: OrderedDict[str, asyncio.Task[Made | None]] = OrderedDict()  # token of a form -> what came of it
@@ -206,7 +208,10 @@ async def _make(actor: Actor, form: RunForm) -> Made | None:
         pass
     except EngineError as error:
         why = explain(error)
-    await ContainerProjection().look(engine, client, [id])
+    try:
+        await ContainerProjection().look(engine, client, [id])
+    except EngineError:
+        pass  # gone meanwhile: the sync brings it
     return id, [str(one) for one in made.get("Warnings") or ()], why
 
 

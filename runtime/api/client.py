@@ -671,7 +671,8 @@ class EngineClient:
             return PeerProtocolError(f"{self.url} does not speak HTTP: {error.message}")
         cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
         why = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(cause)
-        return EngineUnreachable(f"cannot reach the engine at {self.url}: {why}")
+        asked = not isinstance(error, aiohttp.ClientConnectorError)
+        return EngineUnreachable(f"cannot reach the engine at {self.url}: {why}", asked=asked)
 
     async def _refusal(self, method: str, response: aiohttp.ClientResponse) -> EngineError:
         try:

@@ -74,6 +74,10 @@ class EngineUnreachable(EngineError):
 
     status = 503
 
+    def __init__(self, message: str = "", *, asked: bool = True) -> None:
+        super().__init__(message)
+        self.asked = asked  # the request may have reached it, and been carried out
+
 
 class PeerProtocolError(EngineError):
     """Client side: the answer is not what the Engine API says."""

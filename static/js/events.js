@@ -4,9 +4,11 @@ import { Link } from "./socket.js";
 
 const stale = () => document.dispatchEvent(new CustomEvent("webdock:stale"));
 
+let followed = false;
 new Link("ws/events/", {
   text(message) {
-    if (message.type === "news") stale();
+    if (message.type === "news" || followed) stale(); // followed again: what happened meanwhile nobody told
+    followed ||= message.type === "following";
   },
 });
 

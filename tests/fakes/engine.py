@@ -202,6 +202,19 @@ class FakeEngine:
             await self._server.close()
             self._server = None
 
+    def die(self) -> None:
+        """As when it is killed: every connection is cut, and nobody listens; ``go_away`` clears it away."""
+        server = self._server
+        assert server is not None
+        for listener in server._listeners:
+            listener.close()
+        for path in server._paths:
+            path.unlink(missing_ok=True)
+        for one in server._servers:
+            for connection in one.connections:
+                if connection.transport is not None:
+                    connection.transport.abort()
+
     async def close(self) -> None:
         await self.go_away()
         await self.rooms.execs.close()

@@ -21,7 +21,8 @@ class NetworkTally:
         return [ALL] if event.get("Type") == "network" and event.get("Action") in self.actions else []
 
     async def relist(self, engine: Engine, client: EngineClient, *, full: bool) -> bool:
-        return await _counted(engine, "network_count", len(await client.network_list()))
+        # After an engine was away its pages look again, whatever the count is.
+        return await _counted(engine, "network_count", len(await client.network_list())) or full
 
     async def look(self, engine: Engine, client: EngineClient, ids: list[str]) -> bool:
         await self.relist(engine, client, full=False)
@@ -38,7 +39,7 @@ class VolumeTally:
 
     async def relist(self, engine: Engine, client: EngineClient, *, full: bool) -> bool:
         listed = await client.volume_list()
-        return await _counted(engine, "volume_count", len(listed.get("Volumes") or ()))
+        return await _counted(engine, "volume_count", len(listed.get("Volumes") or ())) or full
 
     async def look(self, engine: Engine, client: EngineClient, ids: list[str]) -> bool:
         await self.relist(engine, client, full=False)

@@ -172,7 +172,8 @@ def _short(key: str, value: str) -> str:
 
 
 class TimelineConsumer(SocketConsumer):
-    """/ws/events/: {"type": "news"} after something happened, at most once a second."""
+    """/ws/events/: {"type": "following"} once the engine tells, {"type": "news"} after something happened, at
+    most once a second."""
 
     right = "view"
 
@@ -181,6 +182,7 @@ class TimelineConsumer(SocketConsumer):
         self._news = asyncio.Event()
         self.tasks.create_task(self._tell(), name="tell")
         async with client.events() as events:
+            await self.send_json({"type": "following"})
             async for _event in events:
                 self._news.set()
         raise EngineUnreachable("the engine ended its events")

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from typing import Any
 
 from django.db.models import Q, QuerySet
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from runtime.api.errors import Forbidden
@@ -26,6 +28,7 @@ CLAIM_LABEL = "webdock.claim"  # of a container: which row is about it
 CLAIM = "claim:"
 
 CLAIM_BYTES = 16
+CLAIM_LIFETIME = timedelta(days=1)  # longer than an engine is away
 
 
 def _own(who: Standing) -> Q:
@@ -189,6 +192,8 @@ def claim_volume(id: str, label: str) -> None:
 def _claim_next(owner_id: int | None, team_id: int | None, host: Mapping[str, Any]) -> str:
     label = secrets.token_hex(CLAIM_BYTES)
     quotas.promise(CLAIM + label, host)
+    old_claims = Belonging.objects.filter(kind="container", object_id__startswith=CLAIM)
+    old_claims.filter(made_at__lt=timezone.now() - CLAIM_LIFETIME).delete()  # of what never came to be
     claim("container", owner_id, team_id, CLAIM + label, label)
     return label
 

@@ -16,7 +16,14 @@ import aiohttp
 from django.utils.translation import gettext as _
 
 from runtime.api.client import Body, ContainerCreated, EngineClient, Filters
-from runtime.api.errors import Conflict, EngineError, Forbidden, InvalidArgument, NotFound
+from runtime.api.errors import (
+    Conflict,
+    EngineError,
+    EngineUnreachable,
+    Forbidden,
+    InvalidArgument,
+    NotFound,
+)
 from runtime.api.streams import ClientStream, JsonStream
 from webdock.engines.threads import in_thread
 from webdock.people import belongings, quotas, viewer
@@ -215,7 +222,9 @@ class GuardedClient(EngineClient):
             for volume in fresh:
                 await _claim_volume(volume, label)
             made = await super().container_create({**body, "Labels": labels}, name=name, platform=platform)
-        except EngineError:
+        except EngineError as error:
+            if isinstance(error, EngineUnreachable) and error.asked:
+                raise  # Race: it may have been made all the same, and is its maker's when it is seen
             await _drop("container", CLAIM + label)
             for volume in fresh:
                 if await self._is_new_volume(volume):

@@ -6,6 +6,7 @@ import asyncio
 import json
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.test import AsyncClient
@@ -593,9 +594,10 @@ async def test_an_image_that_was_missing_is_pulled_and_run(
     synced: EngineSync, api: EngineClient, fake: FakeEngine, as_operator: AsyncClient
 ) -> None:
     fake.offer("missing:1")
-    form = {**FORM, "image": "missing:1", "name": "late", "command": "sleep 1000", "token": "once"}
+    token = uuid4().hex
+    form = {**FORM, "image": "missing:1", "name": "late", "command": "sleep 1000", "token": token}
     first = await as_operator.post("/containers/run/", form)
-    assert (first.status_code, first.context["token"]) == (400, "once")  # the page that offers the pull
+    assert (first.status_code, first.context["token"]) == (400, token)  # the page that offers the pull
     asked = await as_operator.post("/images/pull/", {"reference": "missing:1"}, headers=JSON)
     await eventually(Job.objects.filter(pk=asked.json()["pull"], state="done").aexists)
     answer = await as_operator.post("/containers/run/", form)

@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import pytest
 from django.db import connection
 from django.test import AsyncClient
 
 from containers_app.models import Container
 from runtime.api.client import EngineClient
-from runtime.api.errors import EngineUnreachable
 from tests.fakes.engine import FakeEngine
 from tests.unit.web.conftest import eventually, make_container
 from webdock.engines.models import AuditEntry, current_engine
@@ -112,29 +110,6 @@ async def test_two_tabs_that_want_the_contrary_each_get_an_answer(
     rows = [row async for row in AuditEntry.objects.filter(action__startswith="container.", object_id=id)]
     assert len(rows) >= sum(answer.status_code != 404 for answer in answers)
     assert all(row.result for row in rows)
-
-
-@pytest.mark.parametrize("verb", ["start", "stop", "restart", "kill", "pause", "unpause", "remove", "rename"])
-async def test_an_engine_that_ends_in_the_middle_of_a_verb_is_said_and_written_down(
-    synced: EngineSync,
-    api: EngineClient,
-    as_operator: AsyncClient,
-    monkeypatch: pytest.MonkeyPatch,
-    verb: str,
-) -> None:
-    id = await make_container(api, "cut")
-    await known(id, state="running")
-
-    async def cut_off(self: EngineClient, *args: Any, **options: Any) -> None:
-        raise EngineUnreachable("the connection was closed before the answer")
-
-    monkeypatch.setattr(EngineClient, f"container_{verb}", cut_off)
-    answer = await as_operator.post(f"/containers/{id}/{verb}/", {"name": "other"}, headers=JSON)
-    assert answer.status_code == 503
-    assert answer.json()["message"]
-    entry = await AuditEntry.objects.aget(action=f"container.{verb}")
-    assert entry.result == "failed"
-    assert (await as_operator.get(f"/containers/{id}/")).status_code == 200
 
 
 async def test_a_form_sent_twice_makes_one_container(

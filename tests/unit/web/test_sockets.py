@@ -425,11 +425,9 @@ async def test_an_open_timeline_is_told_that_something_happened(
     synced: EngineSync, api: EngineClient, as_viewer: AsyncClient, connect: Connect
 ) -> None:
     socket = await connect(as_viewer, "/ws/events/")
-    told = asyncio.create_task(heard(socket, "news", timeout_s=60))
-    while not told.done():  # the socket may not listen yet when the first container is made
-        await make_container(api)
-        await asyncio.wait([told], timeout=0.2)
-    assert (await told) == {"type": "news"}
+    await heard(socket, "following", timeout_s=60)
+    await make_container(api)
+    assert (await heard(socket, "news", timeout_s=60)) == {"type": "news"}
 
 
 # Pulls

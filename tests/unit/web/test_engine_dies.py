@@ -1,0 +1,213 @@
+"""An engine that is killed in the middle of what it was asked: said, nothing lost, healed by itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.test import AsyncClient
+
+from containers_app.models import Container
+from images_app.models import ImageTag
+from runtime.api.client import EngineClient
+from runtime.api.errors import Unavailable
+from tests.fakes.containers import FakeContainers
+from tests.fakes.engine import FakeEngine
+from tests.unit.web.conftest import Connect, closing, eventually, make_container
+from tests.unit.web.test_sockets import heard
+from webdock.engines import sync as sync_module
+from webdock.engines.models import AuditEntry, Engine
+from webdock.engines.sync import EngineSync
+from webdock.jobs.models import Job
+from webdock.people.models import Belonging
+
+JSON = {"accept": "application/json"}
+PAGES = ("/", "/containers/", "/images/", "/networks/", "/volumes/", "/events/", "/jobs/", "/engines/")
+# verb -> what the container is asked before
+VERBS: dict[str, tuple[str, ...]] = {
+    "start": (),
+    "stop": ("start",),
+    "restart": ("start",),
+    "kill": ("start",),
+    "pause": ("start",),
+    "unpause": ("start", "pause"),
+    "rename": (),
+    "remove": (),
+}
+AWAY = "engine does not answer"
+
+Dies = Callable[..., None]
+
+
+@pytest.fixture
+def dies_in(fake: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> Dies:
+    """``dies_in("stop", done=True)``: it is killed in the next stop, after it did all, or before anything."""
+
+    def prepare(method: str, *, done: bool) -> None:
+        real = getattr(FakeContainers, method)
+
+        async def killed(self: FakeContainers, *args: Any, **options: Any) -> None:
+            monkeypatch.setattr(FakeContainers, method, real)
+            if done:
+                await real(self, *args, **options)
+            fake.die()
+            raise Unavailable("nobody hears this")
+
+        monkeypatch.setattr(FakeContainers, method, killed)
+
+    return prepare
+
+
+@pytest.fixture(autouse=True)
+def sync_in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sync_module, "BACKOFF_FIRST_S", 0.05)
+    monkeypatch.setattr(sync_module, "BACKOFF_MAX_S", 0.05)
+
+
+async def restarted(fake: FakeEngine, sync: EngineSync) -> None:
+    """It is there again, and listed."""
+
+    async def lost() -> bool:
+        return not sync.synced.is_set()
+
+    await eventually(lost, 60)
+    await fake.go_away()
+    await fake.come_back()
+    async with asyncio.timeout(60):
+        await sync.synced.wait()
+
+
+async def healed(api: EngineClient) -> None:
+    """The rows say what the engine says, and that it is there."""
+
+    async def same() -> bool:
+        there = {
+            one["Id"]: (one["Names"][0].removeprefix("/"), one["State"])
+            for one in await api.container_list(all=True)
+        }
+        rows = Container.objects.filter(removed_at=None).values_list("container_id", "name", "state")
+        known = {id: (name, state) async for id, name, state in rows}
+        return there == known and await Engine.objects.filter(connected=True, error="").aexists()
+
+    await eventually(same, 60)
+
+
+@pytest.mark.parametrize("done", [False, True], ids=["before", "after"])
+async def test_in_the_middle_of_a_verb(
+    synced: EngineSync,
+    fake: FakeEngine,
+    api: EngineClient,
+    as_operator: AsyncClient,
+    dies_in: Dies,
+    done: bool,
+) -> None:
+    ids = {}
+    for verb, before in VERBS.items():
+        ids[verb] = await make_container(api, verb, start=False)
+        for step in before:
+            await getattr(api, f"container_{step}")(ids[verb])
+    await healed(api)
+    for verb, id in ids.items():
+        dies_in(verb, done=done)
+        answer = await as_operator.post(f"/containers/{id}/{verb}/", {"name": "renamed"}, headers=JSON)
+        assert (answer.status_code, AWAY in answer.json()["message"]) == (503, True), verb
+        entry = await AuditEntry.objects.aget(action=f"container.{verb}")
+        assert (entry.result, entry.object_id) == ("failed", id)
+        if verb == "start":  # away: every page is there and says so
+            await eventually(Engine.objects.filter(connected=False).aexists)
+            for path in (*PAGES, f"/containers/{id}/", f"/containers/{id}/files/", f"/containers/{id}/logs/"):
+                page = await as_operator.get(path)
+                assert (page.status_code, b'data-connected="false"' in page.content) == (200, True), path
+        await restarted(fake, synced)
+    await healed(api)
+    names = {one["Names"][0] for one in await api.container_list(all=True)}
+    assert names == {f"/{verb}" for verb in VERBS} - ({"/rename", "/remove"} if done else set()) | (
+        {"/renamed"} if done else set()
+    )
+
+
+@pytest.mark.parametrize("done", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("method", ["create", "start"])
+async def test_in_the_middle_of_a_run(
+    synced: EngineSync,
+    fake: FakeEngine,
+    api: EngineClient,
+    operator: Any,
+    as_operator: AsyncClient,
+    dies_in: Dies,
+    method: str,
+    done: bool,
+) -> None:
+    form = {"image": "busybox:latest", "name": "web", "env": "KEPT=1", "restart": "no"}
+    form["token"] = uuid4().hex
+    dies_in(method, done=done)
+    answer = await as_operator.post("/containers/run/", form, follow=True)
+    text = answer.content.decode()
+    assert AWAY in text
+    assert ("KEPT=1" in text) is (method == "create")  # what was typed stays when nothing is known to be made
+    await restarted(fake, synced)
+    await healed(api)
+    made = {one["Names"][0]: one for one in await api.container_list(all=True)}
+    if (method, done) == ("create", False):
+        assert (made, await Belonging.objects.acount()) == ({}, 1)
+    else:  # it is the person's, though nobody heard that it was made
+        row = await Belonging.objects.aget(kind="container")
+        assert (row.owner_id, row.object_id) == (operator.pk, made["/web"]["Id"])
+    again = await as_operator.post("/containers/run/", form)
+    assert len(await api.container_list(all=True)) == 1
+    if (method, done) == ("create", True):
+        assert again.context["form"].errors.keys() == {"name"}  # it is there, and said to be
+    else:
+        assert again.status_code == 302
+
+
+async def test_in_the_middle_of_a_pull(
+    synced: EngineSync, fake: FakeEngine, as_operator: AsyncClient, connect: Connect
+) -> None:
+    fake.offer("slow:1", step_s=30)
+    socket = await connect(as_operator, "/ws/jobs/")
+    pull = (await as_operator.post("/images/pull/", {"reference": "slow:1"})).json()["pull"]
+    await eventually(Job.objects.filter(pk=pull, state="running").aexists)
+    while (await heard(socket, "job", 60))["id"] != pull:
+        pass
+    fake.die()
+    while (said := await heard(socket, "job", 60))["state"] != "failed":
+        pass
+    assert AWAY in said["message"]
+    assert AWAY in (await as_operator.get("/jobs/")).content.decode()
+    fake.offer("slow:1")
+    await restarted(fake, synced)
+    again = (await as_operator.post("/images/pull/", {"reference": "slow:1"})).json()["pull"]
+    await eventually(Job.objects.filter(pk=again, state="done").aexists)
+    await eventually(ImageTag.objects.filter(name="slow:1").aexists)
+
+
+async def test_open_pages_say_so_and_heal(
+    synced: EngineSync, fake: FakeEngine, api: EngineClient, as_operator: AsyncClient, connect: Connect
+) -> None:
+    rows = {kind: await connect(as_operator, f"/ws/rows/{kind}/") for kind in ("containers", "images")}
+    for socket in rows.values():
+        await socket.send_json_to({"type": "follow", "query": "", "cursor": 0})
+        await heard(socket, "rows", 60)
+    events = await connect(as_operator, "/ws/events/")
+    await heard(events, "following", 60)
+    fake.die()
+    code, why = await closing(events, 60)
+    assert (code, bool(why)) == (4503, True)
+    for socket in rows.values():
+        while (await heard(socket, "engine", 60))["connected"]:
+            pass
+    await restarted(fake, synced)
+    stale: set[str] = set()
+    while not stale >= {"network", "volume"}:  # pages that ask the engine are told to ask again
+        stale |= set((await heard(rows["containers"], "stale", 60))["kinds"])
+    id = await make_container(api, "after", start=False)
+    await api.image_tag("busybox:latest", repo="after", tag="1")
+    while id not in (await heard(rows["containers"], "rows", 60))["order"]:
+        pass
+    while not any("after:1" in row["html"] for row in (await heard(rows["images"], "rows", 60))["rows"]):
+        pass
+    await heard(await connect(as_operator, "/ws/events/"), "following", 60)
