@@ -6,10 +6,12 @@ The engine remembers; nothing is kept here. An event on the socket is a reason t
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections import deque
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from asgiref.sync import sync_to_async
 from django.http import HttpRequest, HttpResponse, QueryDict
@@ -25,7 +27,9 @@ from webdock.engines.models import current_engine
 from webdock.engines.pages import page
 from webdock.engines.threads import in_thread
 from webdock.engines.wording import explain
+from webdock.people import viewer
 from webdock.people.rights import requires
+from webdock.people.seen_events import seen_events
 
 TIMEOUT_S = 10.0
 ROWS_MAX = 500
@@ -33,6 +37,8 @@ TEXT_MAX_CHARS = 200
 QUIET_S = 1.0  # between two words to a page: a storm of events is one
 TYPES = ("container", "image", "network", "volume", "daemon")
 LATEST_SPAN_S = 24 * 3600
+RECENT_MAX = 500  # kept of an engine; who sees few of them is shown fewer
+OVERLAP_S = 0.01  # a float is a little off; what is known already is left out
 LATEST_TIMEOUT_S = 2.0  # the overview does not wait longer for its events
 DETAILS_MAX = 8
 SHORT_ID_CHARS = 12
@@ -99,20 +105,52 @@ async def event_list(request: HttpRequest) -> HttpResponse:
     return await page(request, "events/list.html", context)
 
 
+class Recent:
+    """The newest events of one engine, for everybody: each look reads on where the last one stopped.
+
+    An engine remembers thousands; to ask for a day of them cost the overview more than all else on it.
+    """
+
+    def __init__(self) -> None:
+        self.events: deque[dict[str, Any]] = deque(maxlen=RECENT_MAX)
+        self._newest = 0  # nanoseconds, by the engine's clock
+        self._lock = asyncio.Lock()
+
+    async def read(self, client: EngineClient) -> None:
+        """Raises: EngineError when the engine does not answer."""
+        async with self._lock:
+            now = timezone.now().timestamp()
+            since = max(now - LATEST_SPAN_S, self._newest / 1e9 - OVERLAP_S)
+            async with client.events(since=since, until=now) as events:
+                async for event in events:
+                    at = int(event.get("timeNano") or 0)
+                    if at and at <= self._newest:
+                        continue
+                    self._newest = max(at, self._newest)
+                    if not str(event.get("Action", "")).startswith(SILENT):
+                        self.events.append(event)
+
+
+_recent: WeakKeyDictionary[EngineClient, Recent] = WeakKeyDictionary()
+
+
 async def latest(alias: str, number: int) -> list[dict[str, Any]]:
     """The newest rows that tell something, newest first; none when the engine does not answer at once."""
-    now = timezone.now().timestamp()
-    found: deque[dict[str, Any]] = deque(maxlen=number)
+    client = client_of(alias)
+    recent = _recent.setdefault(client, Recent())
+    for_everybody = contextvars.copy_context()
+    for_everybody.run(viewer.look_as, None)
     try:
         async with asyncio.timeout(LATEST_TIMEOUT_S):
-            async with client_of(alias).events(since=now - LATEST_SPAN_S, until=now) as events:
-                async for event in events:
-                    row = _row(event)
-                    if not row["action"].startswith(SILENT):
-                        found.append(row)
+            reading = recent.read(client)
+            await asyncio.get_running_loop().create_task(reading, name="recent events", context=for_everybody)
     except (EngineError, TimeoutError):
         return []
-    return list(reversed(found))
+    events = list(recent.events)
+    now = viewer.current()
+    if now is not None and not now.standing.admin:
+        events = await seen_events(events)
+    return [_row(event) for event in events[: -number - 1 : -1]]
 
 
 async def of_container(alias: str, id: str) -> tuple[list[dict[str, Any]], str]:

@@ -62,5 +62,15 @@ async def test_latest_are_the_newest_first_without_what_only_goes_along(
     assert await latest_of(engine, monkeypatch, 2) == ["die", "start"]
 
 
+async def test_latest_asks_the_engine_only_for_what_it_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    engine = Engine({**event("create"), "timeNano": 5_000_000_000_000_000_000})
+    monkeypatch.setattr(engine, "events", lambda since, until: asked.append(since) or engine)
+    assert await latest_of(engine, monkeypatch, 9) == ["create"]
+    engine.told = (*engine.told, {**event("start"), "timeNano": 5_000_000_001_000_000_000})
+    assert await latest_of(engine, monkeypatch, 9) == ["start", "create"]
+    assert asked[0] < asked[1] == pytest.approx(5_000_000_000)
+
+
 async def test_latest_are_none_without_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     assert await latest_of(Engine(error=EngineUnreachable("gone")), monkeypatch, 2) == []
