@@ -89,7 +89,7 @@ def _last(output: bytes, keep: int) -> bytes:
     return state_after(output[:cut]) + output[cut:]
 
 
-def safe_cut(output: bytes, at: int) -> int:
+def safe_cut(output: bytes | bytearray, at: int) -> int:
     """The first place from ``at`` on in no sequence and no character, at a line's start if one is near."""
     at = _behind_sequence(output, at)
     line = output.find(b"\n", at, at + LINE_SEARCH_BYTES)
@@ -100,7 +100,7 @@ def safe_cut(output: bytes, at: int) -> int:
     return at
 
 
-def _behind_sequence(output: bytes, at: int) -> int:
+def _behind_sequence(output: bytes | bytearray, at: int) -> int:
     """``at``, or the end of the control sequence it is in."""
     escape = output.rfind(b"\x1b", max(0, at - SEQUENCE_MAX_BYTES), at)
     if escape > 0 and output[escape : escape + 2] == b"\x1b\\":
@@ -172,6 +172,13 @@ class Output:
             self._shorten()
 
     def _shorten(self) -> None:
+        if (
+            not self._head and b"\x1b" not in self._tail
+        ):  # plain text leaves nothing behind, and is not copied
+            cut = safe_cut(self._tail, len(self._tail) - KEPT_BYTES)
+            self.whole, self.start = True, self.start + cut
+            del self._tail[:cut]
+            return
         output = self._head + self._tail
         head, at, whole = shorten(output, KEPT_BYTES)
         dropped = at - len(self._head)

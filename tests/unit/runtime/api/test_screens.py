@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.api.screens import Output, safe_cut, shorten, state_after
+from runtime.api.screens import KEPT_BYTES, SHORTEN_AT_BYTES, Output, safe_cut, shorten, state_after
 
 SEQUENCES = [
     b"\x1b[31m",
@@ -123,3 +123,18 @@ def test_a_past_that_overlaps_tells_what_was_missed() -> None:
     output.replace(b"something else")
     assert position < output.start
     assert output.picture() == b"something else"
+
+
+@pytest.mark.parametrize("before", [b"", b"\x1b[?2004h"])
+def test_plain_text_is_cut_as_any_other_output(before: bytes) -> None:
+    output = Output()
+    lines = [before, *(b"%d\xc3\xa9 words\r\n" % number * 50 for number in range(5000))]
+    for line in lines:
+        output.append(line)
+    whole = b"".join(lines)
+    assert output.whole
+    assert output.end == len(whole)
+    assert whole.endswith(output.since(output.start, len(whole)))
+    assert KEPT_BYTES - 100 <= output.end - output.start <= SHORTEN_AT_BYTES
+    assert whole[output.start - 1 : output.start] == b"\n"
+    assert output.picture().startswith(before)
