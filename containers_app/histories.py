@@ -8,14 +8,13 @@ from __future__ import annotations
 import asyncio
 from array import array
 from collections import deque
-from typing import Any
 
 from asgiref.sync import sync_to_async
 
 from containers_app.models import Container
-from containers_app.rates import rates, running
+from containers_app.rates import rates
+from containers_app.samples import Sample, samples
 from runtime.api.client import EngineClient
-from runtime.api.errors import EngineError
 from webdock.engines.clients import client as client_of
 from webdock.engines.models import current_engine
 
@@ -23,8 +22,6 @@ PERIOD_S = 15.0
 PER_CONTAINER_S = 0.3  # with many the period grows: each question costs the engine some milliseconds
 KEPT_POINTS = 240  # an hour, or more when the period grew
 CONTAINERS_MAX = 300  # measured at most
-AT_ONCE = 4
-TIMEOUT_S = 5.0
 KEYS = ("at", "cpu", "memory", "memory_limit", "rx", "tx", "read", "write", "pids")
 
 
@@ -33,7 +30,7 @@ class Histories:
 
     def __init__(self) -> None:
         self._points: dict[str, deque[array[float]]] = {}
-        self._samples: dict[str, dict[str, Any]] = {}  # the newest of each, for the next difference
+        self._samples: dict[str, Sample] = {}  # the newest of each, for the next difference
 
     def of(self, id: str) -> list[dict[str, float]]:
         """The points kept of this container, oldest first, as ``rates`` gives them."""
@@ -59,27 +56,19 @@ class Histories:
             del self._samples[gone]
         for gone in [id for id in self._points if id not in known][CONTAINERS_MAX:]:
             del self._points[gone]
-        slots = asyncio.Semaphore(AT_ONCE)
-        async with asyncio.TaskGroup() as tasks:
-            for id in ids:
-                tasks.create_task(self._look(client, id, slots))
+        found = await samples(client, ids)
+        for id in ids:
+            self._take(id, found.get(id))
 
-    async def _look(self, client: EngineClient, id: str, slots: asyncio.Semaphore) -> None:
-        async with slots:
-            try:
-                async with asyncio.timeout(TIMEOUT_S):
-                    sample = await client.container_stats_once(id, one_shot=True)
-            except (EngineError, TimeoutError):
-                return
-        if not running(sample):
-            self._samples.pop(id, None)
+    def _take(self, id: str, sample: Sample | None) -> None:
+        before = self._samples.pop(id, None)
+        if sample is None:
             return
-        before = self._samples.get(id)
         self._samples[id] = sample
         if before is not None:  # one sample says nothing of a rate
-            found = rates(before, sample)
+            rate = rates(before, sample)
             points = self._points.setdefault(id, deque(maxlen=KEPT_POINTS))
-            points.append(array("d", (float(found[key]) for key in KEYS)))
+            points.append(array("d", (float(rate[key]) for key in KEYS)))
 
 
 histories = Histories()

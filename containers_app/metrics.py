@@ -1,14 +1,13 @@
 """GET /metrics: engine, host and every running container, for Prometheus.
 
 Who asks shows the token of WEBDOCK_METRICS_TOKEN_FILE, or has a session of somebody who may see everything.
-Containers are measured when asked; nothing is kept between two questions.
+Containers are measured when asked.
 
 Spec: Prometheus text exposition format 0.0.4.
 """
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -23,10 +22,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from containers_app.listing import counts
 from containers_app.models import SHORT_ID_CHARS, Container, TerminalSession, listed
-from containers_app.rates import blocks, memory_used, network, running, usage
+from containers_app.rates import blocks, memory_used, network, usage
+from containers_app.samples import samples
 from images_app.models import Image
 from runtime.api.client import EngineClient
-from runtime.api.errors import EngineError
 from webdock import __version__
 from webdock.engines.clients import client as client_of
 from webdock.engines.host import engine_is_here, host
@@ -34,7 +33,6 @@ from webdock.engines.models import Engine, current_engine
 from webdock.people.rights import PUBLIC, allowed, requires
 
 CONTAINERS_MAX = 1000  # measured per question; the newest
-AT_ONCE = 8  # requests to the engine side by side
 TIMEOUT_S = 8.0  # Prometheus gives up after 10
 
 Labels = list[str]
@@ -91,25 +89,13 @@ def _rows() -> tuple[Engine, list[Container]]:
 
 async def _measure(client: EngineClient, rows: list[Container]) -> Measured:
     """The statistics of each; one that cannot be measured in time is left out."""
-    slots = asyncio.Semaphore(AT_ONCE)
-    found: Measured = []
-
-    async def look(row: Container) -> None:
-        async with slots:
-            try:
-                sample = await client.container_stats_once(row.container_id, one_shot=True)
-            except EngineError:
-                return
-        if running(sample):
-            found.append(([row.name, row.container_id[:SHORT_ID_CHARS], row.image], sample))
-
-    try:
-        async with asyncio.timeout(TIMEOUT_S), asyncio.TaskGroup() as tasks:
-            for row in rows:
-                tasks.create_task(look(row))
-    except TimeoutError:
-        pass
-    return sorted(found, key=lambda one: one[0])
+    found = await samples(client, [row.container_id for row in rows], TIMEOUT_S)
+    told = [
+        ([row.name, row.container_id[:SHORT_ID_CHARS], row.image], found[row.container_id])
+        for row in rows
+        if row.container_id in found
+    ]
+    return sorted(told, key=lambda one: one[0])
 
 
 def _render(measured: Measured) -> bytes:

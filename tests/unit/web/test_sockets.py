@@ -11,8 +11,7 @@ import pytest
 from channels.testing import WebsocketCommunicator
 from django.test import AsyncClient
 
-from containers_app import consumers
-from containers_app import gauges as gauges_module
+from containers_app import consumers, samples
 from containers_app.models import Container
 from images_app.pulls import as_pull, clean_reference
 from runtime.api.client import EngineClient
@@ -409,7 +408,7 @@ async def test_gauges_measure_what_is_watched_while_it_runs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(consumers, "PERIOD_S", 0.05)
-    monkeypatch.setattr(gauges_module, "FRESH_S", 0.0)
+    monkeypatch.setattr(samples, "FRESH_S", 0.0)
     runs, ended = await make_container(api, "web"), await make_container(api, "made", start=False)
     await eventually(lambda: Container.objects.filter(container_id=runs, state="running").aexists())
     socket = await connect(as_viewer, "/ws/gauges/")
