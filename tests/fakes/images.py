@@ -54,6 +54,7 @@ class FakeImages:
         self._events = events
         state.mkdir(exist_ok=True)
         self.registries = Registries(state / "registries.json", {}, {})
+        self.made_by = "/bin/sh -c #(nop) ADD file in / "  # of each layer, says its history
         self.in_use: Callable[[str], list[tuple[str, bool]]] = lambda image_id: []
         self.registry: dict[str, Pullable] = {}
         self.pushed: dict[str, Body | None] = {}  # what was sent along, by name
@@ -178,7 +179,7 @@ class FakeImages:
                     "Unpacked": size,
                     "Images": 1,
                     "Created": image.created,
-                    "CreatedBy": "/bin/sh -c #(nop) ADD file in / ",
+                    "CreatedBy": self.made_by,
                     "Comment": "",
                 }
                 for layer in image.layers

@@ -125,6 +125,21 @@ async def test_an_edit_of_what_changed_meanwhile_is_looked_at_again(
     assert not await Recreation.objects.aexists()
 
 
+async def test_an_edit_of_what_another_tab_removed_says_so_and_makes_nothing(
+    synced: EngineSync, api: EngineClient, as_operator: AsyncClient
+) -> None:
+    id = await make_container(api, "web")
+    data = {**await shown(as_operator, id), "sure": "yes"}
+    removed = await as_operator.post(f"/containers/{id}/remove/", {"force": "1"}, headers=JSON)
+    assert removed.json()["ok"] is True
+    answer = await as_operator.post(f"/containers/{id}/edit/", data, follow=True)
+    assert answer.status_code == 404 or b"No such container" in answer.content
+    verb = await as_operator.post(f"/containers/{id}/start/", headers=JSON)
+    assert verb.status_code == 404
+    assert not await Recreation.objects.aexists()
+    assert await api.container_list(all=True) == []
+
+
 async def test_an_edit_that_fails_says_why_and_leaves_the_old_one(
     synced: EngineSync, api: EngineClient, as_operator: AsyncClient
 ) -> None:

@@ -7,8 +7,10 @@ from typing import Any
 
 from django.db import connection
 from django.test import AsyncClient
+from django.utils.html import escape
 
 from containers_app.models import Container
+from images_app.models import ImageTag
 from runtime.api.client import EngineClient
 from tests.fakes.engine import FakeEngine
 from tests.unit.web.conftest import eventually, make_container
@@ -25,13 +27,19 @@ async def known(id: str, **fields: Any) -> None:
 
 
 async def test_hostile_words_stay_words_wherever_they_are_shown(
-    synced: EngineSync, api: EngineClient, as_admin: AsyncClient
+    synced: EngineSync, fake: FakeEngine, api: EngineClient, as_admin: AsyncClient
 ) -> None:
     id = await make_container(
         api, "evil", "sleep", "1000", EVIL, Labels={EVIL: EVIL}, Env=[f"A={EVIL}"], Hostname="h"
     )
     await known(id)
+    fake.rooms.images.made_by = f"/bin/sh -c echo {EVIL}"
+    fake.add_image("evil:1", Labels={EVIL: EVIL}, Env=[f"A={EVIL}"], Cmd=[EVIL])
+    await api.image_tag("evil:1", repo="evil", tag="2")
+    await eventually(ImageTag.objects.filter(name="evil:2").aexists)
+    image = (await api.image_inspect("evil:1"))["Id"].removeprefix("sha256:")
     paths = (
+        f"/images/{image}/",
         "/",
         "/containers/",
         "/events/",
@@ -47,6 +55,9 @@ async def test_hostile_words_stay_words_wherever_they_are_shown(
         answer = await as_admin.get(path)
         assert answer.status_code == 200, path
         assert b"<script>alert" not in answer.content, path
+    made = (await as_admin.get(f"/images/{image}/")).content.decode()
+    # Marks that turn a line around end with the words they stand in.
+    assert f"<bdi>/bin/sh -c echo {escape(EVIL)}</bdi>" in made
 
 
 async def test_a_document_of_five_megabytes_is_shown_and_no_list_carries_it(
