@@ -27,7 +27,7 @@ from webdock.cli.instance import Instance
 from webdock.cli.users import remove_web_user
 
 RECORDS = Path(__file__).resolve().parents[1] / ".leftovers"
-END_S = 20.0  # for a process that was killed to be gone
+END_S = 60.0  # for a process that was killed to be gone
 
 _held: IO[str] | None = None
 
@@ -93,24 +93,32 @@ def _end(name: str) -> None:
     """Kill whoever has this path among its words, its variables or as its root, until nobody has."""
     deadline = time.monotonic() + END_S
     while found := list(_processes(name.encode())):
-        if time.monotonic() > deadline:
-            raise RuntimeError(f"processes {found} of a dead test run do not end: {name}")
         for pid in found:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        time.sleep(0.02)
+        while any(_runs(pid) for pid in found):
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"processes {found} of a dead test run do not end: {name}")
+            time.sleep(0.02)
 
 
 def _processes(name: bytes) -> Iterator[int]:
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            if (process / "stat").read_bytes().rpartition(b")")[2].split()[0] == b"Z":
-                continue
             said = (process / "cmdline").read_bytes() + b"\0" + (process / "environ").read_bytes()
-            roots = (process / "mountinfo").read_bytes().splitlines()
-            said += b"".join(line for line in roots if line.split()[4] == b"/")
-            if name in said and int(process.name) != os.getpid():
+            if name not in said and os.readlink(process / "ns/mnt") != os.readlink("/proc/self/ns/mnt"):
+                mounts = (process / "mountinfo").read_bytes().splitlines()
+                said = b"".join(line for line in mounts if line.split()[4] == b"/")
+            if name in said and int(process.name) != os.getpid() and _runs(int(process.name)):
                 yield int(process.name)
+
+
+def _runs(pid: int) -> bool:
+    """Whether it does; one that ended may wait for whoever inherited it."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
 
 
 def _clear_cgroup(name: str) -> bool:

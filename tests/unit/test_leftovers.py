@@ -42,19 +42,11 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[subpr
             leftovers.clear()
 
 
-def runs(pid: int) -> bool:
-    """Whether it does; one that ended may wait for whoever inherited it."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
 def test_what_a_living_run_made_is_left_alone(run: tuple[subprocess.Popen[str], Path, int]) -> None:
     _, directory, sleeper = run
     assert leftovers.clear() == []
     assert (directory / "file").exists()
-    assert runs(sleeper)
+    assert leftovers._runs(sleeper)
 
 
 def test_what_a_dead_run_left_is_cleared_once(run: tuple[subprocess.Popen[str], Path, int]) -> None:
@@ -63,6 +55,6 @@ def test_what_a_dead_run_left_is_cleared_once(run: tuple[subprocess.Popen[str], 
     process.wait()
     assert leftovers.clear() == [f"cleared what a dead run left: path {directory}"]
     assert not directory.exists()
-    assert not runs(sleeper)
+    assert not leftovers._runs(sleeper)
     assert leftovers.clear() == []
     assert list(leftovers.RECORDS.iterdir()) == []
