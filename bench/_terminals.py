@@ -20,7 +20,8 @@ from typing import Any, Protocol
 import aiohttp
 
 from bench._login import Session
-from tests.integration.installation import eventually, free_port
+from bench._measure import processes
+from tests.integration.installation import Installation, eventually, free_port
 
 TERMINADO = ("terminado==0.18.1", "tornado==6.5.2")
 NODE = ("node-pty@1.1.0", "ws@8.18.3")
@@ -94,10 +95,18 @@ class Webdock:
 
     name = "webdock, in a container"
 
-    def __init__(self, session: Session, container: str, http: aiohttp.ClientSession) -> None:
+    def __init__(
+        self, session: Session, container: str, http: aiohttp.ClientSession, ours: Installation
+    ) -> None:
         self._session = session
+        self._ours = ours
         self._container = container
         self._http = http
+
+    def pids(self) -> dict[str, list[int]]:
+        """The processes its terminals go through."""
+        conmons = processes("conmon", "--exec-attach", str(self._ours.root))
+        return {"engine": [self._ours.engine_pid()], "web": [self._ours.web_pid()], "conmon": conmons}
 
     def _open(self) -> str:
         url = f"{self._session.url}/containers/{self._container}/terminal/"
@@ -182,7 +191,14 @@ class Peer:
         terminal: Terminal = self._terminal(socket)
         return terminal
 
+    def pids(self) -> dict[str, list[int]]:
+        return {"server": [self._process.pid]}
+
     def close(self) -> None:
         self._process.terminate()
-        self._process.wait(10)
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:  # it is busy with a flood it has not got rid of
+            self._process.kill()
+            self._process.wait()
         self._scratch.cleanup()

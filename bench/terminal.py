@@ -14,7 +14,7 @@ from typing import Any
 import aiohttp
 
 from bench._login import Session
-from bench._measure import resident_mib
+from bench._measure import busy_s, resident_mib
 from bench._terminals import Json, Peer, Plain, Terminal, Webdock
 from tests.integration.installation import Installation, eventually
 
@@ -26,6 +26,7 @@ FLOOD_S = 1.0
 SESSIONS, FLOODING, WATCHED_S = 100, 20, 10.0
 SETTLE_S = 70.0  # until what nobody looks at any more has been let go of
 WAIT_S = 60.0
+QUIET_S = 20.0  # a terminal that floods on for so long after Ctrl-C never stops
 
 
 def spread(times: list[float]) -> str:
@@ -37,10 +38,31 @@ def quantile(times: list[float], part: float) -> float:
     return sorted(times)[min(len(times) - 1, int(len(times) * part))]
 
 
-async def until(terminal: Terminal, mark: bytes) -> int:
-    """Read until the mark has come; how many bytes that were."""
+class Busy:
+    """Processor time that the processes of a server take, added up over its turns."""
+
+    def __init__(self) -> None:
+        self._total: dict[str, float] = {}
+        self._began: dict[int, float] = {}
+        self._pids: dict[str, list[int]] = {}
+
+    def begin(self, server: Any) -> None:
+        self._pids = server.pids()
+        self._began = {pid: busy_s(pid) for pids in self._pids.values() for pid in pids}
+
+    def end(self) -> None:
+        for name, pids in self._pids.items():
+            took = sum(busy_s(pid) - self._began[pid] for pid in pids)
+            self._total[name] = self._total.get(name, 0.0) + took
+
+    def shown(self, count: float, unit: float) -> str:
+        return " + ".join(f"{name} {took / count / unit:.1f}" for name, took in self._total.items())
+
+
+async def until(terminal: Terminal, mark: bytes, wait_s: float = WAIT_S) -> int:
+    """Read until the mark has come; how many bytes that were. Raises: TimeoutError."""
     seen, end = 0, b""
-    async with asyncio.timeout(WAIT_S):
+    async with asyncio.timeout(wait_s):
         while mark not in end:
             data = await terminal.receive()
             seen += len(data)
@@ -65,17 +87,19 @@ async def key(terminal: Terminal) -> float:
 async def echo(servers: list[Any]) -> None:
     terminals = {server.name: await server.open() for server in servers}
     times: dict[str, list[float]] = {name: [] for name in terminals}
+    busy = {name: Busy() for name in terminals}
     for terminal in terminals.values():
         await echoing(terminal)
     for turn in range(TURNS + 1):
-        for name, terminal in terminals.items():
-            for _ in range(KEYS):
-                took = await key(terminal)
-                if turn:
-                    times[name].append(took)
-    print("echo of a key")
+        for server in servers:
+            busy[server.name].begin(server)
+            took = [await key(terminals[server.name]) for _ in range(KEYS)]
+            if turn:
+                busy[server.name].end()
+                times[server.name] += took
+    print("echo of a key, and the processor time it takes")
     for name, values in times.items():
-        print(f"  {name:<26} {spread(values)}")
+        print(f"  {name:<26} {spread(values)}   µs: {busy[name].shown(len(values), 1e-6)}")
     ours, *peers = (quantile(values, 0.5) for values in times.values())
     print(f"  p50 is {ours / min(peers):.2f} of the best peer's")
     await close(terminals)
@@ -84,17 +108,22 @@ async def echo(servers: list[Any]) -> None:
 async def bulk(servers: list[Any]) -> None:
     terminals = {server.name: await server.open() for server in servers}
     rates: dict[str, list[float]] = {name: [] for name in terminals}
+    busy = {name: Busy() for name in terminals}
     line = b"yes 'a line of output as programs write them, about eighty characters in all of it'"
     for _ in range(BULK_ROUNDS):
-        for name, terminal in terminals.items():
+        for server in servers:
+            name, terminal = server.name, terminals[server.name]
+            busy[name].begin(server)
             began = time.perf_counter()
             # To a terminal the container's head writes line by line, the machine's does not: cat is alike.
             await terminal.send(line + b" | head -c %d | cat; echo the e''nd\n" % BULK_BYTES)
             seen = await until(terminal, b"the end")
             rates[name].append(seen / (time.perf_counter() - began) / 1e6)
-    print("bulk output, with flow control (terminado has none)")
+            busy[name].end()
+    print("bulk output, with flow control (terminado has none), and the processor time a MB takes")
     for name, values in rates.items():
-        print(f"  {name:<26} {statistics.median(values):7.1f} MB/s")
+        took = busy[name].shown(len(values) * BULK_BYTES / 1e6, 1e-3)
+        print(f"  {name:<26} {statistics.median(values):7.1f} MB/s   ms: {took}")
     ours, *peers = (statistics.median(values) for values in rates.values())
     print(f"  {ours / max(peers):.2f} times the best peer's")
     await close(terminals)
@@ -103,20 +132,28 @@ async def bulk(servers: list[Any]) -> None:
 async def interrupt(servers: list[Any]) -> None:
     print("from Ctrl-C in a flood of yes to quiet")
     for server in servers:
-        waits = []
-        for _ in range(5):
-            terminal = await server.open()
-            await terminal.send(b"yes\n")
-            end = time.perf_counter() + FLOOD_S
-            while time.perf_counter() < end:
-                await terminal.receive()
-            began = time.perf_counter()
-            await terminal.send(b"\x03")
-            await terminal.send(b"echo st''opped\n")
-            await until(terminal, b"stopped")
-            waits.append(time.perf_counter() - began)
-            await terminal.close()
-        print(f"  {server.name:<26} {spread(waits)}")
+        try:
+            waits = [await _quiet(server) for _ in range(5)]
+            print(f"  {server.name:<26} {spread(waits)}")
+        except TimeoutError:
+            print(f"  {server.name:<26} floods on for more than {QUIET_S:.0f} s")
+
+
+async def _quiet(server: Any) -> float:
+    """Raises: TimeoutError."""
+    terminal = await server.open()
+    try:
+        await terminal.send(b"yes\n")
+        end = time.perf_counter() + FLOOD_S
+        while time.perf_counter() < end:
+            await terminal.receive()
+        began = time.perf_counter()
+        await terminal.send(b"\x03")
+        await terminal.send(b"echo st''opped\n")
+        await until(terminal, b"stopped", QUIET_S)
+        return time.perf_counter() - began
+    finally:
+        await terminal.close()
 
 
 async def many(server: Webdock, web: int) -> None:
@@ -178,7 +215,7 @@ async def measure(ours: Installation, parts: set[str]) -> None:
         lambda: container in session.get("/containers/")[0].decode(), 20, "the container is on its page"
     )
     async with aiohttp.ClientSession() as http:
-        server = Webdock(session, container, http)
+        server = Webdock(session, container, http, ours)
         peers: list[Peer] = []
         try:
             if parts & {"echo", "bulk", "interrupt"}:
