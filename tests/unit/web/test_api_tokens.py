@@ -23,7 +23,7 @@ from webdock.engines.models import AuditEntry
 from webdock.engines.sync import EngineSync
 from webdock.people import holding
 from webdock.people.api_rules import RULES, find
-from webdock.people.models import ApiToken, Belonging
+from webdock.people.models import ApiToken, Belonging, Role
 from webdock.people.roles import NAMES
 from webdock.web import BODY_MAX_BYTES, RESTORE_BODY_MAX_BYTES, body_limit
 
@@ -217,19 +217,31 @@ async def test_no_token_no_answer(why: str, synced: EngineSync, operator: User) 
     assert answer.status_code == 401
 
 
+@pytest.mark.parametrize("why", ["token", "account", "right"])
 async def test_what_a_token_holds_open_closes_with_it(
-    synced: EngineSync, api: EngineClient, operator: User, monkeypatch: pytest.MonkeyPatch
+    why: str, synced: EngineSync, api: EngineClient, operator: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Events, followed logs and statistics; attach and exec have a test of their own."""
     monkeypatch.setattr(holding, "RECHECK_S", 0.05)
-    answer = await call(await token_of(operator), "GET", "events")
-    stream = aiter(answer.streaming_content)
-    assert await anext(stream) == b"", "the head must leave before there is news"
-    waiting = asyncio.ensure_future(anext(stream))
+    token = await token_of(operator)
+    id = await make_container(api, "talks", "sh", "-c", "echo said; sleep 1000")
+    paths = ("events", f"containers/{id}/logs?follow=1&stdout=1", f"containers/{id}/stats")
+    streams = [aiter((await call(token, "GET", path)).streaming_content) for path in paths]
+    for stream in streams:
+        assert await anext(stream) == b"", "the head must leave before there is news"
+    waiting = asyncio.ensure_future(anext(streams[0]))
     await make_container(api, "news")
     assert b"news" in await asyncio.wait_for(waiting, 20)
-    await ApiToken.objects.all().adelete()
-    with pytest.raises(holding.Revoked):
-        await asyncio.wait_for(_to_the_end(stream), 20)
+    assert b"said" in await asyncio.wait_for(anext(streams[1]), 20)
+    if why == "token":
+        await ApiToken.objects.all().adelete()
+    elif why == "account":
+        await User.objects.filter(pk=operator.pk).aupdate(is_active=False)
+    else:
+        await Role.objects.acreate(user=operator, role="custom", rights=[])
+    for stream in streams:
+        with pytest.raises(holding.Revoked):
+            await asyncio.wait_for(_to_the_end(stream), 20)
 
 
 async def _to_the_end(stream: Any) -> None:

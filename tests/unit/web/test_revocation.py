@@ -16,7 +16,7 @@ from runtime.api.client import EngineClient
 from tests.unit.web.conftest import browser_of, closing, eventually, make_container
 from tests.unit.web.every_route import websocket_paths
 from webdock.engines.sync import EngineSync
-from webdock.people import holding
+from webdock.people import holding, sockets
 from webdock.people.models import Belonging, Role
 
 JSON = {"accept": "application/json"}
@@ -63,7 +63,8 @@ async def _doors(number: int) -> bool:
 
 
 def test_the_clock_leaves_a_margin() -> None:
-    assert holding.RECHECK_S <= 2
+    """Half of the five seconds promised, for a machine under load."""
+    assert holding.RECHECK_S + sockets.KNOWN_S <= 2.5
 
 
 @pytest.mark.parametrize("lose", [logout, deactivate, change_password, lose_every_right])

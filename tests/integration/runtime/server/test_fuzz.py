@@ -178,7 +178,7 @@ async def test_nonsense_is_refused_and_breaks_nothing(engine: Path, name: str) -
         body = {"Image": "webdock/busybox", "Cmd": ["sleep", "1000"], "StopTimeout": 0}
         keeper = (await client.container_create(body))["Id"]
         refs = [keeper, keeper[:12]]
-        failures = []
+        failures, refusals = [], 0
         for number in range(REQUESTS):
             route = chance.choice(routes)
             method, target, data, kind = request(chance, route, refs)
@@ -188,11 +188,13 @@ async def test_nonsense_is_refused_and_breaks_nothing(engine: Path, name: str) -
                 continue
             began = time.monotonic()
             status, answer = await send(socket, method, target, data, kind)
+            refusals += status == 403 and b"not allowed on this socket" in answer
             if status in (500, 503) or time.monotonic() - began > WAIT_S / 2:
                 failures.append((number, method, target, data[:2000], status, answer[:500]))
             elif status >= 400 and method != "HEAD":
                 assert set(json.loads(answer)) == {"message"}, (method, target, answer)
         assert failures == []
+        assert (refusals > 0) == (name == "web.sock"), "the policy stands before one of them"
         assert (await client.info())["ServerVersion"]
         for one in await client.container_list(all=True):
             await client.container_remove(one["Id"], force=True, volumes=True)
