@@ -45,6 +45,7 @@ KEPT_S = 300.0  # a session that has ended can be inspected for so long
 KEPT = 128  # … if its container has not more of them
 WAITING = 1024  # sessions of one container that were made and not started
 EXIT_AFTER_OUTPUT_S = 1.0  # how long the end of a session's output waits for its program's exit
+START_S = 20.0  # how long the end of a session waits for its start, which is under way
 END_TIMEOUT_S = 0.5  # for a container that ends to be seen ended
 FAILED_EXIT_CODE = 126  # of a session that could not be started, whatever the reason; as Docker
 
@@ -60,6 +61,7 @@ class Execs:
         self._sessions: dict[str, Session] = {}
         self._stops: dict[str, Any] = {}  # how to stop watching, by session id
         self._kept: dict[str, Kept] = {}  # by session id
+        self._starting: dict[str, asyncio.Task[Attachment | None]] = {}  # by session id
         self._foreseen = Foreseen(rooms.actions)
         self._tools = Tools()
 
@@ -130,6 +132,8 @@ class Execs:
             self._start(session, container, detach=detach, console_size=console_size),
             f"start of exec {session.id[:12]}",
         )
+        self._starting[session.id] = starting
+        starting.add_done_callback(lambda _: self._starting.pop(session.id, None))
         try:
             return await asyncio.shield(starting)
         except asyncio.CancelledError:
@@ -263,6 +267,9 @@ class Execs:
         In a paused container that is as soon as it goes on. Raises: NotFound, Conflict when it does not run.
         """
         session = self._find(exec_id)
+        # Race: the answer to a start comes before its program is there; without this it would stay for good.
+        if (starting := self._starting.get(exec_id)) is not None:
+            await asyncio.wait({starting}, timeout=START_S)
         handle = session.handle
         if not session.running or handle is None or parent(handle.pid) != handle.conmon_pid:
             raise Conflict(f"exec session {exec_id} is not running")

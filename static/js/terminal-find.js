@@ -3,7 +3,9 @@
 import { SearchAddon } from "../vendor/xterm/addon-search.mjs";
 import { gettext, interpolate } from "./i18n.js";
 
-const FOUND = { matchBackground: "#6b5200", matchOverviewRuler: "#e3b341", activeMatchBackground: "#ffb74a", activeMatchColorOverviewRuler: "#ffffff" };
+const FOUND = { matchBackground: "#6b5200", matchOverviewRuler: "#e3b341", activeMatchColorOverviewRuler: "#ffffff" };
+// The match one is at is selected, without the focus: its colours are those of such a selection.
+const AT = { selectionInactiveBackground: "#b26a00", selectionForeground: "#ffffff" };
 
 export class Find {
   constructor(pane) {
@@ -30,6 +32,7 @@ export class Find {
 
   show(on) {
     this.bar.hidden = !on;
+    this.screen.paint(on ? AT : {});
     if (on) {
       this.field.focus();
       this.field.select();

@@ -80,9 +80,11 @@ export class Pane {
   // An item for each of the shells the container has; one alone needs no choice.
   offer(shells) {
     for (const item of this.menu.querySelectorAll("[data-command]")) item.remove();
+    this.button("shell").hidden = shells.length > 1;
     if (shells.length < 2) return;
     const items = shells.map((path) => {
       const item = this.button("shell").cloneNode(true);
+      item.hidden = false;
       item.dataset.command = path;
       item.lastChild.textContent = interpolate(gettext("New %s"), [path.split("/").pop()]);
       return item;

@@ -102,8 +102,9 @@ export class Screen {
     this.term.options.screenReaderMode = on;
   }
 
-  paint() {
-    const theme = themeOf(recall("terminal-theme"));
+  // more: colours of the moment that take the place of the theme's
+  paint(more = {}) {
+    const theme = { ...themeOf(recall("terminal-theme")), ...more };
     this.term.options.theme = theme;
     this.pane.element.style.setProperty("--screen", theme.background);
   }

@@ -80,10 +80,10 @@ def at(page: Page, words: str) -> tuple[float, float, float]:
 
 
 def test_a_terminal_on_a_desk(container: str, open_page: PageFactory) -> None:
-    page = open_page(f"/containers/{container}/terminal/")
+    page = open_page("/terminals/")
     line = Line(page)
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    page.reload()  # with the line that can be cut
+    page.goto(f"/containers/{container}/terminal/")
     expect_text(page, r"[#$] ")
 
     # Text as large as it was chosen, and colours, also after a reload.

@@ -39,6 +39,19 @@ async def test_one_can_come_back_to_an_exec_session(
     second.close()
 
 
+async def test_a_session_ended_while_it_is_starting_does_not_stay(
+    client: EngineClient, running: str, engine: UnderTest
+) -> None:
+    if not engine.ours:
+        return
+    session = await client.exec_create(running, {**SHELL, "KeepOutput": True})
+    stream = await client.exec_start(session, tty=True)
+    await client.exec_end(session)
+    await until(lambda: client.exec_inspect(session), lambda seen: not seen["Running"])
+    assert not (await client.container_inspect(running))["ExecIDs"]
+    stream.close()
+
+
 async def test_inspect_tells_where_the_program_of_a_terminal_is(
     client: EngineClient, running: str, engine: UnderTest
 ) -> None:
