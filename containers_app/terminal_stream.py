@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from django.conf import settings
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -47,7 +48,7 @@ async def _open(hub: Hub) -> ClientStream:
         return stream
     if await _claim_start(session):
         size = (session.rows, session.columns)
-        hub.resume_input(0 if session.engine.kind == Engine.Kind.NATIVE else None)
+        hub.resume_input(_counted(0) if session.engine.kind == Engine.Kind.NATIVE else None)
         return await client.exec_start(session.exec_id, tty=session.tty, console_size=size)
     try:
         stream = await client.exec_attach(session.exec_id, tty=session.tty, history=True)
@@ -58,7 +59,7 @@ async def _open(hub: Hub) -> ClientStream:
     past = b""
     while len(past) < stream.past and (piece := await stream.read()) is not None:
         past += piece[1]
-    hub.resume_input(None if stream.place is None else stream.place.typed)
+    hub.resume_input(None if stream.place is None else _counted(stream.place.typed))
     if stream.place is not None:
         _catch_up(hub, past, stream.place)
     elif not past:
@@ -68,6 +69,11 @@ async def _open(hub: Hub) -> ClientStream:
     else:
         hub.output.replace(past)
     return stream
+
+
+def _counted(typed: int) -> int | None:
+    """The engine's count of what was typed; None when other web processes may have a part in it."""
+    return None if settings.REDIS_URL else typed
 
 
 def _catch_up(hub: Hub, past: bytes, place: Place) -> None:

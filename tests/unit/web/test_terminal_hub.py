@@ -300,6 +300,12 @@ async def test_an_acknowledgement_says_where_in_the_input_it_is(
     assert (await back.control("ready"))["taken"] is None, "this engine does not count"
 
 
+def test_with_several_web_processes_the_engines_count_is_nobodys(settings: Any) -> None:
+    assert terminal_stream._counted(7) == 7
+    settings.REDIS_URL = "redis://127.0.0.1"
+    assert terminal_stream._counted(7) is None
+
+
 def test_what_was_written_while_the_hub_was_away_is_taken_once() -> None:
     hub = Hub(None, None, None, None)  # type: ignore[arg-type]
     hub.take(b"seen ")
