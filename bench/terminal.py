@@ -1,6 +1,6 @@
-"""Terminals: echo, bulk output, Ctrl-C in a flood, many sessions, a slow viewer; two peers beside.
+"""Terminals: echo, bulk output, Ctrl-C in a flood, many sessions, a slow viewer, returns; two peers beside.
 
-.venv/bin/python -m bench.terminal [PART]...      parts: echo bulk interrupt many slow
+.venv/bin/python -m bench.terminal [PART]...      parts: echo bulk interrupt many slow return
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from typing import Any
 
 import aiohttp
 
+from bench import _returns
 from bench._login import Session
 from bench._measure import busy_s, resident_mib
 from bench._terminals import Json, Peer, Plain, Terminal, Webdock
 from tests.integration.installation import Installation, eventually
 
-PARTS = ("echo", "bulk", "interrupt", "many", "slow")
+PARTS = ("echo", "bulk", "interrupt", "many", "slow", "return")
 TURNS, KEYS = 10, 100  # keys of each terminal in turns
 BULK_BYTES = 64_000_000
 BULK_ROUNDS = 3
@@ -224,6 +225,8 @@ async def measure(ours: Installation, parts: set[str]) -> None:
             for part, work in (("echo", echo), ("bulk", bulk), ("interrupt", interrupt)):
                 if part in parts:
                     await work(servers)
+            if "return" in parts:
+                await asyncio.to_thread(_returns.measure, ours, session, container)
             if "slow" in parts:
                 await slow(server)
             if "many" in parts:

@@ -13,8 +13,8 @@ const HEALED_MS = 2_000;
 export const CODES = { login: 4401, forbidden: 4403, gone: 4404, state: 4409, slow: 4429, engine: 4503 };
 
 // How long to wait before the next try; random is 0…1.
-export function delayAfter(attempt, random = Math.random()) {
-  const ceiling = Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** attempt);
+export function delayAfter(attempt, random = Math.random(), longest = LONGEST_DELAY_MS) {
+  const ceiling = Math.min(longest, FIRST_DELAY_MS * 2 ** attempt);
   return Math.round(ceiling / 2 + (random * ceiling) / 2);
 }
 
@@ -27,10 +27,12 @@ export function verdict(code) {
 
 export class Link {
   // handlers: open(), text(message), bytes(Uint8Array), state("connecting"|"open"|"waiting"|"stopped", detail)
-  constructor(path, handlers, { banner = true } = {}) {
+  // longest: between two tries while somebody looks at the page
+  constructor(path, handlers, { banner = true, longest = LONGEST_DELAY_MS } = {}) {
     this.aim(path);
     this.handlers = handlers;
     this.banner = banner;
+    this.longest = longest;
     this.attempt = 0;
     this.stopped = false;
     links.add(this);
@@ -92,7 +94,7 @@ export class Link {
       this.stop();
       this.tell("stopped", { code, reason });
     } else {
-      const delay = what === "at once" ? FIRST_DELAY_MS : delayAfter(this.attempt);
+      const delay = what === "at once" ? FIRST_DELAY_MS : delayAfter(this.attempt, Math.random(), document.hidden ? LONGEST_DELAY_MS : this.longest);
       this.attempt += 1;
       this.retryAt = Date.now() + delay;
       this.timer = setTimeout(() => this.connect(), delay);

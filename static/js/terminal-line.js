@@ -6,6 +6,7 @@ import { Link } from "./socket.js";
 
 const FRAME_MAX_BYTES = 16 * 1024; // of what is typed or pasted
 const AHEAD_MAX_BYTES = 4096; // typed while the line is down
+const RETRY_MS = 500; // at most, so that a shell is back within a second of its server
 const CREDIT_EVERY_BYTES = 32 * 1024; // of the 256 KiB the server sends ahead
 
 const encoder = new TextEncoder();
@@ -74,7 +75,7 @@ export class Line {
       bytes: (data) => this.take(data),
       text: (message) => this.hear(message),
       state: (state, detail) => this.follow(state, detail),
-    }, { banner: false });
+    }, { banner: false, longest: RETRY_MS });
   }
 
   address() {
