@@ -52,7 +52,7 @@ def test_compiled_catalogue_says_what_the_sentences_say() -> None:
     assert languages.catalogue_url("zh-hans").startswith("/language/zh-hans.js?v=")
 
 
-def test_language_is_chosen_by_a_form_and_kept(browser: Client) -> None:
+def test_language_is_chosen_by_a_form_and_kept(transactional_db: None, browser: Client) -> None:
     response = browser.post("/language/", {"language": "zh-hans", "next": "/login/"})
     assert response.status_code == 302
     page = browser.get("/login/").content.decode()
