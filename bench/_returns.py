@@ -22,7 +22,6 @@ from tests.integration.installation import Installation, eventually, free_port
 
 PROGRAMS = (("shell", "seq 1 100", "100"), ("vi", "vi /etc/passwd", "/etc/passwd 1/"))
 ROUNDS = 3
-TOP_ROWS = 7
 WAIT_S = 60.0
 CUT_S = 4.0
 PIECE_BYTES = 64 << 10
@@ -112,15 +111,10 @@ def _back(page: Page, lose: Callable[[], float]) -> float:
     """Seconds from the server's return to the same screen and a line that takes what is typed."""
     eventually(lambda: _connected(page), WAIT_S, "connected")
     time.sleep(1)
-    before = _shown(page)
+    before = screen(page)
     returned = lose()
-    eventually(lambda: _connected(page) and _shown(page) == before, WAIT_S, "the same screen again")
+    eventually(lambda: _connected(page) and screen(page) == before, WAIT_S, "the same screen again")
     return max(0.0, time.monotonic() - returned)
-
-
-def _shown(page: Page) -> list[str]:
-    """The screen but for its end: busybox's vi writes its last row again only when a key is pressed."""
-    return screen(page).splitlines()[:TOP_ROWS]
 
 
 def _connected(page: Page) -> bool:

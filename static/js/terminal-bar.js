@@ -10,10 +10,11 @@ export class Bar {
     this.pane = pane;
   }
 
-  state(tone, words) {
+  state(tone, words, more = "") {
     const element = this.pane.part("line-state");
     element.dataset.tone = tone;
     element.textContent = words;
+    element.title = more;
   }
 
   title(text) {

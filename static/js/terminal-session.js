@@ -29,6 +29,8 @@ export class Session {
     this.over = false;
     this.restored = false; // taken up by a reload; when it is gone a new shell takes its place
     this.people = [];
+    this.told = undefined; // the size the server knows this window has
+    this.why = ""; // the line is down, in the server's words
     this.answers = true; // of several browsers one answers what a program asks its terminal
     this.replaying = false;
   }
@@ -47,9 +49,11 @@ export class Session {
     return this.watching || this.people.filter(({ types }) => types).length > 1 ? this.agreed : undefined;
   }
 
+  // Each size once: the server answers with the size agreed on, which makes the screen fit again.
   sendSize() {
     const { room } = this.screen;
-    if (!this.watching && room) this.line?.tell({ type: "resize", cols: room.cols, rows: room.rows });
+    if (this.watching || !room || (room.cols === this.told?.cols && room.rows === this.told.rows)) return;
+    if (this.line?.tell({ type: "resize", cols: room.cols, rows: room.rows })) this.told = room;
   }
 
   // -- its beginning --
@@ -168,13 +172,15 @@ export class Session {
       where: () => this.heardWhere?.(message.path ?? undefined),
       recording: () => this.bar.recording(message.on),
       exit: () => this.ended(Number.isInteger(message.code) ? interpolate(gettext("The session ended with code %s."), [message.code]) : gettext("The session ended.")),
-      error: () => this.bar.note("bad", message.message),
+      error: () => (this.why = message.message),
     }[message.type];
     act?.();
   }
 
   begun(message) {
     this.restored = false;
+    this.told = undefined;
+    this.why = "";
     this.bar.note();
     this.about.own = message.own;
     this.about.may = message.may;
@@ -215,15 +221,14 @@ export class Session {
 
   // -- the line, and the end --
 
-  // The line's state stands in the bar, never over the text; what is typed while it is down is kept and sent
-  // once, when the same session answers again.
+  // The line's state stands in the bar, never over the text, and takes no room from the screen: a program would
+  // have to draw it anew. What is typed while it is down is kept and sent once, when the same session answers.
   follow(state, detail) {
     if (this.over) return;
     if (state === "connecting") this.bar.state("accent", gettext("connecting"));
-    else if (state === "open") this.bar.state("ok", this.watching ? gettext("watching") : gettext("connected"));
     else if (state === "waiting") {
       const seconds = Math.max(1, Math.round(detail.delay / 1000));
-      this.bar.state("warn", interpolate(gettext("reconnecting in %s s, typing waits"), [seconds]));
+      this.bar.state("warn", interpolate(gettext("reconnecting in %s s, typing waits"), [seconds]), this.why);
     } else if (state === "stopped") this.stopped(detail);
     this.mode();
   }
@@ -233,7 +238,7 @@ export class Session {
       this.restored = false;
       return this.open(this.about.kind); // the kept session is gone: a new one takes its place
     }
-    this.ended(reason || gettext("The session is over."));
+    this.ended(reason || this.why || gettext("The session is over."));
   }
 
   ended(text) {

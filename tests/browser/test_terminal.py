@@ -6,7 +6,7 @@ import re
 import time
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, WebSocket, expect
 
 from tests.browser.conftest import PageFactory
 from tests.browser.terminal_page import expect_text, screen, type_line
@@ -89,12 +89,19 @@ def test_a_container_removed_under_an_open_terminal_is_said(installation: Instal
 
 
 def test_a_session_is_taken_up_again_after_a_reload(shell: Page) -> None:
+    sizes: list[str] = []
+
+    def listen(socket: WebSocket) -> None:
+        socket.on("framesent", lambda frame: sizes.append(frame) if "resize" in str(frame) else None)
+
     type_line(shell, "KEPT=here; echo ke''pt")
     expect_text(shell, "kept")
+    shell.on("websocket", listen)
     shell.reload()
     expect_text(shell, "kept")
     type_line(shell, "echo still-$KEPT")
     expect_text(shell, "still-here")
+    assert 0 < len(sizes) < 5  # told once, and again only when it changes
 
 
 def test_an_image_without_a_shell_is_explained(installation: Installation, open_page: PageFactory) -> None:

@@ -26,13 +26,22 @@ def shell(container: str, open_page: PageFactory) -> Page:
     return page
 
 
-def test_a_full_screen_program_is_the_same_after_a_reload(shell: Page) -> None:
+def test_a_full_screen_program_is_the_same_after_a_reload_and_without_its_engine(
+    installation: Installation, container: str, open_page: PageFactory
+) -> None:
+    shell = open_page(f"/containers/{container}/terminal/", watch=False)  # it complains of what is not there
+    expect_text(shell, r"[#$] ")
     type_line(shell, "seq 1 200; vi /etc/passwd")
     expect_text(shell, "/etc/passwd 1/")
     eventually(lambda: screen(shell).count("~") > 3)
     before = settled(shell)
     shell.reload()
     expect_text(shell, "/etc/passwd 1/")
+    eventually(lambda: screen(shell) == before, what="the same screen")
+    line = shell.locator("[data-line-state]").first
+    os.kill(installation.engine_pid(), signal.SIGKILL)
+    expect(line).not_to_have_text("connected")
+    expect(line).to_have_text("connected", timeout=60_000)
     eventually(lambda: screen(shell) == before, what="the same screen")
     type_line(shell, ":q!")
     expect_text(shell, r"200\s*\S*\s*[#$] ")
