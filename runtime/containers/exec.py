@@ -85,7 +85,7 @@ class Execs:
             secrets.token_hex(32), container.id, body, detach_keys(body.get("DetachKeys") or "")
         )
         directory = self._rooms.exec_directory(session.id)
-        directory.mkdir(mode=0o700, parents=True)
+        directory.mkdir(mode=0o700)
         self._save(session)
         self._sessions[session.id] = session
         conmon = self._conmon(session)
@@ -343,20 +343,21 @@ class Execs:
     async def load(self) -> None:
         """Take over the sessions of an earlier engine; remove what belongs to nobody."""
         root = self._rooms.exec_directory("x").parent
-        with contextlib.suppress(FileNotFoundError):
-            for entry in sorted(os.scandir(root), key=lambda entry: entry.stat().st_mtime):
-                try:
-                    session = Session.load(root / entry.name)
-                    container = self._table.get(session.container_id)
-                except (OSError, ValueError, KeyError, TypeError):
-                    container = None
-                if container is None:
-                    await self._rooms.conmon("").abandon(root / entry.name)
-                    shutil.rmtree(root / entry.name, ignore_errors=True)
-                    continue
-                self._sessions[session.id] = session
-                if session.started and not session.ended_ns:
-                    await self._adopt(session, container)
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        root.chmod(0o700)  # nobody else shall learn what runs
+        for entry in sorted(os.scandir(root), key=lambda entry: entry.stat().st_mtime):
+            try:
+                session = Session.load(root / entry.name)
+                container = self._table.get(session.container_id)
+            except (OSError, ValueError, KeyError, TypeError):
+                container = None
+            if container is None:
+                await self._rooms.conmon("").abandon(root / entry.name)
+                shutil.rmtree(root / entry.name, ignore_errors=True)
+                continue
+            self._sessions[session.id] = session
+            if session.started and not session.ended_ns:
+                await self._adopt(session, container)
 
     async def _adopt(self, session: Session, container: Container) -> None:
         conmon, directory = self._conmon(session), self._rooms.exec_directory(session.id)

@@ -255,7 +255,7 @@ def processor_s() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def test_networks_and_volumes_by_their_verbs(installation: Installation) -> None:
+def test_networks_and_volumes_by_their_verbs(installation: Installation, tmp_path: Path) -> None:
     assert (
         len(installation.webdock("network", "create", "--subnet", "10.213.7.0/24", "own").stdout.strip())
         == 64
@@ -274,7 +274,7 @@ def test_networks_and_volumes_by_their_verbs(installation: Installation) -> None
     installation.webdock("run", "--rm", "-v", "data:/d", BUSYBOX, "sh", "-c", "echo kept > /d/f")
     assert installation.webdock("run", "--rm", "-v", "data:/d:ro", BUSYBOX, "cat", "/d/f").stdout == "kept\n"
     assert "data" in installation.webdock("volume", "ls", "-q").stdout
-    kept = str(installation.home / "data.tar")
+    kept = str(tmp_path / "data.tar")
     installation.webdock("volume", "export", "data", "-o", kept)
     installation.webdock("volume", "import", "restored", kept)
     assert installation.webdock("volume", "clone", "restored", "cloned").stdout == "cloned\n"
