@@ -158,7 +158,19 @@ async def _quiet(server: Any) -> float:
 
 
 async def many(server: Webdock, web: int) -> None:
-    base = resident_mib(web)
+    """Twice: the first round brings in what the process loads once, the second shows what goes back."""
+    print(f"{SESSIONS} sessions, {FLOODING} of them flooding")
+    memory = [resident_mib(web)]
+    for _ in range(2):
+        times, highest = await _crowd(server, web)
+        await asyncio.sleep(SETTLE_S)
+        memory += [highest, resident_mib(web)]
+        print(f"  echo in an idle one        {spread(times)}")
+    print("  web process {:.0f} MiB; at most {:.0f}, then {:.0f}; again {:.0f}, then {:.0f}".format(*memory))
+
+
+async def _crowd(server: Webdock, web: int) -> tuple[list[float], float]:
+    """(seconds of each echo in an idle terminal, the web process's highest MiB)."""
     terminals = [await server.open() for _ in range(SESSIONS)]
     flooding, idle = terminals[:FLOODING], terminals[FLOODING:]
     for terminal in idle:
@@ -178,11 +190,8 @@ async def many(server: Webdock, web: int) -> None:
         reader.cancel()
     for terminal in flooding:
         await terminal.send(b"\x03")
-    print(f"{SESSIONS} sessions, {FLOODING} of them flooding")
-    print(f"  echo in an idle one        {spread(times)}")
     await close(dict(enumerate(terminals)))
-    await asyncio.sleep(SETTLE_S)
-    print(f"  web process {base:.0f} MiB before, {highest:.0f} MiB, {resident_mib(web):.0f} MiB after")
+    return times, highest
 
 
 async def _drain(terminal: Terminal) -> None:

@@ -130,6 +130,8 @@ class Hub:
             self._hungry.set()
             self._resized.set()
             self.tell_people()
+            if not self.viewers and self.outcome is not None and self.outcome.over:
+                self._forget_output()
 
     def allow(self, user_id: int, *, types: bool) -> None:
         """What a guest may do has changed."""
@@ -393,6 +395,11 @@ class Hub:
         if self.stream is not None:
             self.stream.close()
             self.stream = None
+        self._forget_output()
+
+    def _forget_output(self) -> None:
+        """The hub stays until the collector comes past; what floods wrote would be most of the heap."""
+        self.output.replace(b"")
 
 
 hubs: dict[UUID, Hub] = {}  # of this process

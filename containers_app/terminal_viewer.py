@@ -19,7 +19,7 @@ LAG_MAX_BYTES = 512 << 10  # further behind it is shown the screen as it is now 
 LAG_KEPT_BYTES = 128 << 10  # … with so much before it
 
 FLOOD_GAP_S, FLOOD_PIECES = 0.002, 8  # that many pieces that close together are a flood
-GATHER_S = 0.003  # in a flood small pieces wait this long for each other; echoed keys never do
+GATHER_S = 0.001  # in a flood small pieces wait this long for each other; echoed keys never do
 
 Notice = dict[str, Any]
 

@@ -18,6 +18,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from webdock.bodies import PIECE_BYTES, MappedBody
+from webdock.heap import settle
 
 PING_TIMEOUT_S = 30
 MESSAGE_MAX_BYTES = 1 << 20
@@ -312,6 +313,7 @@ def _ready(server: Any, state: dict[str, Any]) -> None:
     from webdock.jobs.watch import watch
     from webdock.people.cleanup import clean
 
+    settle()
     loop = asyncio.get_event_loop()
     state["tasks"] = [
         loop.create_task(supervised(work, name), name=name)

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 FLOOD_BYTES = 64 << 10  # so much output without a rest is a flood
 REST_S = 0.004
-GATHER_S = 0.002  # before the one flood there is is read again
+GATHER_S = 0.001  # before the one flood there is is read again
 SHARE_S = 0.008  # of several, one is read so often
 
 
