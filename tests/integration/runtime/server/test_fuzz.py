@@ -23,7 +23,7 @@ from runtime.server.routes import ROUTES, Route
 from tests.conformance.engines import native
 
 SEED = int(os.environ.get("FUZZ_SEED", "1"))
-REQUESTS = int(os.environ.get("FUZZ_REQUESTS", "1500"))
+REQUESTS = int(os.environ.get("FUZZ_REQUESTS", "20000"))
 WAIT_S = 60.0
 
 # These wait for something, or reach for the network.
