@@ -207,10 +207,7 @@ async def container_inspect(request: HttpRequest, container_id: str) -> HttpResp
         await sync_to_async(write)(
             await actor_of(request),
             "container.reveal",
-            engine=container.engine.alias,
-            kind="container",
-            id=container_id,
-            name=container.name,
+            **container.audit_object,
         )
     context["inspect"] = container.inspect if reveal else masked(container.inspect)
     return await page(request, "containers/inspect.html", context)

@@ -38,10 +38,7 @@ async def _audited(
     async with audited(
         actor,
         f"container.file.{what}",
-        engine=container.engine.alias,
-        kind="container",
-        id=container.container_id,
-        name=container.name,
+        **container.audit_object,
         detail=path,
     ):
         return await work(client_of(container.engine.alias))

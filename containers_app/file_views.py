@@ -50,10 +50,7 @@ async def container_files(request: HttpRequest, container_id: str) -> HttpRespon
         async with audited(
             await actor_of(request),
             "container.file.list",
-            engine=container.engine.alias,
-            kind="container",
-            id=container_id,
-            name=container.name,
+            **container.audit_object,
             detail=path,
         ):
             shown = await directory_context(client_of(container.engine.alias), container_id, path)
@@ -97,10 +94,7 @@ async def container_file_compare(request: HttpRequest, container_id: str) -> Htt
         async with audited(
             await actor_of(request),
             "container.file.read",
-            engine=container.engine.alias,
-            kind="container",
-            id=container_id,
-            name=container.name,
+            **container.audit_object,
             detail=path,
         ):
             file = await compared(client_of(container.engine.alias), container_id, path)
@@ -123,10 +117,7 @@ async def container_file_read(request: HttpRequest, container_id: str) -> HttpRe
         async with audited(
             await actor_of(request),
             "container.file.read",
-            engine=container.engine.alias,
-            kind="container",
-            id=container_id,
-            name=container.name,
+            **container.audit_object,
             detail=path,
         ):
             size, content = await open_file(client_of(container.engine.alias), container_id, path)
@@ -167,10 +158,7 @@ async def _bring_in(actor: Actor, container: Container, directory: str, upload: 
     async with audited(
         actor,
         "container.file.write",
-        engine=container.engine.alias,
-        kind="container",
-        id=container.container_id,
-        name=container.name,
+        **container.audit_object,
         detail=f"{directory} {upload.name} {upload.size} bytes",
     ):
         client = client_of(container.engine.alias)

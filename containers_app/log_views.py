@@ -46,10 +46,7 @@ async def container_log_download(request: HttpRequest, container_id: str) -> Htt
         async with audited(
             await actor_of(request),
             "container.log.read",
-            engine=container.engine.alias,
-            kind="container",
-            id=container_id,
-            name=container.name,
+            **container.audit_object,
         ):
             log = client_of(container.engine.alias).container_logs(
                 container_id,

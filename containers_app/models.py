@@ -101,6 +101,16 @@ class Container(models.Model):
         return self.name
 
     @property
+    def audit_object(self) -> dict[str, str]:
+        """What an audit row about it says that it is about."""
+        return {
+            "engine": self.engine.alias,
+            "kind": "container",
+            "id": self.container_id,
+            "name": self.name,
+        }
+
+    @property
     def short_id(self) -> str:
         return self.container_id[:SHORT_ID_CHARS]
 

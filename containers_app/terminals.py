@@ -213,10 +213,7 @@ async def _open(
     async with audited(
         actor,
         "container.attach" if attach else "container.shell",
-        engine=container.engine.alias,
-        kind="container",
-        id=container.container_id,
-        name=container.name,
+        **container.audit_object,
         detail="debug shell" if debug else shlex.join(command),
     ):
         inspect = await client.container_inspect(container.container_id)

@@ -68,10 +68,7 @@ async def _perform(actor: Actor, container: Container, verb: str, options: Mappi
         async with audited(
             actor,
             f"container.{verb}",
-            engine=container.engine.alias,
-            kind="container",
-            id=container.container_id,
-            name=container.name,
+            **container.audit_object,
             detail=detail,
         ):
             await _call(client_of(container.engine.alias), container.container_id, verb, options)
