@@ -17,11 +17,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from webdock import preflight
 from webdock.cli.directories import put_right
 from webdock.cli.errors import Failure
 from webdock.cli.instance import Instance
 from webdock.cli.users import as_web_user
+from webdock.preflight.cgroups import current_cgroups
+from webdock.preflight.check import read
 
 #: What the program consists of, relative to the clone; anything else (tests, docs) is not needed to run it.
 PROGRAM = (
@@ -64,11 +65,11 @@ def clone_root() -> Path:
 def repair_machine() -> list[str]:
     """Load missing modules and mount what cgroups lack; returns what was done, in words."""
     done = []
-    known = preflight.read("/proc/filesystems").split()
+    known = read("/proc/filesystems").split()
     if "overlay" not in known:
         for module in MODULES:
             subprocess.run(["modprobe", "-q", module], check=False, timeout=COMMAND_TIMEOUT_S)
-    cgroups = preflight.current_cgroups()
+    cgroups = current_cgroups()
     if cgroups.mode == "none" and mount_cgroup("cgroup2", "/sys/fs/cgroup", "cgroup2", ""):
         done.append("mounted the unified cgroup tree on /sys/fs/cgroup")
     if cgroups.mode == "hybrid":
