@@ -112,6 +112,20 @@ def test_up_from_a_clone_the_web_user_cannot_read(hidden: Installation) -> None:
     assert written(hidden) == before
 
 
+def test_up_of_another_program_takes_the_first_ones_place_and_containers_go_on(hidden: Installation) -> None:
+    hidden.up()
+    hidden.docker("run", "-d", "--name", "stays", "webdock/busybox", "sleep", "1000")
+    pid = hidden.docker("inspect", "-f", "{{.State.Pid}}", "stays").stdout
+    (Path(hidden.command[0]).parents[1] / "webdock/__init__.py").touch()
+    before = hidden.web_pid()
+    said = hidden.up()
+    assert "not this program" in said
+    assert hidden.url in said
+    assert hidden.web_pid() != before
+    assert hidden.docker("inspect", "-f", "{{.State.Pid}}", "stays").stdout == pid
+    assert "running already" in hidden.webdock("up").stdout
+
+
 def written(installation: Installation) -> dict[Path, int]:
     """When each file of the program's copy was written."""
     return {path: path.lstat().st_mtime_ns for path in (installation.home / "app").rglob("*.py")}

@@ -5,10 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from webdock.cli import instance as instances
@@ -16,14 +14,20 @@ from webdock.cli.directories import ensure_directories
 from webdock.cli.errors import Failure
 from webdock.cli.http import Client
 from webdock.cli.instance import Instance
-from webdock.cli.running import UNITS, engine_answers, released, run_by_systemd, stop_strays, take_locks
+from webdock.cli.running import (
+    UNITS,
+    engine_answers,
+    released,
+    run_by_systemd,
+    stop_supervisor,
+    take_locks,
+)
 from webdock.cli.serve import chosen, need_root
 from webdock.cli.setup import repair_machine
 from webdock.cli.supervisor import Child, Log, StartFailed, Supervisor
 from webdock.cli.users import ensure_users, remove_web_user
 
 READY_TIMEOUT_S = 60.0
-DOWN_TIMEOUT_S = 60.0
 
 
 def down_options(parser: argparse.ArgumentParser) -> None:
@@ -53,28 +57,6 @@ def down(options: argparse.Namespace) -> int:
     purge(instance)
     print(f"nothing of webdock is left under {instance.home} and {instance.run}")
     return 0
-
-
-def stop_supervisor(instance: Instance) -> bool:
-    """End the supervisor and wait until its locks are free; False when there was none."""
-    if not instance.home.is_dir() or not instance.home_lock.exists():
-        return False
-    deadline = time.monotonic() + DOWN_TIMEOUT_S
-    asked = False
-    while (locks := take_locks(instance)) is None:
-        owner = instance.owner() or {}
-        if not asked and isinstance(owner.get("pid"), int):
-            try:
-                os.kill(int(str(owner["pid"])), signal.SIGTERM)
-                asked = True
-            except ProcessLookupError:
-                pass  # it is just ending, or has not written its number yet
-        if time.monotonic() > deadline:
-            raise Failure(f"the supervisor (process {owner.get('pid')}) does not stop")
-        time.sleep(0.05)
-    with released(locks):
-        stop_strays(instance)
-    return asked
 
 
 def purge(instance: Instance) -> None:

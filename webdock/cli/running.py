@@ -26,6 +26,7 @@ from webdock.cli.instance import DEFAULT_HOME, Instance
 PING_TIMEOUT_S = 2.0
 STRAY_TIMEOUT_S = 30.0
 SYSTEMCTL_TIMEOUT_S = 30.0
+DOWN_TIMEOUT_S = 60.0
 UNITS = ("webdock-engine.service", "webdock-web.service")  # as in deploy/
 
 
@@ -118,6 +119,28 @@ def run_by_systemd(instance: Instance) -> bool:
         ["systemctl", "is-active", "--quiet", *UNITS], check=False, timeout=SYSTEMCTL_TIMEOUT_S
     )
     return asked.returncode == 0  # at least one of them
+
+
+def stop_supervisor(instance: Instance) -> bool:
+    """End the supervisor and wait until its locks are free; False when there was none."""
+    if not instance.home.is_dir() or not instance.home_lock.exists():
+        return False
+    deadline = time.monotonic() + DOWN_TIMEOUT_S
+    asked = False
+    while (locks := take_locks(instance)) is None:
+        owner = instance.owner() or {}
+        if not asked and isinstance(owner.get("pid"), int):
+            try:
+                os.kill(int(str(owner["pid"])), signal.SIGTERM)
+                asked = True
+            except ProcessLookupError:
+                pass  # it is just ending, or has not written its number yet
+        if time.monotonic() > deadline:
+            raise Failure(f"the supervisor (process {owner.get('pid')}) does not stop")
+        time.sleep(0.05)
+    with released(locks):
+        stop_strays(instance)
+    return asked
 
 
 def stop_strays(instance: Instance) -> None:

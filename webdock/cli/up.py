@@ -26,6 +26,7 @@ from webdock.cli.running import (
     read_owner,
     run_by_systemd,
     stop_strays,
+    stop_supervisor,
     take_locks,
     web_answers,
     write_owner,
@@ -34,7 +35,9 @@ from webdock.cli.serve import chosen, need_root, say
 from webdock.cli.setup import (
     Program,
     SetupError,
+    clone_root,
     place_program,
+    program_stamp,
     repair_machine,
 )
 from webdock.cli.supervisor import Child, Log, StartFailed, Supervisor, echo_to_terminal
@@ -58,7 +61,9 @@ def up_options(parser: argparse.ArgumentParser) -> None:
 
 
 def up(options: argparse.Namespace) -> int:
-    """Make everything ready and start it; a second ``up`` of the instance says so and does nothing."""
+    """Make everything ready and start it; a second ``up`` of the same program says so and does nothing, one
+    of another program takes the first one's place.
+    """
     need_root("up")
     os.umask(0o022)
     os.environ["PATH"] = f"{os.environ.get('PATH', SYSTEM_PATH)}:{SYSTEM_PATH}"
@@ -73,18 +78,22 @@ def up(options: argparse.Namespace) -> int:
         )
         return 0
     try:
-        locks = take_locks(instance)
+        while (locks := take_locks(instance)) is None:
+            if already_running(instance):
+                return 0
     except OSError as error:
         raise SetupError(f"{instance.home} cannot be used: {error.strerror}") from error
-    if locks is None:
-        return already_running(instance)
     if options.detach:
         return start_detached(instance, locks)
     return supervise(instance, locks, detached=False)
 
 
-def already_running(instance: Instance) -> int:
-    """Wait until the other supervisor's instance is ready, then say where it is."""
+def already_running(instance: Instance) -> bool:
+    """Wait until the other supervisor's instance is ready, then say where it is.
+
+    False when it was of another program (this one was changed since, as a rule) and has been stopped: the
+    caller starts its own. Its containers keep running.
+    """
     deadline = time.monotonic() + OTHER_UP_TIMEOUT_S
     while True:
         owner = instance.owner() or read_owner(instance.run_lock)
@@ -95,12 +104,16 @@ def already_running(instance: Instance) -> int:
                     f"another instance ({other}, home {owner.get('home')}, run {owner.get('run')}) uses one "
                     "of these directories: two instances need different --home, --run and --listen"
                 )
+            if owner.get("ready") and owner.get("program") != program_stamp(clone_root()):
+                say(f"webdock runs ({other}), but not this program; restarting it, containers keep running")
+                stop_supervisor(instance)
+                return False
             if owner.get("ready"):
                 print(f"webdock is running already ({other}): {owner.get('url')}")
                 link = setup_link(instance, Path(str(owner["python"])), web_environment(instance, os.environ))
                 if link:
                     print(f"Set the first administrator's password here (works once, within an hour): {link}")
-                return 0
+                return True
         if time.monotonic() > deadline:
             raise Failure("another `webdock up` of this instance is still starting and does not get ready")
         time.sleep(0.1)
@@ -217,7 +230,7 @@ def supervise(
         ensure_starter_images(instance, program)
         supervisor.wait_until_ready(READY_TIMEOUT_S)
         link = setup_link(instance, program.python, web_environ)
-        write_owner(instance, locks, ready=True, python=str(program.python))
+        write_owner(instance, locks, ready=True, python=str(program.python), program=program.stamp)
         if on_ready:
             on_ready(link)
         else:
