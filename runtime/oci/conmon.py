@@ -44,6 +44,7 @@ LOST_EXIT_CODE = 255  # of a session whose conmon died without telling
 SETTLE_TIMEOUT_S = 5.0  # until a conmon that was woken got some time on a CPU
 SETTLE_PAUSE_S = 0.0005
 NULL_DEVICE = Path("/dev/webdock-null")
+TERMINAL_SOCKET = "conmon-term."  # of a conmon that was killed before a runtime connected to it
 PARKED = 64  # sockets of past viewers kept per session, see `attach`
 
 _LEFTOVERS = (
@@ -407,7 +408,7 @@ def _serves_below(pid: int, tops: Sequence[Path]) -> bool:
 
 def _prepare(dir: Path, **facts: object) -> None:
     """Clear an earlier session's files away and note what this one is."""
-    for name in _LEFTOVERS:
+    for name in (*_LEFTOVERS, *(entry for entry in os.listdir(dir) if entry.startswith(TERMINAL_SOCKET))):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(dir / name)
     _write_json(dir / "session.json", facts)

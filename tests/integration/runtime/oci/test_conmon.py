@@ -491,6 +491,30 @@ async def test_abandoning_a_session_ends_it_at_once(crun_yard: Yard, started: bo
     await yard.conmon.abandon(handle.dir)
 
 
+async def test_a_terminals_socket_lies_in_its_sessions_directory(yard: Yard) -> None:
+    container = await yard.run("sleep", "100")
+    directory = container.dir / "exec-1"
+    for _ in range(2):  # one whose program never came, and what it leaves does not stay
+        birth = yard.conmon.foresee_exec(id=container.id, exec_id="e1", dir=directory, tty=True, stdin=False)
+        async with asyncio.timeout(PATIENCE_S):
+            while len(list(directory.glob("conmon-term.*"))) != 1:
+                await asyncio.sleep(0.01)
+        await birth.dismiss()
+    session, stream = await yard.conmon.exec(
+        id=container.id,
+        exec_id="e1",
+        dir=directory,
+        process=lambda: process("tty", tty=True),
+        tty=True,
+        stdin=False,
+    )
+    assert stream is not None
+    assert b"/dev/pts/" in (await drain(stream))[1]
+    stream.close()
+    assert (await yard.conmon.wait_exit(session)).code == 0
+    assert not list(directory.glob("conmon-term.*"))
+
+
 async def test_no_descriptor_is_left_after_a_hundred_sessions(crun_yard: Yard) -> None:
     yard = crun_yard
     handle = await yard.run("sleep", "100")
