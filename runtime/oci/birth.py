@@ -44,8 +44,8 @@ class Birth:
     def begin(self) -> None:
         """Start it, up to where it waits for `go`. Raises: ToolError, OSError."""
         self._hasten()
-        # TMPDIR: conmon makes a terminal's socket there and leaves it when the runtime does not take it. In its
-        # own directory it goes with the session; "." (see cwd) is short enough for a socket's address.
+        # TMPDIR: where conmon makes a terminal's socket, and leaves it when the runtime does not take it. In
+        # its own directory it goes with the session; "." (see cwd) is short enough for a socket's address.
         environment = {"PATH": os.environ.get("PATH", os.defpath), "TMPDIR": "."}
         theirs: list[int] = []
         log = os.open(self.dir / "conmon.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
