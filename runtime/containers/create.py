@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import secrets
 import socket
 import stat
 import time
@@ -22,7 +21,7 @@ from runtime.containers import admission, bodies, checks, devices, resources, us
 from runtime.containers.core import tell
 from runtime.containers.launch import Launcher, make_source
 from runtime.containers.mountpoints import Wish, inherit, parse_volumes_from, plan
-from runtime.containers.names import clean_name
+from runtime.containers.names import clean_name, new_id
 from runtime.containers.record import MountPoint, Record
 from runtime.containers.rooms import Rooms
 from runtime.containers.table import Container, Table
@@ -72,7 +71,7 @@ class Creator:
         warnings += dict.fromkeys(more)
         if len(self._table) >= CONTAINERS_MAX:
             raise Conflict(f"this engine has {CONTAINERS_MAX} containers already")
-        id = secrets.token_hex(32)
+        id = new_id()
         record = Record(
             id=id,
             name="",

@@ -1,4 +1,4 @@
-"""Names of containers: which are allowed, and made-up ones; pure but for chance.
+"""Names and ids of containers: which are allowed, and made-up ones; pure but for chance.
 
 Spec: Docker API 1.47, ContainerCreate `name`.
 """
@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import random
 import re
+import secrets
 from collections.abc import Container
 
 from runtime.api.errors import InvalidArgument
 
 TRIES = 6  # of plain names before a number is added
+SHORT_LENGTH = 12  # of an id; the host name of who was given none
 NAME_LENGTH = 253  # longest; as a DNS name it must fit anyway
 
 _NAME = re.compile(r"^[a-zA-Z0-9][a-zA-Z0-9_.-]+$")
@@ -55,3 +57,13 @@ def make_up(taken: Container[str]) -> str:
         if name not in taken:
             return name
     raise InvalidArgument("no free name could be made up; give one")
+
+
+def new_id() -> str:
+    """64 hexadecimal digits, among the first twelve a letter.
+
+    A host name of digits alone is taken for an IPv4 address by resolvers, which then look it up nowhere.
+    """
+    while (id := secrets.token_hex(32))[:SHORT_LENGTH].isdecimal():
+        pass
+    return id

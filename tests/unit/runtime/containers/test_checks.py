@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.api.errors import InvalidArgument, NotSupported
+from runtime.containers import names
 from runtime.containers.bodies import container_config, host_config
 from runtime.containers.checks import (
     check_config,
@@ -187,3 +188,9 @@ def test_made_up_names_are_free() -> None:
         assert name not in taken
         assert clean_name(name) == name
         taken.add(name)
+
+
+def test_a_short_id_is_never_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = ["1234567890120" + "a" * 51, "0123456789ab" + "7" * 52]
+    monkeypatch.setattr(names.secrets, "token_hex", lambda _: drawn.pop(0))
+    assert names.new_id() == "0123456789ab" + "7" * 52
