@@ -13,16 +13,13 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import takewhile
 
+from webdock.engines.signs import written_out
+
 CONTEXT_LINES = 3
 SHOWN_LINES_MAX = 2000
 COMPARED_LINES_MAX = 10_000  # that differ; more are shown as one piece
 COMPARE_MAX_S = 1.0
 LINE_MAX_CHARS = 2000
-
-# C0 without tab, DEL, C1; marks that have no width of their own or change the direction of others.
-_HIDDEN = re.compile(
-    "[\x00-\x08\x0a-\x1f\x7f-\x9f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
-)
 
 
 @dataclass(frozen=True)
@@ -117,18 +114,6 @@ def _line(kind: str, text: str, old: int | None, new: int | None) -> Line:
     body = text.removesuffix("\n")
     shown = body[:LINE_MAX_CHARS] + ("…" if len(body) > LINE_MAX_CHARS else "")
     return Line(kind, written_out(shown), old, new, ended=text.endswith("\n"))
-
-
-def written_out(text: str) -> str:
-    """The text with its hidden signs shown: ESC as ␛, U+202E as ⟨U+202E⟩."""
-    return _HIDDEN.sub(_shown, text)
-
-
-def _shown(found: re.Match[str]) -> str:
-    code = ord(found[0])
-    if code < 0x20:
-        return chr(0x2400 + code)
-    return "␡" if code == 0x7F else f"⟨U+{code:04X}⟩"
 
 
 def _without_middles(lines: list[Line]) -> Iterator[Line]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,11 +11,18 @@ from django.utils.translation import gettext as _
 
 from containers_app.models import Container
 from webdock.engines import secrets
+from webdock.engines.wording import sentence
 
 OUTPUT_MAX_CHARS = 2000
 FIRST_DELAY, LONGEST_DELAY = timedelta(seconds=0.1), timedelta(seconds=60)  # as Docker has them
 SETTLED = timedelta(seconds=10)  # a run this long starts the delays anew
 LONGEST_STEPS = 10
+#: What stands before the reason in the words Docker's clients look for, and after it.
+_PREFIX = re.compile(
+    r"^failed to create task for container: failed to create shim task: OCI runtime create failed: "
+    r"(?:unable to start container process: )?"
+)
+_PROGRAM = re.compile(r'exec: "(?P<name>[^"]*)": (?P<why>.*)$', re.DOTALL)
 ASKED_TO_STOP = (128 + signal.SIGTERM, 128 + signal.SIGINT)
 
 
@@ -56,6 +64,18 @@ def exit_meaning(code: int) -> str:
     return _("The program reported an error of its own; its last output says which.")
 
 
+def start_failure(error: str) -> str:
+    """Why the engine could not start it, without the words that only programs read."""
+    reason = _PREFIX.sub("", error).removesuffix(": unknown")
+    if found := _PROGRAM.search(reason):
+        if "permission denied" in found["why"]:
+            text = _("The program “%(name)s” is in the image, but may not be executed.")
+        else:
+            text = _("The program “%(name)s” was not found in the image.")
+        return text % {"name": found["name"]}
+    return sentence(reason)
+
+
 def why_not_running(container: Container) -> dict[str, Any] | None:
     """The card for a container that does not run as it should; None for one that does.
 
@@ -73,7 +93,9 @@ def why_not_running(container: Container) -> dict[str, Any] | None:
         return _card("accent", _("Paused"), text)
     if container.state == "created":
         tone = "bad" if container.error else "accent"
-        return _card(tone, _("Not started"), container.error or _("It was made and never started."))
+        return _card(
+            tone, _("Not started"), start_failure(container.error) or _("It was made and never started.")
+        )
     code = container.exit_code or 0
     details = [_("Exit code %(code)d.") % {"code": code}]
     restarts = int(container.inspect.get("RestartCount") or 0)
@@ -85,7 +107,7 @@ def why_not_running(container: Container) -> dict[str, Any] | None:
         if limit:
             details.append(_("Its limit is %(n)d MiB.") % {"n": limit >> 20})
     else:
-        text = container.error or exit_meaning(code)
+        text = start_failure(container.error) or exit_meaning(code)
     if health:
         details.append(_("Last health check: %(output)s") % {"output": health})
     titles = {

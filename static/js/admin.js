@@ -1,4 +1,4 @@
-// What Django's admin leaves out for screen readers: the little question marks are pictures with a name, a
+// What Django's admin leaves out, first for screen readers: the little question marks are pictures with a name, a
 // completed field is called as its label, and both halves of a moment as theirs.
 
 const named = (id) => document.querySelector(`label[for="${CSS.escape(id)}"]`)?.textContent.trim().replace(/:$/, "");
@@ -20,7 +20,15 @@ function mend() {
   }
 }
 
+// For the cards of a phone: what a value is called stands before it.
+function label() {
+  const names = [...document.querySelectorAll("#result_list thead th")].map((head) => head.querySelector(".text")?.textContent.trim());
+  for (const row of document.querySelectorAll("#result_list tbody tr"))
+    [...row.cells].forEach((cell, at) => cell.tagName === "TD" && !cell.classList.contains("action-checkbox") && names[at] && (cell.dataset.label = names[at]));
+}
+
 // Django's own scripts build their parts at "load" and whenever a row is added.
+label();
 addEventListener("load", () => {
   mend();
   new MutationObserver(mend).observe(document.getElementById("content") ?? document.body, { childList: true, subtree: true });

@@ -1,6 +1,8 @@
 // SGR colours of one log line as parts with classes; every other control sequence is dropped. Pure.
 // A part is {text, classes, fg, bg}; fg and bg are CSS colours for the 256 and true colour forms.
 
+import { written } from "./signs.js";
+
 const PLAIN = Object.freeze({ flags: 0, f: -1, b: -1, fg: "", bg: "" });
 const FLAGS = { 1: 1, 2: 2, 3: 4, 4: 8, 7: 16, 9: 32 };
 const CLASS_OF = [["a1", 1], ["a2", 2], ["a3", 4], ["a4", 8], ["a9", 32]];
@@ -83,6 +85,6 @@ export function parseAnsi(text, style = PLAIN) {
   return [parts, style];
 }
 
-const part = (text, style) => (text ? [{ text, classes: classes(style), fg: style.fg, bg: style.bg }] : []);
+const part = (text, style) => (text ? [{ text: written(text), classes: classes(style), fg: style.fg, bg: style.bg }] : []);
 
 export const plain = (text) => text.replace(CONTROL, "");

@@ -44,6 +44,8 @@ DETAILS_MAX = 8
 SHORT_ID_CHARS = 12
 #: Actions that go with another one, or with looking on: they would crowd out what happened.
 SILENT = ("exec_", "attach", "resize", "top", "kill", "stop", "connect", "disconnect", "mount", "unmount")
+#: The last word about something of this type: what is gone has no page any more. (A container's page stays.)
+ENDS = {"image": "delete", "network": "destroy"}
 SPANS_S = {"5m": 300, "1h": 3600, "24h": 24 * 3600}
 DEFAULT_SPAN = "24h"
 
@@ -150,7 +152,11 @@ async def latest(alias: str, number: int) -> list[dict[str, Any]]:
     now = viewer.current()
     if now is not None and not now.standing.admin:
         events = await seen_events(events)
-    return [_row(event) for event in events[: -number - 1 : -1]]
+    rows = [_row(event) for event in events[-number:]]
+    gone: set[str] = set()
+    for row in rows:
+        _follow(gone, row)
+    return [row | {"gone": row["id"] in gone} for row in reversed(rows)]
 
 
 async def of_container(alias: str, id: str) -> tuple[list[dict[str, Any]], str]:
@@ -174,14 +180,24 @@ async def _read(client: EngineClient, filters: Filters) -> list[dict[str, Any]]:
     """The newest rows that fit, oldest first."""
     now = timezone.now().timestamp()
     found: list[dict[str, Any]] = []
+    gone: set[str] = set()
     async with client.events(since=now - SPANS_S[filters.since], until=now) as events:
         async for event in events:
             row = _row(event)
+            _follow(gone, row)
             if filters.fits(row):
                 found.append(row)
             if len(found) > 2 * ROWS_MAX:
                 del found[:ROWS_MAX]
-    return found[-ROWS_MAX:]
+    return [row | {"gone": row["id"] in gone} for row in found[-ROWS_MAX:]]
+
+
+def _follow(gone: set[str], row: dict[str, Any]) -> None:
+    """Keep the IDs of what is there no more; rows come oldest first."""
+    if row["action"] == ENDS.get(row["type"]):
+        gone.add(row["id"])
+    else:
+        gone.discard(row["id"])
 
 
 def _row(body: dict[str, Any]) -> dict[str, Any]:
@@ -192,10 +208,14 @@ def _row(body: dict[str, Any]) -> dict[str, Any]:
         for key, value in attributes.items()
         if key != "name" and value not in ("", None)
     ]
+    action = str(body.get("Action", ""))
+    if action.startswith("exec_"):  # "exec_create: sh -c …": the command can be a whole script
+        action, _colon, command = action.partition(": ")
+        details = [("command", " ".join(command.split())), *details] if command else details
     return {
         "time": datetime.fromtimestamp(float(body.get("timeNano") or 0) / 1e9 or body.get("time") or 0, UTC),
         "type": str(body.get("Type", "")),
-        "action": str(body.get("Action", "")),
+        "action": action,
         "id": str(actor.get("ID", "")),
         "name": _short("name", str(attributes.get("name", ""))),
         "details": details[:DETAILS_MAX],

@@ -12,6 +12,7 @@ import pytest
 from django.test import AsyncClient
 
 from containers_app.models import Container, TerminalSession
+from containers_app.why import start_failure
 from runtime.api.client import EngineClient
 from tests.fakes.engine import FakeEngine
 from tests.unit.web.conftest import eventually, make_container
@@ -164,6 +165,21 @@ async def test_the_page_says_why_a_container_stopped(
     assert "Exit code 3." in why["details"]
     assert why["log"] == "could not bind"
     assert b"could not bind" in answer.content
+
+
+@pytest.mark.parametrize(
+    ("said", "plain"),
+    [
+        ('exec: "nginx": executable file not found in $PATH', "The program “nginx” was not found in the image."),  # noqa: E501
+        ('exec: "/x": stat /x: no such file or directory', "The program “/x” was not found in the image."),
+        ('exec: "/etc": permission denied', "The program “/etc” is in the image, but may not be executed."),
+        ("writing cpu.max: invalid argument", "Writing cpu.max: invalid argument."),
+    ],
+)  # fmt: skip
+def test_why_it_was_not_started_is_told_without_the_words_of_programs(said: str, plain: str) -> None:
+    create = "failed to create task for container: failed to create shim task: OCI runtime create failed: "
+    assert start_failure(f"{create}unable to start container process: {said}: unknown") == plain
+    assert start_failure("") == ""
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from containers_app.files import bring_in
-from containers_app.textdiff import COMPARED_LINES_MAX, SHOWN_LINES_MAX, Comparison, compare, written_out
+from containers_app.textdiff import COMPARED_LINES_MAX, SHOWN_LINES_MAX, Comparison, compare
 from runtime.api.client import EngineClient
 from tests.fakes.containers import IMAGE_FILES
 from tests.fakes.engine import FakeEngine
@@ -67,10 +67,6 @@ def test_long_ones_are_bounded() -> None:
     assert found.cut == COMPARED_LINES_MAX + 8 - SHOWN_LINES_MAX
     (line,) = compare("", "x" * 9000).lines
     assert len(line.text) < 2100
-
-
-def test_hidden_signs_are_written_out() -> None:
-    assert written_out("a\tb\x1b]52;c;x\x07\u202e\u200b\x7fü") == "a\tb␛]52;c;x␇⟨U+202E⟩⟨U+200B⟩␡ü"
 
 
 async def test_a_changed_file_is_shown_against_its_image(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from django.http import QueryDict
 
 from runtime.api.errors import EngineUnreachable
 from webdock.engines import timeline
@@ -23,6 +24,12 @@ def test_details_show_a_container_by_its_short_id_and_nothing_empty() -> None:
 def test_an_image_without_a_name_is_called_by_its_short_id() -> None:
     assert timeline._row(event("load", name=f"sha256:{ID}"))["name"] == ID[:12]
     assert timeline._row(event("connect", name=ID))["name"] == ID  # somebody may call a network that
+
+
+def test_the_command_of_an_exec_is_a_detail_in_one_line() -> None:
+    row = timeline._row(event("exec_start: sh -c cd /\n\n  ls", name="web"))
+    assert (row["action"], row["details"]) == ("exec_start", [("command", "sh -c cd / ls")])
+    assert timeline._row(event("health_status: healthy"))["action"] == "health_status: healthy"
 
 
 class Engine:
@@ -74,3 +81,19 @@ async def test_latest_asks_the_engine_only_for_what_it_does_not_know(monkeypatch
 
 async def test_latest_are_none_without_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     assert await latest_of(Engine(error=EngineUnreachable("gone")), monkeypatch, 2) == []
+
+
+async def test_what_is_gone_is_told_so_that_nothing_leads_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    here, gone = "ab" * 32, "cd" * 32
+    told = [
+        {**event("create"), "Actor": {"ID": id, "Attributes": {"name": "lab"}}} for id in (here, gone)
+    ] + [{**event("destroy"), "Actor": {"ID": gone, "Attributes": {"name": "lab"}}}]
+    monkeypatch.setattr(timeline, "client_of", lambda alias: Engine(*told))
+    rows = await timeline.latest("local", 3)
+    assert [(row["action"], row["gone"]) for row in rows] == [
+        ("destroy", True),
+        ("create", True),
+        ("create", False),
+    ]
+    found = await timeline._read(Engine(*told), timeline.Filters.of(QueryDict("action=create")))  # type: ignore[arg-type]
+    assert [row["gone"] for row in found] == [False, True]
