@@ -83,8 +83,9 @@ class Recovery:
                 self._lifecycle.adopt(container, Run(found.handle), paused=found.paused)
                 if (setup := self._rooms.networks.describe(container.id)) is not None:
                     show_network(container.record, setup)
-            elif found.leftovers or container.record.state in ALIVE | {State.RESTARTING}:
-                forget_network(container.record)
+                continue
+            forget_network(container.record)  # an engine that is older or was killed has left the last run's
+            if found.leftovers or container.record.state in ALIVE | {State.RESTARTING}:
                 await self._launcher.dismantle(container)
         for container, found in self._findings:
             if found.handle is None and found.exit is not None:

@@ -102,6 +102,10 @@ async def test_what_ended_meanwhile_has_its_real_exit_code_and_time(process: Eng
     await client.container_stop(id, timeout_s=0)
 
 
+async def _exited(client: EngineClient, ref: str) -> bool:
+    return bool((await client.container_inspect(ref))["State"]["Status"] == "exited")
+
+
 async def _logged(client: EngineClient, ref: str, words: bytes) -> bool:
     return words in await logged(client, ref)
 
@@ -303,6 +307,27 @@ async def test_an_unreadable_record_is_set_aside(process: EngineProcess) -> None
         await client.container_inspect(id)
     assert (directory.parent / f"{id}.unreadable").exists()
     await client.container_create(body("true"), name="broken")
+
+
+async def test_a_record_that_kept_its_last_address_shows_none(
+    process: EngineProcess, instance: Instance
+) -> None:
+    client = process.client
+    id = await started(client, "ended", "true")
+    await until(lambda: _exited(client, id))
+    await process.kill()
+    path = instance.config.home / "containers" / id / "container.json"
+    record = json.loads(path.read_text())
+    record["networks"]["bridge"] |= {"IPAddress": "10.9.8.7", "EndpointID": "e" * 64}
+    record["ports"] = {"80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}]}
+    path.write_text(json.dumps(record))
+    client = await process.start()
+    network = (await client.container_inspect(id))["NetworkSettings"]
+    assert network["Networks"]["bridge"]["IPAddress"] == network["IPAddress"] == ""
+    assert network["Networks"]["bridge"]["EndpointID"] == ""
+    assert network["Ports"] == {}
+    listed = await client.container_list(all=True)
+    assert (listed[0]["Ports"], listed[0]["NetworkSettings"]["Networks"]["bridge"]["IPAddress"]) == ([], "")
 
 
 async def test_names_stay_taken(process: EngineProcess) -> None:
