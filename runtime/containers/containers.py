@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 from runtime.api.errors import Conflict, EngineError, NotFound
 from runtime.containers import listing, logdetails, top
+from runtime.containers.addresses import show_network
 from runtime.containers.archive import Archives
 from runtime.containers.commit import Committer
 from runtime.containers.core import Core
 from runtime.containers.create import Creator
 from runtime.containers.exec import Execs
 from runtime.containers.health import Monitor
-from runtime.containers.launch import Launcher, show_network
+from runtime.containers.launch import Launcher
 from runtime.containers.lifecycle import Lifecycle
 from runtime.containers.logs import Selection
 from runtime.containers.questions import Questions

@@ -18,8 +18,9 @@ from typing import Any
 from runtime import cgroups
 from runtime.api.errors import Conflict, EngineError, InvalidArgument, NotFound
 from runtime.containers import admission, bodies, checks, devices, resources, users
+from runtime.containers.binds import make_source
 from runtime.containers.core import tell
-from runtime.containers.launch import Launcher, make_source
+from runtime.containers.launch import Launcher
 from runtime.containers.mountpoints import Wish, inherit, parse_volumes_from, plan
 from runtime.containers.names import clean_name, new_id
 from runtime.containers.record import MountPoint, Record

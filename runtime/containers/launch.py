@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import os
 import socket
 import time
 from collections.abc import Callable, Coroutine
@@ -19,8 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runtime.api.errors import Conflict, EngineError, Internal, InvalidArgument
+from runtime.api.errors import Conflict, EngineError, Internal
 from runtime.containers import devices, etc, exits, users
+from runtime.containers.addresses import show_network
+from runtime.containers.binds import bound
 from runtime.containers.bodies import command, environment
 from runtime.containers.checks import joined
 from runtime.containers.mounts import Mount
@@ -36,7 +37,6 @@ from runtime.idmap import IdMap
 from runtime.network.definitions import split_link
 from runtime.network.endpoints import EndpointRequest, NetworkSetup
 from runtime.oci.conmon import Conmon
-from runtime.snapshots import userns
 
 log = logging.getLogger("webdock.containers")
 
@@ -287,33 +287,7 @@ class Launcher:
         return build_spec(config, host, context)
 
     def _mounts(self, record: Record, mapping: IdMap | None) -> list[Mount]:
-        return [self._bind(point, mapping) for point in record.mounts if point.type in ("bind", "volume")]
-
-    def _bind(self, point: MountPoint, mapping: IdMap | None) -> Mount:
-        source = Path(point.source)
-        if point.subpath:
-            source = _inside(source, point.subpath)
-        elif not source.exists():
-            if point.type == "volume" or point.from_mounts:
-                raise InvalidArgument(
-                    f'invalid mount config for type "{point.type}": '
-                    f"{point.type} source path does not exist: {source}"
-                )
-            make_source(source)  # as Docker, for `-v`
-        # Spec: OCI runtime 1.1, Mounts: a link is followed. Race: crun does not follow one when it maps ids,
-        # so what stands there at this start is asked once, here.
-        source = Path(os.path.realpath(source))
-        ours = mapping is not None and mapping.holds(str(source))
-        return Mount(
-            point.destination,
-            source=str(source),
-            read_only=not point.rw,
-            propagation=point.propagation or "rprivate",
-            recursive=point.recursive,
-            idmap=mapping is not None
-            and not ours
-            and userns.mappable(source, mapping, recursive=point.recursive),
-        )
+        return [bound(point, mapping) for point in record.mounts if point.type in ("bind", "volume")]
 
     def _shared_memory(self, record: Record, mapping: IdMap | None) -> list[Mount]:
         """What others may share, or what another shares with it, at /dev/shm."""
@@ -364,65 +338,9 @@ def _check_ids(record: Record, owner: Record) -> None:
         )
 
 
-def show_network(record: Record, setup: NetworkSetup) -> None:
-    """Take what the network room has given into the record, for inspect."""
-    record.networks, record.ports = setup.networks, setup.ports
-    record.sandbox_id, record.netns = setup.sandbox_id, str(setup.netns_path or "")
-
-
-def forget_network(record: Record) -> None:
-    """Show no addresses and ports: it does not run, and its addresses may be another's by now."""
-    record.sandbox_id = record.netns = ""
-    record.ports = {}
-    for name, settings in record.networks.items():
-        settings.update(forget_addresses(settings))
-        settings["MacAddress"] = record.endpoints.get(name, {}).get("MacAddress") or ""  # as asked
-
-
 def hostname(record: Record) -> str:
     """The container's host name; with the host's network or UTS namespace, the host's."""
     host = record.host_config
     if (host["NetworkMode"] == "host" and record.default_hostname) or host["UTSMode"] == "host":
         return socket.gethostname()
     return str(record.config["Hostname"])
-
-
-def forget_addresses(settings: dict[str, object]) -> dict[str, object]:
-    """What an endpoint shows while its container does not run."""
-    return {
-        "EndpointID": "",
-        "Gateway": "",
-        "IPAddress": "",
-        "IPPrefixLen": 0,
-        "IPv6Gateway": "",
-        "GlobalIPv6Address": "",
-        "GlobalIPv6PrefixLen": 0,
-        "MacAddress": "",
-    }
-
-
-def make_source(source: Path) -> None:
-    """Make a host directory that is to be bound and missing, as Docker does.
-
-    Raises: InvalidArgument, also where a link leads nowhere.
-    """
-    try:
-        source.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InvalidArgument(
-            f"error while creating mount source path '{source}': {error.strerror}"
-        ) from None
-
-
-def _inside(volume: Path, subpath: str) -> Path:
-    """A directory or file in a volume, reached without leaving it. Raises: InvalidArgument."""
-    try:
-        fd = users.open_inside(volume, subpath)
-    except OSError as error:
-        raise InvalidArgument(
-            f"cannot access path {subpath[:200]} in the volume: {error.strerror}"
-        ) from error
-    try:
-        return Path(os.readlink(f"/proc/self/fd/{fd}"))
-    finally:
-        os.close(fd)

@@ -25,10 +25,11 @@ from runtime.api.errors import (
     NotModified,
     Unavailable,
 )
+from runtime.containers.addresses import forget_network
 from runtime.containers.checks import log_limits
 from runtime.containers.core import Core
 from runtime.containers.health import Monitor
-from runtime.containers.launch import Launcher, forget_network
+from runtime.containers.launch import Launcher
 from runtime.containers.logs import Rotation
 from runtime.containers.restart import wants_restart, wants_start_with_engine
 from runtime.containers.roots import Roots

@@ -10,8 +10,9 @@ import logging
 
 from runtime.api.errors import EngineError
 from runtime.containers import exits
+from runtime.containers.addresses import forget_network, show_network
 from runtime.containers.exec import Execs
-from runtime.containers.launch import Launcher, forget_network, show_network
+from runtime.containers.launch import Launcher
 from runtime.containers.lifecycle import Lifecycle
 from runtime.containers.rooms import Rooms
 from runtime.containers.state import ALIVE, State

@@ -2,7 +2,8 @@
 
 Runs in a process of its own (``workers.py`` starts it) that is chrooted into the directory it fills:
 no name, symlink or hardlink of the archive can mean anything outside of it, because for this process there
-is nothing outside of it. Owns the rules of what an entry becomes; knows no downloads and no images.
+is nothing outside of it. Owns the rules of what an entry becomes (`places.py`: and where); knows no downloads
+and no images.
 
 The directory becomes an overlay diff: a whiteout is a character device 0:0, an opaque directory carries
 the attribute the snapshotter names.
@@ -19,7 +20,8 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from runtime.images.paths import UnpackError, clean, climbs_out, shown
+from runtime.images.paths import UnpackError, clean, shown
+from runtime.images.places import WHITEOUT_DEVICE, Places
 from runtime.images.tar import (
     BLOCKDEV,
     CHAR,
@@ -34,7 +36,6 @@ from runtime.images.tar import (
 from runtime.images.tarfields import NS
 
 TIME_MAX_NS = ((1 << 34) - 1) * NS  # what ext4 and xfs can hold
-WHITEOUT_DEVICE = os.makedev(0, 0)
 
 _WHITEOUT = b".wh."
 _OPAQUE_MARK = b".wh..wh..opq"
@@ -79,9 +80,7 @@ class _Unpacking:
         self._limits = limits
         self._opaque = opaque
         self._done = Unpacked()
-        self._directories: set[bytes] = {b""}  # made by this layer, certainly directories
-        self._implied: set[bytes] = set()
-        self._times: dict[bytes, int] = {}  # of directories; set last, as filling them changes it
+        self._places = Places(opaque)
         self._copies: dict[bytes, bytes] = {}  # link target -> copy that takes further links
 
     def run(self, reader: TarReader) -> Unpacked:
@@ -95,12 +94,12 @@ class _Unpacking:
             except OSError as error:
                 raise _fault(entry.name, error) from None
         reader.drain()
-        for path, mtime_ns in reversed(self._times.items()):
+        for path, mtime_ns in reversed(self._places.times.items()):
             try:
                 os.utime(path or b".", ns=(mtime_ns, mtime_ns), follow_symlinks=False)
             except OSError as error:
                 raise _fault(path, error) from None
-        done.implied = sorted(os.fsdecode(path) for path in self._implied)
+        done.implied = sorted(os.fsdecode(path) for path in self._places.implied)
         return done
 
     def _entry(self, entry: Entry, reader: TarReader) -> None:
@@ -112,8 +111,8 @@ class _Unpacking:
         if base[:4] == _WHITEOUT:
             self._mark(parent, base, entry)
             return
-        if parent not in self._directories:
-            self._make_parents(parent)
+        if parent not in self._places.directories:
+            self._places.make_parents(parent)
         kind = entry.kind
         if kind == FILE:
             self._file(name, entry, reader)
@@ -140,7 +139,7 @@ class _Unpacking:
         try:
             descriptor = os.open(name, _CREATE, mode)
         except FileExistsError:
-            self._clear(name)
+            self._places.clear(name)
             descriptor = os.open(name, _CREATE, mode)
         try:
             if entry.sparse is not None:
@@ -168,24 +167,24 @@ class _Unpacking:
 
     def _directory(self, name: bytes, entry: Entry) -> None:
         path = name or b"."
-        if name not in self._directories:
+        if name not in self._places.directories:
             try:
                 os.mkdir(path, entry.mode)
             except FileExistsError:
-                self._clear_for_directory(name)
-            self._directories.add(name)
-        self._implied.discard(name)
+                self._places.clear_for_directory(name)
+            self._places.directories.add(name)
+        self._places.implied.discard(name)
         os.chown(path, entry.uid, entry.gid, follow_symlinks=False)
         os.chmod(path, entry.mode)
         if entry.xattrs:
             self._xattrs(path, entry)
-        self._times[name] = _time(entry.mtime_ns)
+        self._places.times[name] = _time(entry.mtime_ns)
 
     def _hardlink(self, name: bytes, entry: Entry) -> None:
         target = clean(entry.link)
         if target == name:
             raise UnpackError(f"entry {shown(name)} is a hardlink to itself")
-        self._follow_parents(target.rpartition(b"/")[0], name)
+        self._places.follow_parents(target.rpartition(b"/")[0], name)
         source = self._copies.get(target, target)
         try:
             self._make(name, lambda: os.link(source, name, follow_symlinks=False))
@@ -222,8 +221,8 @@ class _Unpacking:
     def _mark(self, parent: bytes, base: bytes, entry: Entry) -> None:
         """A whiteout or the mark of an opaque directory."""
         if base == _OPAQUE_MARK:
-            if parent not in self._directories:
-                self._make_parents(parent)
+            if parent not in self._places.directories:
+                self._places.make_parents(parent)
             os.setxattr(parent or b".", self._opaque, b"y", follow_symlinks=False)
             return
         if base.startswith(_AUFS):
@@ -231,15 +230,15 @@ class _Unpacking:
         hidden = base[len(_WHITEOUT) :]
         if hidden in (b"", b".", b".."):
             raise UnpackError(f"entry {shown(entry.name)} is a whiteout of nothing")
-        if parent not in self._directories:
-            self._make_parents(parent)
+        if parent not in self._places.directories:
+            self._places.make_parents(parent)
         name = parent + b"/" + hidden if parent else hidden
         try:
             os.mknod(name, stat.S_IFCHR, WHITEOUT_DEVICE)
         except FileExistsError:
             # A whiteout speaks of lower layers only. What this layer has at the place hides them already,
             # but the contents of a directory would still be merged with theirs.
-            if name in self._directories:
+            if name in self._places.directories:
                 os.setxattr(name, self._opaque, b"y", follow_symlinks=False)
 
     # -- places
@@ -249,89 +248,8 @@ class _Unpacking:
         try:
             create()
         except FileExistsError:
-            self._clear(name)
+            self._places.clear(name)
             create()
-
-    def _clear(self, name: bytes) -> None:
-        """Make room for a later entry of the same name."""
-        if not stat.S_ISDIR(os.lstat(name).st_mode):
-            os.unlink(name)
-            return
-        _remove_tree(name)
-        below = name + b"/"
-        for known in (self._directories, self._implied):
-            known.difference_update([path for path in known if path == name or path.startswith(below)])
-        for path in [path for path in self._times if path == name or path.startswith(below)]:
-            del self._times[path]
-
-    def _clear_for_directory(self, name: bytes) -> None:
-        """Something is where a directory shall be: keep a directory, replace anything else."""
-        status = os.lstat(name)
-        if stat.S_ISDIR(status.st_mode):
-            return
-        os.unlink(name)
-        os.mkdir(name, 0o755)
-        if stat.S_ISCHR(status.st_mode) and status.st_rdev == WHITEOUT_DEVICE:
-            # The whiteout said that the lower one is gone; the new directory must not show its contents.
-            os.setxattr(name, self._opaque, b"y", follow_symlinks=False)
-
-    def _make_parents(self, parent: bytes) -> None:
-        """Make what is missing on the way to ``parent`` (clean)."""
-        path = b""
-        parts = parent.split(b"/")
-        for index, part in enumerate(parts):
-            inside = path
-            path = path + b"/" + part if path else part
-            if path in self._directories:
-                continue
-            try:
-                os.mkdir(path, 0o755)
-            except FileExistsError:
-                status = os.lstat(path)
-                if stat.S_ISLNK(status.st_mode):
-                    self._follow(inside, path, b"/".join(parts))
-                    if index == len(parts) - 1:
-                        return
-                    continue
-                self._clear_for_directory(path)
-            else:
-                self._implied.add(path)
-            self._directories.add(path)
-
-    def _follow(self, inside: bytes, path: bytes, parent: bytes) -> None:
-        """A symlink of this layer lies on the way; it may be followed while it stays in the layer."""
-        target = os.readlink(path)
-        if climbs_out(inside, target):
-            raise UnpackError(
-                f"the way to {shown(parent)} leads out of the layer through the symlink "
-                f"{shown(path)} to {shown(target)}"
-            )
-        try:
-            if stat.S_ISDIR(os.stat(path).st_mode):
-                return
-        except FileNotFoundError:
-            # Dangling in this layer, as its directory is in a lower one: make it here.
-            os.makedirs(os.path.realpath(path), 0o755, exist_ok=True)
-            return
-        raise UnpackError(f"{shown(path)} on the way to {shown(parent)} is not a directory")
-
-    def _follow_parents(self, parent: bytes, name: bytes) -> None:
-        """The way to a hardlink's target may not lead out either."""
-        path = b""
-        for part in parent.split(b"/") if parent else ():
-            inside = path
-            path = path + b"/" + part if path else part
-            if path in self._directories:
-                continue
-            try:
-                target = os.readlink(path)
-            except OSError:
-                return  # missing, or no symlink: link(2) will say
-            if climbs_out(inside, target):
-                raise UnpackError(
-                    f"entry {shown(name)} is a hardlink that leads out of the layer through the symlink "
-                    f"{shown(path)} to {shown(target)}"
-                )
 
     # -- attributes
 
@@ -393,17 +311,3 @@ def _write_at(descriptor: int, piece: memoryview, offset: int) -> None:
 
 def _time(mtime_ns: int) -> int:
     return min(max(mtime_ns, 0), TIME_MAX_NS)
-
-
-def _remove_tree(path: bytes) -> None:
-    """Remove a directory of this layer with everything in it, however deep."""
-    for here, directories, files in os.walk(path, topdown=False):
-        for file in files:
-            os.unlink(os.path.join(here, file))
-        for directory in directories:
-            inner = os.path.join(here, directory)
-            if os.path.islink(inner):
-                os.unlink(inner)
-            else:
-                os.rmdir(inner)
-    os.rmdir(path)

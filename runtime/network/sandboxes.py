@@ -26,9 +26,10 @@ from runtime.network import resolvconf
 from runtime.network.definitions import Wish
 from runtime.network.elements import Element
 from runtime.network.endpoints import Endpoint, EndpointRequest, NetworkSetup, Sandbox
-from runtime.network.listeners import Listeners, PortTaken, Reservation
+from runtime.network.listeners import Listeners
 from runtime.network.naming import Naming
-from runtime.network.ports import parse_bindings, parse_exposed, to_port_map
+from runtime.network.ports import parse_exposed, to_port_map
+from runtime.network.published import PublishedPorts
 from runtime.network.registry import Net, Registry, check_wish
 from runtime.network.requests import new_endpoint, new_sandbox, wanted_networks
 from runtime.network.resolver import Resolver, Upstream
@@ -52,14 +53,13 @@ class Sandboxes:
     ) -> None:
         self._registry = registry
         self._wiring = wiring
-        self._listeners = listeners
         self._events = events
         self._host_resolver = host_resolver
         self._defaults = defaults
         self._all: dict[str, Sandbox] = {}
         self._naming = Naming(registry, self._all)
         self._resolver = Resolver(self._naming)
-        self._reservations: dict[str, Reservation] = {}
+        self._published = PublishedPorts(wiring, listeners)
         self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
         self.hosts_changed: Callable[[str, NetworkSetup], None] | None = None
 
@@ -105,7 +105,7 @@ class Sandboxes:
                 for net, wish in wanted:
                     self._add_endpoint(sandbox, net, wish)
                 self._all[container_id] = sandbox
-                self._reserve(sandbox)
+                self._published.reserve(sandbox)
                 if wanted[0][0].record.driver == "host":
                     await self._wiring.save(sandbox)
                 else:
@@ -134,29 +134,7 @@ class Sandboxes:
             net.leave(sandbox.container_id)
             net.release(endpoint.ipv4, endpoint.ipv6)
 
-    # -- ports
-
-    def _reserve(self, sandbox: Sandbox) -> None:
-        """Take the host ports when the sandbox has a way out, give them back when it has none."""
-        gateway = self._wiring.gateway(sandbox, 4) or self._wiring.gateway(sandbox, 6)
-        held = self._reservations.get(sandbox.container_id)
-        if gateway is None:
-            if held is not None:
-                self._listeners.release(self._reservations.pop(sandbox.container_id))
-            sandbox.published = []
-        elif held is None:
-            exposed = parse_exposed(sandbox.exposed)
-            wishes = parse_bindings(sandbox.bindings, exposed, sandbox.publish_all)
-            if wishes:
-                try:
-                    reservation = self._listeners.reserve(wishes, gateway[0].options.host_binding)
-                except PortTaken as error:
-                    raise Internal(
-                        "driver failed programming external connectivity on endpoint "
-                        f"{sandbox.name} ({gateway[1].endpoint_id}): {error}"
-                    ) from None
-                self._reservations[sandbox.container_id] = reservation
-                sandbox.published = reservation.published
+    # -- what we serve
 
     def elements(self, sandbox: Sandbox) -> list[Element]:
         """The table's elements of a sandbox's ports."""
@@ -164,9 +142,7 @@ class Sandboxes:
 
     def _serve(self, sandbox: Sandbox, sockets: DnsSockets | None) -> None:
         """Answer at a sandbox's ports and at its resolver, when there are new sockets for it."""
-        reservation = self._reservations.get(sandbox.container_id)
-        if reservation is not None:
-            reservation.serve(*self._wiring.targets(sandbox))
+        self._published.serve(sandbox)
         if sockets is not None:
             self._resolver.open(sandbox.container_id, *sockets, self._upstream(sandbox))
 
@@ -187,9 +163,7 @@ class Sandboxes:
 
     def _forget(self, sandbox: Sandbox) -> None:
         """Give back what only exists in our books: ports, addresses, membership."""
-        reservation = self._reservations.pop(sandbox.container_id, None)
-        if reservation is not None:
-            self._listeners.release(reservation)
+        self._published.release(sandbox)
         for endpoint in list(sandbox.endpoints.values()):
             self._drop_endpoint(sandbox, endpoint)
             if endpoint.host_interface:
@@ -241,14 +215,14 @@ class Sandboxes:
             before = self.elements(sandbox)
             try:
                 endpoint = self._add_endpoint(sandbox, net, wish)
-                self._reserve(sandbox)
+                self._published.reserve(sandbox)
                 await self._rewire(sandbox, before, plug=endpoint)
             except BaseException as error:
                 joined = sandbox.endpoints.get(net.id)
                 if joined is not None:
                     after = self.elements(sandbox)
                     self._drop_endpoint(sandbox, joined)
-                    self._reserve(sandbox)
+                    self._published.reserve(sandbox)
                     await self._rewire(sandbox, after, unplug=joined)
                 raise _translated(error, sandbox) from error
             self._tell("connect", sandbox, endpoint)
@@ -268,7 +242,7 @@ class Sandboxes:
             before = self.elements(sandbox)
             # Members first, address last: it may not be given away while the interface is plugged in.
             sandbox.endpoints.pop(net.id)
-            self._reserve(sandbox)
+            self._published.reserve(sandbox)
             try:
                 await self._rewire(sandbox, before, unplug=endpoint)
             except OSError as error:
@@ -331,7 +305,7 @@ class Sandboxes:
         """Hold the ports and answer the questions of every sandbox that lived on."""
         for sandbox in list(self._all.values()):
             if sandbox.published:
-                self._reservations[sandbox.container_id] = self._listeners.adopt(sandbox.published)
+                self._published.adopt(sandbox)
             sockets = None
             if sandbox.namespace and self._naming.has_names(sandbox):
                 try:
@@ -343,9 +317,7 @@ class Sandboxes:
     def close(self) -> None:
         """Give up ports and sockets; containers and their rules stay."""
         self._resolver.close_all()
-        for reservation in self._reservations.values():
-            self._listeners.release(reservation)
-        self._reservations.clear()
+        self._published.close()
 
     # -- what a container is told
 
