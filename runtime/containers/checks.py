@@ -14,7 +14,7 @@ import signal
 from typing import Any
 
 from runtime.api.errors import InvalidArgument, NotSupported
-from runtime.config import parse_size
+from runtime.configtable import parse_size
 
 Body = dict[str, Any]
 

@@ -14,8 +14,8 @@ from runtime.config import (
     instance_names,
     load_config,
     parse_config,
-    parse_size,
 )
+from runtime.configtable import parse_size
 
 
 def parse(text: str) -> EngineConfig:
