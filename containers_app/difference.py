@@ -7,7 +7,7 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
-from containers_app import fields, mounts
+from containers_app import mounts, variables
 from containers_app.fields import FIELDS, Body
 
 # Parts of a body that the form shows in whole; the others are carried over and named.
@@ -80,6 +80,16 @@ _SHOWN = frozenset(
         "BlkioWeight",
         "CgroupParent",
         "DeviceCgroupRules",
+        "Links",
+        "Annotations",
+        "StorageOpt",
+        "VolumeDriver",
+        "OomKillDisable",
+        "BlkioWeightDevice",
+        "BlkioDeviceReadBps",
+        "BlkioDeviceWriteBps",
+        "BlkioDeviceReadIOps",
+        "BlkioDeviceWriteIOps",
     ]
 )
 
@@ -99,7 +109,7 @@ def differences(before: Body, after: Body, labels: Mapping[str, str]) -> list[di
         if not removed and not added:  # only their order
             removed, added = old, new
         if name == "env":
-            removed, added = ([fields.masked_entry(line) for line in lines] for lines in (removed, added))
+            removed, added = ([variables.masked_entry(line) for line in lines] for lines in (removed, added))
         found.append({"field": name, "label": labels.get(name, name), "removed": removed, "added": added})
     return found
 

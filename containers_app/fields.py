@@ -11,15 +11,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from django.utils.translation import gettext as _
-
-from containers_app import mounts, notations, runspec
-from containers_app.intent import BRIDGE, JOINED, NETWORKLESS
+from containers_app import endpoints, mounts, notations, variables
 from containers_app.runspec import size_text
-from webdock.engines import secrets
-from webdock.people.belongings import CLAIM_LABEL
 
 Body = dict[str, Any]
+
+UNMASKED = "systempaths=unconfined"
+_PATHS = ("MaskedPaths", "ReadonlyPaths")
 
 
 @dataclass(frozen=True)
@@ -79,81 +77,14 @@ def _cpus(nano: Any) -> str:
     return f"{int(nano or 0) / 10**9:.9f}".rstrip("0").rstrip(".") if nano else ""
 
 
-# Variables and labels: what a line cannot say is not shown, and kept.
-
-
-def env_lines(entries: Any, *, masked: bool = True) -> list[str]:
-    """Entries as lines of the form, secret values masked; those no line can say are left out."""
-    shown = []
-    for entry in entries or ():
-        name, equals, value = str(entry).partition("=")
-        line = f"{name}={runspec.quoted(value)}" if equals else name
-        if _reads_back(line, str(entry)):
-            shown.append(masked_entry(str(entry)) if masked and is_masked(str(entry)) else line)
-    return shown
-
-
-def masked_entry(entry: str) -> str:
-    """KEY=value with its secret hidden, when it looks like one."""
-    found = secrets.environment([entry])[0]
-    return f"{found['name']}={found['value']}" if "=" in entry else entry
-
-
-def is_masked(entry: str) -> bool:
-    return secrets.MASK in masked_entry(entry)
-
-
-def _reads_back(line: str, entry: str) -> bool:
-    try:
-        return runspec.parse_env(line) == [entry]
-    except ValueError:
-        return False
-
-
-def unmasked(entries: list[str], before: list[str]) -> list[str]:
-    """Entries in which a mask that came back is the value it hides.
-
-    Raises: ValueError naming a variable whose mask was changed or stands for nothing.
-    """
-    values = {entry.partition("=")[0]: entry for entry in before}
-    found = []
-    for entry in entries:
-        name = entry.partition("=")[0]
-        if secrets.MASK in entry:
-            if name not in values or masked_entry(values[name]) != entry:
-                raise ValueError(
-                    _("%(name)s: type the whole value; its hidden part is not known here") % {"name": name}
-                )
-            entry = values[name]
-        found.append(entry)
-    return found
-
-
 def _write_env(body: Body, entries: Any) -> None:
     before = [str(entry) for entry in body.get("Env") or ()]
-    shown = {line.partition("=")[0] for line in env_lines(before)}
-    kept = [entry for entry in before if entry.partition("=")[0] not in shown]
-    _put(body, "Env", [*(entries or ()), *kept])
-
-
-def _label_lines(labels: Any) -> dict[str, str]:
-    shown = {}
-    for name, value in (labels or {}).items():
-        if name == CLAIM_LABEL:
-            continue  # ours; it goes with the container
-        line = f"{name}={runspec.quoted(str(value))}"
-        try:
-            reads_back = runspec.parse_labels(line) == {name: value}
-        except ValueError:
-            reads_back = False
-        if reads_back:
-            shown[name] = line
-    return shown
+    _put(body, "Env", variables.kept_with(entries or (), before))
 
 
 def _write_labels(body: Body, labels: Any) -> None:
     before = body.get("Labels") or {}
-    shown = _label_lines(before)
+    shown = variables.label_lines(before)
     _put(body, "Labels", {**{name: before[name] for name in before if name not in shown}, **(labels or {})})
 
 
@@ -193,51 +124,6 @@ def _write_volumes(body: Body, parsed: Any) -> None:
     binds, anonymous = parsed or ([], {})
     _put(body["HostConfig"], "Binds", binds)
     _put(body, "Volumes", anonymous)
-
-
-# Networks: the mode and the endpoints are one list, the network it is made on first.
-
-
-def _networks(body: Body) -> list[tuple[str, Body]]:
-    mode = str((body.get("HostConfig") or {}).get("NetworkMode") or "")
-    endpoints: Body = dict((body.get("NetworkingConfig") or {}).get("EndpointsConfig") or {})
-    if mode in NETWORKLESS or mode.startswith(JOINED):
-        return [(mode, {})]
-    primary = "bridge" if mode in BRIDGE else mode
-    first = dict(endpoints.pop(primary, None) or {})
-    if body.get("MacAddress"):
-        first["MacAddress"] = body["MacAddress"]
-    return [(primary, first), *endpoints.items()]
-
-
-def _read_networks(body: Body) -> str:
-    found = _networks(body)
-    return "" if found == [("bridge", {})] else notations.networks_text(found)
-
-
-def _write_networks(body: Body, networks: Any) -> None:
-    before = dict(_networks(body))
-    body.pop("NetworkingConfig", None)
-    body.pop("MacAddress", None)
-    asked: list[tuple[str, Body]] = list(networks or ())
-    body["HostConfig"]["NetworkMode"] = asked[0][0] if asked else "default"
-    endpoints: Body = {}
-    for at, (name, settings) in enumerate(asked):
-        kept = {
-            key: value
-            for key, value in (before.get(name) or {}).items()
-            if key in ("Links", "DriverOpts", "GwPriority")
-        }
-        local = ((before.get(name) or {}).get("IPAMConfig") or {}).get("LinkLocalIPs")
-        settings = {**kept, **copy.deepcopy(settings)}
-        if local:
-            settings.setdefault("IPAMConfig", {})["LinkLocalIPs"] = local
-        if at == 0 and settings.get("MacAddress"):
-            body["MacAddress"] = settings.pop("MacAddress")  # the spelling every version knows
-        if name not in NETWORKLESS and not name.startswith(JOINED):
-            endpoints[name] = settings
-    if endpoints and endpoints != {"bridge": {}}:
-        body["NetworkingConfig"] = {"EndpointsConfig": endpoints}
 
 
 def _read_restart(policy: Any) -> str:
@@ -293,11 +179,31 @@ def _write_mounts(body: Body, asked: Any) -> None:
     _put(body["HostConfig"], "Mounts", [*(asked or ()), *kept])
 
 
+# Spec: docker's own client says "systempaths=unconfined" with two empty lists.
+
+
+def _read_security(body: Body) -> str:
+    host = body.get("HostConfig") or {}
+    bare = all(host.get(key) == [] for key in _PATHS) and not host.get("Privileged")
+    return _joined(dict.fromkeys([*(host.get("SecurityOpt") or ()), *([UNMASKED] if bare else ())]))
+
+
+def _write_security(body: Body, options: Any) -> None:
+    host, asked = body["HostConfig"], list(options or ())
+    bare = UNMASKED in asked
+    was = UNMASKED in _read_security(body).splitlines()
+    _put(host, "SecurityOpt", [one for one in asked if one != UNMASKED])
+    for key in _PATHS if bare or was else ():
+        host.pop(key, None)
+        if bare:
+            host[key] = []
+
+
 FIELDS: dict[str, Field] = {
     "image": _config("Image"),
     "command": _config("Cmd", _words),
     "entrypoint": _config("Entrypoint", _words),
-    "env": Field(lambda body: "\n".join(env_lines(body.get("Env"))), _write_env),
+    "env": Field(lambda body: "\n".join(variables.env_lines(body.get("Env"))), _write_env),
     "ports": Field(lambda body: "\n".join(port_lines(_bindings(body))), _write_ports),
     "publish_all": _box(_host, "PublishAllPorts"),
     "expose": Field(
@@ -312,8 +218,11 @@ FIELDS: dict[str, Field] = {
     ),
     "mounts": Field(lambda body: "\n".join(_mount_lines(body)), _write_mounts),
     "tmpfs": _host("Tmpfs", notations.tmpfs_text),
+    "volume_driver": _host("VolumeDriver"),
+    "storage_opt": _host("StorageOpt", notations.pairs_text),
     "volumes_from": _host("VolumesFrom", _joined),
-    "network": Field(_read_networks, _write_networks),
+    "network": Field(endpoints.read, endpoints.write),
+    "links": Field(lambda body: _joined(endpoints.links_of(body)), endpoints.write_links),
     "hostname": _config("Hostname"),
     "domainname": _config("Domainname"),
     "dns": _host("Dns", _joined),
@@ -323,7 +232,9 @@ FIELDS: dict[str, Field] = {
     "workdir": _config("WorkingDir"),
     "user": _config("User"),
     "group_add": _host("GroupAdd", _joined),
-    "labels": Field(lambda body: "\n".join(_label_lines(body.get("Labels")).values()), _write_labels),
+    "labels": Field(
+        lambda body: "\n".join(variables.label_lines(body.get("Labels")).values()), _write_labels
+    ),
     "tty": _box(_config, "Tty"),
     "open_stdin": _box(_config, "OpenStdin"),
     "auto_remove": _box(_host, "AutoRemove"),
@@ -356,7 +267,13 @@ FIELDS: dict[str, Field] = {
     "pids": _host("PidsLimit"),
     "shm_size": _host("ShmSize", size_text),
     "oom_score_adj": _host("OomScoreAdj"),
+    "oom_kill_disable": _box(_host, "OomKillDisable"),
     "blkio_weight": _host("BlkioWeight"),
+    "blkio_weight_device": _host("BlkioWeightDevice", notations.WEIGHTS[1]),
+    "device_read_bps": _host("BlkioDeviceReadBps", notations.BYTES[1]),
+    "device_write_bps": _host("BlkioDeviceWriteBps", notations.BYTES[1]),
+    "device_read_iops": _host("BlkioDeviceReadIOps", notations.COUNTS[1]),
+    "device_write_iops": _host("BlkioDeviceWriteIOps", notations.COUNTS[1]),
     "cgroup_parent": _host("CgroupParent"),
     "health_cmd": _health("Test", notations.check_text),
     "health_interval": _health("Interval", _time),
@@ -366,11 +283,12 @@ FIELDS: dict[str, Field] = {
     "health_retries": _health("Retries", lambda value: value or ""),
     "cap_add": _host("CapAdd", _joined),
     "cap_drop": _host("CapDrop", _joined),
-    "security_opt": _host("SecurityOpt", _joined),
+    "security_opt": Field(_read_security, _write_security),
     "devices": _host("Devices", notations.devices_text),
     "device_rules": _host("DeviceCgroupRules", _joined),
     "sysctls": _host("Sysctls", notations.pairs_text),
     "ulimits": _host("Ulimits", notations.ulimits_text),
+    "annotations": _host("Annotations", notations.pairs_text),
     "log_driver": _log("Type", lambda value: value or ""),
     "log_opts": _log("Config", notations.pairs_text),
     "pid_mode": _host("PidMode"),

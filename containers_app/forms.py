@@ -8,9 +8,12 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.core.validators import MaxLengthValidator
 from django.utils.translation import gettext_lazy as _
 
-from containers_app import fields, mounts, notations, runspec
+from containers_app import fields, runspec, variables
+from containers_app.rules import PARSERS, judge
+from containers_app.sections import RESTARTS
 
 TEXT_MAX_CHARS = 256 * 1024
 LINE_MAX_CHARS = 4096
@@ -18,102 +21,18 @@ PIDS_MAX = 4_194_304  # Kernel: PID_MAX_LIMIT
 CPUS_MAX = Decimal(1024)
 MICROSECONDS_MAX = 10**12  # eleven days: engines take less
 
-RESTARTS = [
-    ("no", _("Never")),
-    ("on-failure", _("When it fails")),
-    ("on-failure:5", _("When it fails, at most 5 times")),
-    ("unless-stopped", _("Always, unless stopped")),
-    ("always", _("Always")),
-]
 
-# (title, what is in it, fields): shown closed, in this order, below the first few.
-SECTIONS: list[tuple[Any, Any, list[str]]] = [
-    (
-        _("Command"),
-        _("entrypoint, user, directory"),
-        ["entrypoint", "workdir", "user", "group_add", "stop_signal", "stop_timeout"],
-    ),
-    (
-        _("Network"),
-        _("networks, names, addresses"),
-        [
-            "network",
-            "hostname",
-            "domainname",
-            "extra_hosts",
-            "dns",
-            "dns_search",
-            "dns_options",
-            "expose",
-        ],
-    ),
-    (
-        _("Storage"),
-        _("mounts, files in memory, volumes of others"),
-        ["mounts", "tmpfs", "volumes_from"],
-    ),
-    (
-        _("Limits"),
-        _("memory, CPUs, processes"),
-        [
-            "memory",
-            "memory_reservation",
-            "memory_swap",
-            "memory_swappiness",
-            "cpus",
-            "cpu_shares",
-            "cpuset_cpus",
-            "cpuset_mems",
-            "cpu_period",
-            "cpu_quota",
-            "cpu_rt_period",
-            "cpu_rt_runtime",
-            "pids",
-            "shm_size",
-            "oom_score_adj",
-            "blkio_weight",
-            "cgroup_parent",
-            "ulimits",
-        ],
-    ),
-    (
-        _("Restart and health"),
-        _("restart policy, health check"),
-        [
-            "restart",
-            "health_cmd",
-            "health_interval",
-            "health_timeout",
-            "health_retries",
-            "health_start_period",
-            "health_start_interval",
-        ],
-    ),
-    (
-        _("Rights"),
-        _("capabilities, devices, kernel settings"),
-        [
-            "cap_add",
-            "cap_drop",
-            "devices",
-            "device_rules",
-            "sysctls",
-            "security_opt",
-            "userns_mode",
-            "pid_mode",
-            "ipc_mode",
-            "uts_mode",
-            "cgroupns_mode",
-            "runtime",
-        ],
-    ),
-    (
-        _("Labels, log and more"),
-        _("labels, log options"),
-        ["labels", "log_driver", "log_opts"],
-    ),
-]
-BOXES = ["tty", "open_stdin", "auto_remove", "init", "read_only", "publish_all", "privileged"]
+class _Lines(forms.CharField):
+    """Text without the browser's own bound, which cuts a paste without a word: half of it would be taken."""
+
+    def __init__(self, *, max_chars: int, **more: Any) -> None:
+        self.max_chars = max_chars
+        super().__init__(required=False, **more)
+        words = _("This is too long: %(limit_value)d characters at most.")
+        self.validators.append(MaxLengthValidator(max_chars, words))
+
+    def widget_attrs(self, widget: forms.Widget) -> dict[str, Any]:
+        return {"data-max-chars": self.max_chars}
 
 
 def _area(rows: int, placeholder: str) -> forms.Textarea:
@@ -123,10 +42,9 @@ def _area(rows: int, placeholder: str) -> forms.Textarea:
 
 
 def _lines(label: Any, placeholder: str = "", help_text: Any = "", rows: int = 2) -> forms.CharField:
-    return forms.CharField(
+    return _Lines(
         label=label,
-        required=False,
-        max_length=TEXT_MAX_CHARS,
+        max_chars=TEXT_MAX_CHARS,
         help_text=help_text,
         widget=_area(rows, placeholder),
     )
@@ -136,10 +54,9 @@ def _text(
     label: Any, placeholder: str = "", help_text: Any = "", max_length: int = LINE_MAX_CHARS
 ) -> forms.CharField:
     attrs = {"placeholder": placeholder, "spellcheck": "false", "autocapitalize": "off"}
-    return forms.CharField(
+    return _Lines(
         label=label,
-        required=False,
-        max_length=max_length,
+        max_chars=max_length,
         help_text=help_text,
         widget=forms.TextInput(attrs=attrs),
     )
@@ -184,6 +101,7 @@ class RunForm(forms.Form):
         "shop alias=web ip=10.0.0.9",
         _("a name each line; alias=, ip=, ip6= and mac= behind it; host, none"),
     )
+    links = _lines(_("Links"), "db:database", _("container, or container:name for it"))
     hostname = _text(_("Host name"), max_length=64)
     domainname = _text(_("Domain name"), max_length=253)
     extra_hosts = _lines(_("Further hosts"), "db:10.0.0.5", _("name:address lines for /etc/hosts"))
@@ -199,6 +117,10 @@ class RunForm(forms.Form):
     )
     tmpfs = _lines(_("In memory (tmpfs)"), "/run:size=64m")
     volumes_from = _lines(_("Volumes of other containers"), "web:ro")
+    volume_driver = _text(_("Volume driver"), "local", _("of volumes this form makes"), 255)
+    storage_opt = _lines(
+        _("Storage options"), "size=20G", _("webdock’s own engine has none; some of Docker’s do")
+    )
 
     memory = _text(_("Memory"), "512m", max_length=32)
     memory_reservation = _text(_("Memory it shall keep"), "256m", max_length=32)
@@ -224,7 +146,13 @@ class RunForm(forms.Form):
     pids = _number(_("Processes"), -1, PIDS_MAX, _("-1 for no limit"))
     shm_size = _text(_("Shared memory"), "64m", max_length=32)
     oom_score_adj = _number(_("OOM score"), -1000, 1000, _("higher is killed earlier"))
+    oom_kill_disable = _box(_("Never kill it for memory"), _("it waits instead; best with a limit"))
+    device_read_bps = _lines(_("Bytes read a second"), "/dev/sda:10m")
+    device_write_bps = _lines(_("Bytes written a second"), "/dev/sda:10m")
+    device_read_iops = _lines(_("Reads a second"), "/dev/sda:1000")
+    device_write_iops = _lines(_("Writes a second"), "/dev/sda:1000")
     blkio_weight = _number(_("Disk weight"), 10, 1000, _("against others; 500 is usual"))
+    blkio_weight_device = _lines(_("Disk weight of a device"), "/dev/sda:500")
     cgroup_parent = _text(_("Control group it is in"), "shop", max_length=LINE_MAX_CHARS)
     ulimits = _lines(_("Ulimits"), "nofile=1024:2048")
 
@@ -255,6 +183,8 @@ class RunForm(forms.Form):
     runtime = _text(_("Runtime"), "crun", max_length=64)
 
     labels = _lines(_("Labels"), "key=value")
+    annotations = _lines(_("Annotations"), "key=value", _("handed to the OCI runtime"))
+    platform = _text(_("Platform"), "linux/arm64", _("of the image; this machine's when left empty"), 64)
     log_driver = _text(_("Log driver"), "json-file", max_length=64)
     log_opts = _lines(_("Log options"), "max-size=10m")
 
@@ -283,7 +213,7 @@ class RunForm(forms.Form):
 
     def changed(self, name: str) -> bool:
         """Whether a field says something else than the base; a text that was not sent says nothing."""
-        before = self._texts[name]
+        before = self._texts.get(name, "")  # a name and a platform are no part of a body
         if isinstance(before, bool):
             return bool(self.cleaned_data.get(name)) != before
         return name in self.data and _plain(self.data.get(name)) != _plain(before)
@@ -304,7 +234,7 @@ class RunForm(forms.Form):
                 del self.errors[name]  # strange as it is, the engine took it
                 self.cleaned_data[name] = None
         for name, parse in PARSERS.items():
-            if name in self.cleaned_data:
+            if name in self.cleaned_data and name in self.fields:
                 try:
                     self.cleaned_data[name] = self._parsed(name, parse)
                 except ValidationError as error:
@@ -315,12 +245,6 @@ class RunForm(forms.Form):
         if any(sign.isspace() for sign in image) or image.startswith("-"):
             raise ValidationError(_("This is not the name of an image."), code="invalid")
         return image
-
-    def clean_workdir(self) -> str:
-        path: str = self.cleaned_data["workdir"]
-        if path and not path.startswith("/"):
-            raise ValidationError(_("A directory in the container starts with /"), code="invalid")
-        return path
 
     def clean_cpus(self) -> int | None:
         cpus = self.cleaned_data["cpus"]
@@ -335,10 +259,21 @@ class RunForm(forms.Form):
             )
         if cleaned.get("env") and self._judges_masks:
             try:
-                cleaned["env"] = fields.unmasked(cleaned["env"], self.base.get("Env") or [])
+                cleaned["env"] = variables.unmasked(cleaned["env"], self.base.get("Env") or [])
             except ValueError as error:
                 self.add_error("env", str(error))
+        if not self.errors:
+            for name, words in judge(self.body(), self.changed):
+                self.add_error(name, words)
         return cleaned
+
+    def remarks(self) -> dict[str, list[str]]:
+        """What is worth a word though nothing is wrong: {field: [sentences]}."""
+        try:
+            found = variables.remarks(str(self.data.get("env") or ""))
+        except ValueError:
+            found = []  # said as an error
+        return {"env": found} if found else {}
 
     def body(self) -> dict[str, Any]:
         """The create body of a valid form."""
@@ -353,37 +288,3 @@ def _plain(text: Any) -> str:
 def labels() -> dict[str, str]:
     """Field name -> what the form calls it, in the reader's language."""
     return {name: str(field.label) for name, field in RunForm.base_fields.items()}
-
-
-PARSERS: dict[str, Callable[[str], Any]] = {
-    "command": runspec.parse_words,
-    "entrypoint": runspec.parse_words,
-    "env": runspec.parse_env,
-    "ports": runspec.parse_ports,
-    "volumes": runspec.parse_volumes,
-    "labels": runspec.parse_labels,
-    "memory": runspec.parse_size,
-    "memory_reservation": runspec.parse_size,
-    "memory_swap": notations.parse_swap,
-    "shm_size": runspec.parse_size,
-    "restart": runspec.parse_restart,
-    "network": notations.parse_networks,
-    "tmpfs": notations.parse_tmpfs,
-    "mounts": mounts.parse_mounts,
-    "devices": notations.parse_devices,
-    "ulimits": notations.parse_ulimits,
-    "sysctls": notations.parse_pairs,
-    "log_opts": notations.parse_pairs,
-    "health_cmd": notations.parse_check,
-    "health_interval": notations.parse_duration,
-    "health_timeout": notations.parse_duration,
-    "health_start_period": notations.parse_duration,
-    "health_start_interval": notations.parse_duration,
-    **dict.fromkeys(
-        (
-            *("group_add", "extra_hosts", "dns", "dns_search", "dns_options", "expose", "volumes_from"),
-            *("cap_add", "cap_drop", "security_opt", "device_rules"),
-        ),
-        notations.parse_lines,
-    ),
-}

@@ -1,6 +1,6 @@
-"""The shorter notations of the Run form, both ways: networks, devices, limits, options, times. Pure.
+"""The shorter notations of the Run form, both ways: devices, limits, options, times. Pure.
 
-Spec: ``docker run``, whose spellings these are; a network's settings stand behind its name.
+Spec: ``docker run``, whose spellings these are.
 """
 
 from __future__ import annotations
@@ -8,22 +8,29 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
-import shlex
-from collections.abc import Iterable, Mapping
+import signal
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from django.utils.translation import gettext as _
 
-from containers_app.intent import JOINED
-from containers_app.runspec import NAME, lines, parse_size
+from containers_app.runspec import PORTS_MAX, PROTOCOLS, lines, parse_size, port_range, size_text
 
 Body = dict[str, Any]
+Throttle = tuple[Callable[[str], list[Body]], Callable[[Iterable[Body] | None], str]]
 NS = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ns|us|ms|s|m|h)")
 _ULIMIT = re.compile(r"([a-z]+)=(-?\d+)(?::(-?\d+))?")
+_HOST = re.compile(r"[^\s:=]+")
 _DEVICE_MODE = re.compile(r"[rwm]{1,3}")
-_MAC = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}")
+_SIGNAL = re.compile(r"RT(MIN|MAX)([+-]\d{1,2})?")
+ULIMITS = frozenset(
+    (
+        *("core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss"),
+        *("rtprio", "rttime", "sigpending", "stack"),
+    )
+)
 
 
 def parse_duration(text: str) -> int:
@@ -69,6 +76,125 @@ def pairs_text(pairs: Mapping[str, str] | None) -> str:
 
 def parse_lines(text: str) -> list[str]:
     return list(lines(text))
+
+
+def lines_like(pattern: str, words: Any) -> Callable[[str], list[str]]:
+    """A reader of lines that all look like this; ``words`` say so when one does not."""
+    known = re.compile(pattern)
+
+    def parse(text: str) -> list[str]:
+        found = list(lines(text))
+        for line in found:
+            if not known.fullmatch(line):
+                raise ValueError(str(words) % {"line": line})
+        return found
+
+    return parse
+
+
+def text_like(pattern: str, words: Any) -> Callable[[str], str]:
+    """A reader of one text that looks like this; ``words`` say so when it does not."""
+    known = re.compile(pattern)
+
+    def parse(text: str) -> str:
+        if not known.fullmatch(text.strip()):
+            raise ValueError(str(words) % {"text": text.strip()})
+        return text.strip()
+
+    return parse
+
+
+def parse_signal(text: str) -> str:
+    """ "TERM", "SIGTERM", "15" or "RTMIN+3". Raises: ValueError."""
+    name = text.strip().upper()
+    short = name.removeprefix("SIG")
+    numbered = name.isascii() and name.isdigit() and 0 < int(name) <= signal.SIGRTMAX
+    if not (numbered or _SIGNAL.fullmatch(short) or f"SIG{short}" in signal.Signals.__members__):
+        raise ValueError(_("“%(text)s” is not a signal such as TERM or 15") % {"text": text.strip()})
+    return text.strip()
+
+
+def parse_addresses(text: str) -> list[str]:
+    """Lines of one address each. Raises: ValueError naming the line."""
+    found = list(lines(text))
+    for line in found:
+        if not _is_address(line):
+            raise ValueError(_("“%(line)s” is not an address") % {"line": line})
+    return found
+
+
+def parse_hosts(text: str) -> list[str]:
+    """name:address or name=address lines; an address of version 6 may stand in brackets.
+
+    Raises: ValueError naming the line.
+    """
+    found = []
+    for line in lines(text):
+        name, separator, address = line.partition("=" if "=" in line else ":")
+        address = address.removeprefix("[").removesuffix("]") if address.endswith("]") else address
+        if not (separator and _HOST.fullmatch(name) and (address == "host-gateway" or _is_address(address))):
+            raise ValueError(_("“%(line)s” is not name:address, or name:host-gateway") % {"line": line})
+        found.append(f"{name}:{address}")
+    return found
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def parse_expose(text: str) -> list[str]:
+    """port[-port][/protocol] lines as ["80/tcp", ...]. Raises: ValueError naming the line."""
+    found = []
+    for line in lines(text):
+        ports, _slash, protocol = line.partition("/")
+        first, last = port_range(ports, line)
+        if last - first >= PORTS_MAX:
+            raise ValueError(_("more than %(n)d ports") % {"n": PORTS_MAX})
+        if (protocol or "tcp").lower() not in PROTOCOLS:
+            raise ValueError(
+                _("“%(line)s”: the protocol is one of %(all)s") % {"line": line, "all": ", ".join(PROTOCOLS)}
+            )
+        found += [f"{number}/{(protocol or 'tcp').lower()}" for number in range(first, last + 1)]
+    return found
+
+
+def throttles(key: str, *, low: int = 0, high: int = 2**63 - 1, sizes: bool = False) -> Throttle:
+    """The reader and the writer of /dev/name:number lines; ``key`` is Rate or Weight."""
+
+    def parse(text: str) -> list[Body]:
+        found = []
+        for line in lines(text):
+            path, _colon, number = line.rpartition(":")
+            try:
+                count = parse_size(number) if sizes else int(number) if number.isdigit() else -1
+            except ValueError:
+                count = -1
+            if not path.startswith("/dev/"):
+                raise ValueError(_("“%(line)s” is not /dev/name:number") % {"line": line})
+            if not low <= count <= high:
+                raise ValueError(
+                    _("“%(line)s”: “%(text)s” is not a size such as 1m") % {"line": line, "text": number}
+                    if sizes
+                    else _("“%(line)s”: “%(text)s” is not a number it may be")
+                    % {"line": line, "text": number}
+                )
+            found.append({"Path": path, key: count})
+        return found
+
+    def show(found: Iterable[Body] | None) -> str:
+        shown = size_text if sizes else str
+        return "\n".join(f"{one.get('Path')}:{shown(one.get(key) or 0) or 0}" for one in found or ())
+
+    return parse, show
+
+
+BYTES = throttles("Rate", sizes=True)
+COUNTS = throttles("Rate")
+WEIGHTS = throttles("Weight", low=10, high=1000)
 
 
 def parse_tmpfs(text: str) -> dict[str, str]:
@@ -122,9 +248,12 @@ def parse_ulimits(text: str) -> list[dict[str, Any]]:
     found = []
     for line in lines(text):
         match = _ULIMIT.fullmatch(line)
-        if match is None:
+        if match is None or match[1] not in ULIMITS:
             raise ValueError(_("“%(line)s” is not a limit such as nofile=1024:2048") % {"line": line})
-        found.append({"Name": match[1], "Soft": int(match[2]), "Hard": int(match[3] or match[2])})
+        soft, hard = int(match[2]), int(match[3] or match[2])
+        if hard != -1 and (soft == -1 or soft > hard):
+            raise ValueError(_("“%(line)s”: the first number may not be over the second") % {"line": line})
+        found.append({"Name": match[1], "Soft": soft, "Hard": hard})
     return found
 
 
@@ -154,7 +283,8 @@ def parse_check(text: str) -> list[str]:
             words = None
         if isinstance(words, list) and words and all(isinstance(word, str) for word in words):
             return ["CMD", *words]
-        raise ValueError(_('a list of words is written ["curl", "-f", "http://localhost"]'))
+        if text.lstrip().startswith('["'):  # "[ -f /ok ]" is a shell's own word
+            raise ValueError(_('a list of words is written ["curl", "-f", "http://localhost"]'))
     return ["CMD-SHELL", text.strip()]
 
 
@@ -165,68 +295,3 @@ def check_text(test: list[str] | None) -> str:
     if kind == "CMD-SHELL":
         return words[0] if words else ""
     return json.dumps(words, ensure_ascii=False) if words else ""
-
-
-def parse_networks(text: str) -> list[tuple[str, Body]]:
-    """Lines of a network's name with settings behind it: "shop alias=web,www ip=10.0.0.9 mac=…".
-
-    Returns [(name, EndpointSettings)]; the first is what it is made on. Raises: ValueError naming the line.
-    """
-    found: dict[str, Body] = {}
-    for line in lines(text):
-        try:
-            name, *words = shlex.split(line)
-        except ValueError:
-            raise ValueError(_("“%(line)s”: a quotation mark is never closed") % {"line": line}) from None
-        if not (name.startswith(JOINED) or NAME.fullmatch(name)):
-            raise ValueError(_("“%(line)s” does not begin with the name of a network") % {"line": line})
-        if name in found:
-            raise ValueError(_("“%(line)s”: this network is there already") % {"line": line})
-        found[name] = _endpoint(words, line)
-    alone = [name for name in found if name in ("host", "none") or name.startswith(JOINED)]
-    if alone and len(found) > 1:
-        raise ValueError(_("%(name)s goes with no other network") % {"name": alone[0]})
-    return list(found.items())
-
-
-def _endpoint(words: list[str], line: str) -> Body:
-    settings: Body = {}
-    for word in words:
-        key, _equals, value = word.partition("=")
-        if key == "alias" and value:
-            settings.setdefault("Aliases", []).extend(one for one in value.split(",") if one)
-        elif key in ("ip", "ip6"):
-            try:
-                version = ipaddress.ip_address(value).version
-            except ValueError:
-                version = 0
-            if version != (4 if key == "ip" else 6):
-                raise ValueError(
-                    _("“%(line)s”: “%(text)s” is not an address") % {"line": line, "text": value}
-                )
-            settings.setdefault("IPAMConfig", {})["IPv4Address" if key == "ip" else "IPv6Address"] = value
-        elif key == "mac" and _MAC.fullmatch(value):
-            settings["MacAddress"] = value
-        else:
-            words_known = "alias=, ip=, ip6=, mac="
-            raise ValueError(
-                _("“%(line)s”: “%(text)s” is none of %(known)s")
-                % {"line": line, "text": word, "known": words_known}
-            )
-    return settings
-
-
-def networks_text(networks: Iterable[tuple[str, Body]]) -> str:
-    return "\n".join(" ".join([name, *_endpoint_words(settings)]) for name, settings in networks)
-
-
-def _endpoint_words(settings: Body) -> Iterable[str]:
-    if aliases := settings.get("Aliases"):
-        yield shlex.quote(f"alias={','.join(aliases)}")
-    ipam = settings.get("IPAMConfig") or {}
-    if ipam.get("IPv4Address"):
-        yield f"ip={ipam['IPv4Address']}"
-    if ipam.get("IPv6Address"):
-        yield f"ip6={ipam['IPv6Address']}"
-    if settings.get("MacAddress"):
-        yield f"mac={settings['MacAddress']}"

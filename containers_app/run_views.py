@@ -21,9 +21,10 @@ from containers_app import intents, runline
 from containers_app.detail import find
 from containers_app.difference import carried
 from containers_app.fields import texts_of
-from containers_app.forms import BOXES, SECTIONS, RunForm
+from containers_app.forms import RunForm
 from containers_app.models import Container
 from containers_app.projection import ContainerProjection
+from containers_app.sections import BOXES, SECTIONS
 from containers_app.succession import creation
 from images_app.models import ImageTag
 from runtime.api.errors import Conflict, EngineError, NotFound, NotModified
@@ -37,6 +38,7 @@ from webdock.people.rights import requires
 
 Made = tuple[str, list[str], str]  # the container's id, warnings, why it did not start
 MISSING = "missing"  # the error's code when the image is not here
+EMPTY = {**texts_of({}), "name": "", "platform": ""}  # what the fields say before anybody typed
 IMAGE_NAMES_MAX = 1000  # offered as completion
 FORM_MAX_CHARS = 512 * 1024  # of all texts together; a request's body has a bound
 RUNS_KEPT = 1000  # forms that were sent, so that one sent twice makes one container
@@ -123,6 +125,12 @@ async def run_page(request: HttpRequest, form: RunForm, *, status: int = 200, **
     def names() -> list[str]:
         return list(ImageTag.objects.order_by("name").values_list("name", flat=True)[:IMAGE_NAMES_MAX])
 
+    if "container" in more:
+        del form.fields["platform"]  # its image is here, of whatever platform
+        form.fields["name"].help_text = _("It keeps its name when left empty.")
+    laid_out = [
+        (title, note, [name for name in named if name in form.fields]) for title, note, named in SECTIONS
+    ]
     sections = [
         {
             "title": title,
@@ -131,7 +139,7 @@ async def run_page(request: HttpRequest, form: RunForm, *, status: int = 200, **
             "open": any(form.errors.get(name) for name in named) if form.is_bound else False,
             "used": sum(bool(form[name].value()) and form[name].value() != "no" for name in named),
         }
-        for title, note, named in SECTIONS
+        for title, note, named in laid_out
     ]
     context: dict[str, Any] = {
         "form": form,
@@ -143,9 +151,7 @@ async def run_page(request: HttpRequest, form: RunForm, *, status: int = 200, **
         "carried": carried(form.base),
         **more,
     }
-    if "container" in more:
-        form.fields["name"].help_text = _("It keeps its name when left empty.")
-    if form.is_bound and form.has_error("image", MISSING):
+    if form.is_bound and (form.has_error("image", MISSING) or form.has_error("platform", MISSING)):
         context["missing_image"] = form.data.get("image", "")
     return await page(request, "containers/run.html", context, status=status)
 
@@ -155,14 +161,14 @@ async def run_page(request: HttpRequest, form: RunForm, *, status: int = 200, **
 async def container_run_check(request: HttpRequest) -> JsonResponse:
     """What is wrong with the fields as they stand, and the command line that says the same.
 
-    Only notations are judged; {"errors": {field: [words]}, "line": "docker run ..."}.
+    Only notations are judged; {"errors": {field: [words]}, "remarks": the same, "line": "docker run ..."}.
     """
     form = RunForm(request.POST)
     form.is_valid()
     errors = {name: [str(one) for one in found] for name, found in form.errors.items()}
     if not form.data.get("image"):
         errors.pop("image", None)  # not yet: nobody has to be told before they typed
-    return JsonResponse({"errors": errors, "line": runline.line_of(form.data)})
+    return JsonResponse({"errors": errors, "remarks": form.remarks(), "line": runline.line_of(form.data)})
 
 
 @requires("operate")
@@ -173,7 +179,7 @@ async def container_run_read(request: HttpRequest) -> JsonResponse:
         fields, notes = runline.read(request.POST.get("line", ""))
     except ValueError as error:
         return JsonResponse({"ok": False, "message": str(error)}, status=400)
-    return JsonResponse({"ok": True, "fields": {**texts_of({}), "name": "", **fields}, "notes": notes})
+    return JsonResponse({"ok": True, "fields": {**EMPTY, **fields}, "notes": notes})
 
 
 async def _make(actor: Actor, form: RunForm) -> Made | None:
@@ -186,7 +192,9 @@ async def _make(actor: Actor, form: RunForm) -> Made | None:
         async with audited(
             actor, "container.create", engine=engine.alias, kind="container", name=name, detail=body["Image"]
         ) as entry:
-            made = await client.container_create(body, name=name or None)
+            made = await client.container_create(
+                body, name=name or None, platform=form.cleaned_data["platform"] or None
+            )
             id = entry.object_id = str(made["Id"])
             try:
                 for network, settings in networks:
@@ -226,6 +234,8 @@ async def tell(form: RunForm, error: EngineError, alias: str) -> None:
         if isinstance(error, NotFound):
             try:
                 await client.image_inspect(form.cleaned_data["image"])
+                if form.cleaned_data.get("platform"):
+                    field, code = "platform", MISSING  # it is here of another one
             except NotFound:
                 field, code = "image", MISSING
         elif isinstance(error, Conflict) and form.cleaned_data.get("name"):

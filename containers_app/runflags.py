@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from django.utils.translation import gettext_lazy as _
+
 
 @dataclass(frozen=True)
 class Flag:
@@ -36,6 +38,7 @@ BOXES = {
     "read_only": "--read-only",
     "publish_all": "-P --publish-all",
     "privileged": "--privileged",
+    "oom_kill_disable": "--oom-kill-disable",
 }
 VALUES = {
     "name": "--name",
@@ -76,6 +79,8 @@ VALUES = {
     "cgroupns_mode": "--cgroupns",
     "runtime": "--runtime",
     "log_driver": "--log-driver",
+    "volume_driver": "--volume-driver",
+    "platform": "--platform",
     "entrypoint": "--entrypoint",
 }
 LINES = {
@@ -101,54 +106,82 @@ LINES = {
     "ulimits": "--ulimit",
     "security_opt": "--security-opt",
     "log_opts": "--log-opt",
+    "links": "--link",
+    "annotations": "--annotation",
+    "storage_opt": "--storage-opt",
+    "device_read_bps": "--device-read-bps",
+    "device_write_bps": "--device-write-bps",
+    "device_read_iops": "--device-read-iops",
+    "device_write_iops": "--device-write-iops",
+    "blkio_weight_device": "--blkio-weight-device",
 }
 FLAGS = {name: flag for flag in _flags() for name in flag.names}
-# Known, and without a field: (takes a value)
-DETACHED = {
+# Known, and about the terminal a line is typed in, not about the container: (takes a value)
+OF_THE_TERMINAL = {
     "-d": False,
     "--detach": False,
     "--sig-proxy": False,
-    "--pull": True,
     "--quiet": False,
     "-q": False,
+    "--disable-content-trust": False,
+    "--pull": True,
+    "--attach": True,
+    "-a": True,
+    "--detach-keys": True,
+    "--cidfile": True,
+    "--pidfile": True,
+    "--conmon-pidfile": True,
+    "--log-level": True,
 }
-# Known, and not taken; named with their value. The rest of docker's options that take one.
-OTHERS = frozenset(
-    [
-        "--add-host-gateway",
-        "--annotation",
-        "--attach",
-        "-a",
-        "--blkio-weight-device",
-        "--cidfile",
-        "--cpu-count",
-        "--cpu-percent",
-        "--detach-keys",
-        "--device-read-bps",
-        "--device-read-iops",
-        "--device-write-bps",
-        "--device-write-iops",
-        "--env-file",
-        "--gpus",
-        "--ip",
-        "--ip6",
-        "--isolation",
-        "--kernel-memory",
-        "--label-file",
-        "--link",
-        "--link-local-ip",
-        "--mac-address",
-        "--net-alias",
-        "--network-alias",
-        "--platform",
-        "--storage-opt",
-        "--volume-driver",
-    ]
-)
 ENDPOINT = {
     "--ip": "ip",
     "--ip6": "ip6",
     "--mac-address": "mac",
+    "--link-local-ip": "link-local",
     "--network-alias": "alias",
     "--net-alias": "alias",
+}
+# Why what takes a value, or none, has no place in the form.
+_WINDOWS = _("it is for containers of Windows")
+_FILE = _("paste what is in the file into the field")
+_PODMAN = _("only Podman knows it")
+UNTAKEN = {
+    "--gpus": _("this engine gives no graphics cards to containers"),
+    "--env-file": _FILE,
+    "--label-file": _FILE,
+    "--kernel-memory": _("no kernel counts it any more"),
+    "--cpu-count": _WINDOWS,
+    "--cpu-percent": _WINDOWS,
+    "--io-maxbandwidth": _WINDOWS,
+    "--io-maxiops": _WINDOWS,
+    "--isolation": _WINDOWS,
+    **dict.fromkeys(
+        (
+            *(
+                "--pod",
+                "--secret",
+                "--tz",
+                "--authfile",
+                "--arch",
+                "--os",
+                "--variant",
+                "--umask",
+                "--sdnotify",
+            ),
+            *("--systemd", "--image-volume", "--health-on-failure", "--uidmap", "--gidmap", "--subuidname"),
+            *("--subgidname", "--requires", "--unsetenv", "--cgroups", "--cgroup-conf", "--init-path"),
+            *("--timeout", "--passwd-entry", "--group-entry", "--hostuser", "--shm-size-systemd", "--creds"),
+            *("--env-merge", "--personality", "--preserve-fd", "--preserve-fds"),
+        ),
+        _PODMAN,
+    ),
+}
+UNTAKEN_BOXES = {
+    "--use-api-socket": _("it would hand the engine's own socket to the container"),
+    "--help": _("it only prints help"),
+    **dict.fromkeys(
+        ("--replace", "--rmi", "--rootfs", "--env-host", "--http-proxy", "--no-hosts", "--no-hostname"),
+        _PODMAN,
+    ),
+    "--tls-verify": _PODMAN,
 }

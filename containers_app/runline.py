@@ -14,15 +14,32 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
+from containers_app import endpoints, shellwords
 from containers_app.mounts import mount_text, parse_mount
-from containers_app.runflags import BOXES, DETACHED, ENDPOINT, FLAGS, LINES, OTHERS, VALUES, Flag
-from containers_app.runspec import lines, quoted, unquoted
+from containers_app.notations import parse_check
+from containers_app.runflags import (
+    BOXES,
+    ENDPOINT,
+    FLAGS,
+    LINES,
+    OF_THE_TERMINAL,
+    UNTAKEN,
+    UNTAKEN_BOXES,
+    VALUES,
+    Flag,
+)
+from containers_app.runspec import lines
+from containers_app.variables import assignments, quoted
 
 LINE_MAX_CHARS = 64 * 1024
 PROGRAMS = ("docker", "podman", "nerdctl", "webdock")
-
-
-_SHELL = re.compile(r"\$\(|`|\$\{?[A-Za-z_]")
+BEFORE = ("sudo", "doas", "time", "env", "exec", "nohup")
+SHOWN_CHARS = 200  # of what a note names
+_TRUE, _FALSE = ("true", "1", "t"), ("false", "0", "f")
+# Options of the client itself that take a value: which engine it asks.
+_OF_THE_CLIENT = ("-H", "--host", "-c", "--context", "--config", "-l", "--log-level", "--url", "--connection")
+_OF_SUDO = ("-u", "--user", "-g", "--group")
+_SETTING = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=.*", re.DOTALL)
 
 
 def read(text: str) -> tuple[dict[str, Any], list[str]]:
@@ -30,41 +47,27 @@ def read(text: str) -> tuple[dict[str, Any], list[str]]:
 
     Raises: ValueError when it is no such line.
     """
-    words = _words(text)
+    if len(text) > LINE_MAX_CHARS:
+        raise ValueError(_("this line is too long"))
+    line = shellwords.split(re.sub(r"^[$#>&] +", "", text.strip()))
     reader = _Reader()
-    rest = reader.options(words)
+    rest = reader.options(reader.program(line.words))
     if not rest:
         raise ValueError(_("there is no image in this line"))
     fields = reader.fields()
     fields["image"] = rest[0]
     if rest[1:]:
         fields["command"] = shlex.join(rest[1:])
-    if _SHELL.search(text):
+    if line.unknown:
         reader.notes.append(
-            _("$… and `…` were not filled in: only the shell they were written for can do that.")
+            _("%(words)s: only the shell it was written for can fill that in. Type what it stands for.")
+            % {"words": ", ".join(dict.fromkeys(line.unknown))[:SHOWN_CHARS]}
+        )
+    if line.rest:
+        reader.notes.append(
+            _("“%(text)s” belongs to the shell and was left out") % {"text": line.rest[:SHOWN_CHARS]}
         )
     return fields, reader.notes
-
-
-def _words(text: str) -> list[str]:
-    """The words after ``docker run``."""
-    if len(text) > LINE_MAX_CHARS:
-        raise ValueError(_("this line is too long"))
-    text = text.strip().removeprefix("$ ").removeprefix("# ")
-    text = re.sub(r"[\\^`][ \t]*\r?\n", " ", text)  # lines that go on: of sh, cmd and PowerShell
-    try:
-        words = shlex.split(text)
-    except ValueError:
-        raise ValueError(_("a quotation mark is never closed")) from None
-    while words and (words[0] in ("sudo", "time") or re.fullmatch(r"[A-Z_]+=\S*", words[0])):
-        words = words[1:]
-    if words and words[0].rpartition("/")[2] in PROGRAMS:
-        words = words[1:]
-        if words[:1] == ["container"]:
-            words = words[1:]
-    if words[:1] not in (["run"], ["create"]):
-        raise ValueError(_("this is no docker run line"))
-    return words[1:]
 
 
 class _Reader:
@@ -78,9 +81,38 @@ class _Reader:
 
     def fields(self) -> dict[str, Any]:
         if self._endpoint:
-            networks = self._many.setdefault("network", ["bridge"])
-            networks[0] = " ".join([networks[0], *self._endpoint])
+            self._many.setdefault("network", ["bridge"])
+            name, *words = shlex.split(self._many["network"][0])
+            self._many["network"][0] = _network_line(name, [*words, *self._endpoint])
         return self._values | {field: "\n".join(found) for field, found in self._many.items()}
+
+    def program(self, words: list[str]) -> list[str]:
+        """The words after ``docker run``. Raises: ValueError when it is another command."""
+        rest = list(words)
+        while rest and (rest[0] in BEFORE or _SETTING.fullmatch(rest[0])):
+            before = rest.pop(0)
+            while before in ("sudo", "doas") and rest and rest[0].startswith("-"):
+                if rest.pop(0) in _OF_SUDO and rest:
+                    rest.pop(0)
+        if rest and re.split(r"[/\\]", rest[0])[-1].removesuffix(".exe") in PROGRAMS:
+            rest.pop(0)
+            while rest and rest[0].startswith("-"):
+                option = rest.pop(0)
+                value = [rest.pop(0)] if option in _OF_THE_CLIENT and rest else []
+                self._untaken(" ".join([option, *value]), _("it runs on the engine of this page"))
+            if rest[:1] == ["container"]:
+                rest.pop(0)
+        if rest[:1] not in (["run"], ["create"]):
+            raise ValueError(_("this is no docker run line"))
+        return rest[1:]
+
+    def _untaken(self, flag: str, why: Any) -> None:
+        self.notes.append(
+            _("%(flag)s was not taken: %(why)s") % {"flag": flag[:SHOWN_CHARS], "why": str(why)}
+        )
+
+    def _unknown(self, flag: str) -> None:
+        self.notes.append(_("%(flag)s is not known here and was not taken") % {"flag": flag[:SHOWN_CHARS]})
 
     def options(self, words: list[str]) -> list[str]:
         """Take the options; gives the image and what stands after it."""
@@ -102,24 +134,28 @@ class _Reader:
         while letters:
             name, letters = f"-{letters[0]}", letters[1:]
             flag = FLAGS.get(name)
-            box = (flag is not None and flag.kind == "box") or name in ("-d", "-q")
+            if flag is None and name not in OF_THE_TERMINAL:
+                self._unknown(word)
+                return
+            box = flag.kind == "box" if flag else not OF_THE_TERMINAL[name]
             if box and not letters.startswith("="):
                 self._option(name, None, rest)
                 continue
-            if flag is None and name not in ("-d", "-q", "-a"):
-                self.notes.append(_("%(flag)s is not known here and was not taken") % {"flag": word})
-                return
             self._option(name, letters.removeprefix("=") if letters else None, rest)
             return
 
     def _option(self, name: str, value: str | None, rest: list[str]) -> None:
         flag = FLAGS.get(name)
-        if name in DETACHED:
-            if DETACHED[name] and value is None and rest:
-                rest.pop(0)
-        elif flag is not None and flag.kind == "box":
-            self._values[flag.field] = value is None or value.lower() in ("true", "1", "t")
-        elif flag is not None or name in OTHERS:
+        if flag is not None and flag.kind == "box":
+            self._box(flag, name, value)
+        elif name == "--no-healthcheck":
+            if (value or "true").lower() in _TRUE:
+                self._values["health_cmd"] = "none"
+        elif name in UNTAKEN_BOXES:
+            self._untaken(name, UNTAKEN_BOXES[name])
+        elif OF_THE_TERMINAL.get(name) is False:
+            pass
+        elif flag is not None or name in OF_THE_TERMINAL or name in UNTAKEN or name in ENDPOINT:
             if value is None:
                 if not rest:
                     raise ValueError(_("%(flag)s needs a value") % {"flag": name})
@@ -128,13 +164,14 @@ class _Reader:
                 self._take(flag, value)
             else:
                 self._other(name, value)
-        elif name == "--no-healthcheck":
-            self._values["health_cmd"] = "none"
         else:
-            self.notes.append(
-                _("%(flag)s is not known here and was not taken")
-                % {"flag": name if value is None else f"{name}={value}"}
-            )
+            self._unknown(name if value is None else f"{name}={value}")
+
+    def _box(self, flag: Flag, name: str, value: str | None) -> None:
+        if (value or "true").lower() not in (*_TRUE, *_FALSE):
+            self._untaken(f"{name}={value}", _("it is true or false"))
+            return
+        self._values[flag.field] = (value or "true").lower() in _TRUE
 
     def _take(self, flag: Flag, value: str) -> None:
         if flag.field == "entrypoint":
@@ -152,60 +189,52 @@ class _Reader:
             self._line(flag.field, f"{name}={quoted(text)}" if equals else name)
         elif flag.field == "mounts":
             self._mount(value)
+        elif flag.field == "devices" and "=" in value and not value.startswith("/"):
+            self._untaken(f"--device {value}", _("this engine knows no CDI devices"))
+        elif flag.field == "security_opt" and _names_a_file(value):
+            self._untaken(
+                f"--security-opt {value}", _("put the file's own text, on one line, behind seccomp=")
+            )
         else:
             self._line(flag.field, value)
+            if flag.field == "storage_opt":
+                self.notes.append(
+                    _("%(flag)s was taken, though webdock's own engine refuses it")
+                    % {"flag": "--storage-opt"}
+                )
 
     def _line(self, field: str, line: str) -> None:
         self._many.setdefault(field, []).append(line)
 
     def _network(self, value: str) -> None:
         """A name, or "name=shop,alias=web,ip=10.0.0.9"."""
-        if not value.startswith("name="):
-            self._line("network", value)
-            return
-        known, name, aliases = [], "", []
-        for part in value.split(","):
-            key, _equals, text = part.partition("=")
-            if key == "name":
-                name = text
-            elif key == "alias":
-                aliases.append(text)
-            elif key in ("ip", "ip6", "mac-address"):
-                known.append(f"{key.removesuffix('-address')}={text}")
-            else:
-                self.notes.append(
-                    _("%(flag)s is not known here and was not taken") % {"flag": f"--network …{part}"}
-                )
-        alias = [f"alias={','.join(aliases)}"] if aliases else []
-        self._line("network", " ".join([name, *alias, *known]))
+        name, words, unknown = endpoints.words_of_option(value)
+        for part in unknown:
+            self._unknown(f"--network …{part}")
+        self._line("network", _network_line(name, words))
 
     def _other(self, name: str, value: str) -> None:
         if name in ENDPOINT:
-            word = f"{ENDPOINT[name]}={value}"
-            if name.endswith("-alias") and self._endpoint and self._endpoint[-1].startswith("alias="):
-                self._endpoint[-1] += f",{value}"
-            else:
-                self._endpoint.append(word)
-        elif name in ("--attach", "-a", "--detach-keys", "--cidfile"):
-            pass  # about the terminal the line is typed in
-        elif name == "--gpus":
-            self.notes.append(
-                _("%(flag)s was not taken: this engine gives no graphics cards to containers")
-                % {"flag": f"--gpus {value}"}
-            )
-        elif name in ("--env-file", "--label-file"):
-            self.notes.append(
-                _("%(flag)s %(file)s: paste what is in the file into the field")
-                % {"flag": name, "file": value}
-            )
-        else:
-            self.notes.append(_("%(flag)s has no field here and was not taken") % {"flag": f"{name} {value}"})
+            self._endpoint.append(f"{ENDPOINT[name]}={value}")
+        elif name == "--pull" and value == "always":
+            self._untaken("--pull always", _("an image that is here is used; pull a newer one on its page"))
+        elif name in UNTAKEN:
+            self._untaken(f"{name} {value}", UNTAKEN[name])
 
     def _mount(self, value: str) -> None:
         try:
             self._line("mounts", mount_text(parse_mount(value)))
         except ValueError as error:
-            self.notes.append(_("%(flag)s was not taken: %(why)s") % {"flag": "--mount", "why": error})
+            self._untaken("--mount", error)
+
+
+def _network_line(name: str, words: list[str]) -> str:
+    return " ".join([name, *map(shlex.quote, endpoints.joined_words(words))])
+
+
+def _names_a_file(option: str) -> bool:
+    name, _sign, value = option.partition("=" if "=" in option else ":")
+    return name == "seccomp" and value not in ("unconfined", "builtin") and not value.lstrip().startswith("{")
 
 
 def line_of(fields: Mapping[str, Any]) -> str:
@@ -220,22 +249,28 @@ def line_of(fields: Mapping[str, Any]) -> str:
             continue
         if field == "health_cmd" and value == "none":
             words.append("--no-healthcheck")
+        elif field == "health_cmd":
+            words += [names, _shell_check(value)]
         elif field == "entrypoint":
             words += ["--entrypoint", _first(value)]
         else:
             words += [names.split()[0], value]
     for field, names in LINES.items():
-        for line in lines(str(fields.get(field) or "")):
-            if field in ("env", "labels"):
-                name, equals, value = line.partition("=")
-                line = f"{name.strip()}{equals}{unquoted(value)}"
-            if field == "network":
-                line = _network_value(line)
+        for line in _values(field, str(fields.get(field) or "")):
             words += [names.split()[0], line]
     image = str(fields.get("image") or "").strip()
     written = [*(shlex.quote(word) for word in words), shlex.quote(image) if image else "IMAGE"]
     more = _rest(str(fields.get("entrypoint") or "")) + _split(str(fields.get("command") or ""))
     return " ".join([*written, *(shlex.quote(word) for word in more)])
+
+
+def _shell_check(value: str) -> str:
+    """``--health-cmd`` takes a shell command alone, so a list of words is written as one."""
+    try:
+        kind, *words = parse_check(value)
+    except ValueError:
+        return value
+    return shlex.join(words) if kind == "CMD" else value
 
 
 def _split(text: str) -> list[str]:
@@ -255,15 +290,16 @@ def _rest(text: str) -> list[str]:
     return _split(text)[1:]
 
 
-def _network_value(line: str) -> str:
-    name, *settings = _split(line) or [""]
-    if not settings:
-        return name
-    parts = [f"name={name}"]
-    for one in settings:
-        key, _equals, value = one.partition("=")
-        if key == "alias":
-            parts += [f"alias={alias}" for alias in value.split(",")]
-        else:
-            parts.append(f"{'mac-address' if key == 'mac' else key}={value}")
-    return ",".join(parts)
+def _values(field: str, text: str) -> list[str]:
+    """The values of an option that may come many times."""
+    if field in ("env", "labels"):
+        try:
+            found = list(assignments(text))
+        except ValueError:
+            return list(lines(text))  # said at the field
+        return [
+            key if value is None else f"{key.removeprefix('export ')}={value}" for _l, key, value in found
+        ]
+    if field == "network":
+        return [endpoints.option_value(line) for line in lines(text)]
+    return list(lines(text))

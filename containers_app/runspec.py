@@ -21,8 +21,6 @@ RESTART_NAMES = ("no", "always", "unless-stopped", "on-failure")
 NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([bkmgt]?)(?:i?b)?", re.IGNORECASE)
-_ESCAPE = re.compile(r"\\(.)")
-_ESCAPED = {"\\": "\\", '"': '"', "n": "\n", "r": "\r", "t": "\t"}  # the backslash first
 _PORTS = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?")
 
 
@@ -31,57 +29,6 @@ def lines(text: str) -> Iterator[str]:
     for line in text.splitlines():
         if line.strip() and not line.strip().startswith("#"):
             yield line.strip()
-
-
-def parse_env(text: str) -> list[str]:
-    """KEY=VALUE lines, also those of a pasted .env file: ``export`` and one pair of quotes are taken off.
-
-    Raises: ValueError naming the line.
-    """
-    found: dict[str, str] = {}
-    for line in lines(text):
-        key, equals, value = line.removeprefix("export ").partition("=")
-        key = key.strip()
-        if not key or any(sign.isspace() for sign in key) or "\0" in line:
-            raise ValueError(_("“%(line)s” is not KEY=VALUE") % {"line": line})
-        found[key] = f"{key}={unquoted(value)}" if equals else key
-    return list(found.values())
-
-
-def unquoted(value: str) -> str:
-    """Without one pair of quotation marks; in double ones, \\n and its like are what they stand for."""
-    if len(value) < 2 or value[0] != value[-1] or value[0] not in "\"'":
-        return value
-    if value[0] == "'":
-        return value[1:-1]
-    return _ESCAPE.sub(lambda found: _ESCAPED.get(found[1], found[0]), value[1:-1])
-
-
-def quoted(value: str) -> str:
-    """The value as ``unquoted`` reads it back, in double marks only where it must be."""
-    plain = value == value.strip() and not any(
-        sign in value for sign in "\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
-    )
-    if plain and unquoted(value) == value:
-        return value
-    text = value
-    for name, sign in _ESCAPED.items():
-        text = text.replace(sign, f"\\{name}")
-    return f'"{text}"'
-
-
-def parse_labels(text: str) -> dict[str, str]:
-    """KEY=VALUE lines; a bare KEY has an empty value.
-
-    Raises: ValueError naming the line.
-    """
-    found = {}
-    for line in lines(text):
-        key, _equals, value = line.partition("=")
-        if not key.strip() or "\0" in line:
-            raise ValueError(_("“%(line)s” is not KEY=VALUE") % {"line": line})
-        found[key.strip()] = unquoted(value)
-    return found
 
 
 def parse_words(text: str) -> list[str]:
@@ -167,12 +114,12 @@ def _published(line: str) -> Iterator[tuple[str, str, str]]:
             ipaddress.ip_address(ip)
         except ValueError:
             raise ValueError(_("“%(line)s”: %(ip)s is not an address") % {"line": line, "ip": ip}) from None
-    first, last = _range(inside, line)
+    first, last = port_range(inside, line)
     if not host:
         for number in range(first, last + 1):
             yield f"{number}/{protocol}", ip, ""
         return
-    low, high = _range(host, line, zero=True)
+    low, high = port_range(host, line, zero=True)
     if high - low == last - first:
         for offset in range(last - first + 1):
             yield f"{first + offset}/{protocol}", ip, str(low + offset)
@@ -182,7 +129,8 @@ def _published(line: str) -> Iterator[tuple[str, str, str]]:
         raise ValueError(_("“%(line)s”: the two ranges differ in length") % {"line": line})
 
 
-def _range(text: str, line: str, *, zero: bool = False) -> tuple[int, int]:
+def port_range(text: str, line: str, *, zero: bool = False) -> tuple[int, int]:
+    """ "80" or "80-90". Raises: ValueError naming the line."""
     found = _PORTS.fullmatch(text.strip())
     if found is None:
         raise ValueError(_("“%(line)s”: “%(text)s” is not a port") % {"line": line, "text": text})

@@ -17,27 +17,46 @@ let asked = 0;
 
 async function check() {
   const number = ++asked;
+  if (overlong().length) return; // said already; megabytes are not sent for every key
   const answer = await post(form.dataset.check, new URLSearchParams(new FormData(form)));
   if (number !== asked || answer.line === undefined) return; // an older answer, or none
   out.textContent = answer.line;
-  for (const name of touched) mark(name, answer.errors[name] ?? []);
+  for (const name of touched) mark(name, answer.errors[name] ?? [], answer.remarks[name] ?? []);
 }
 
-function mark(name, words) {
+// The browser would cut a paste without a word; so it is refused in the server's.
+function overlong() {
+  const found = [...form.querySelectorAll("[data-max-chars]")].filter((input) => input.value.length > Number(input.dataset.maxChars));
+  for (const input of found) {
+    const words = gettext("This is too long: %(limit_value)d characters at most.");
+    mark(input.name, [words.replace("%(limit_value)d", input.dataset.maxChars)]);
+  }
+  return found;
+}
+
+function mark(name, errors, remarks = []) {
   const input = form.elements[name];
   const field = input?.closest?.(".field");
   if (!field) return;
-  for (const old of field.querySelectorAll(".error")) old.remove();
-  field.toggleAttribute("data-invalid", words.length > 0);
-  if (words.length) input.setAttribute("aria-invalid", "true");
-  else input.removeAttribute("aria-invalid");
-  for (const text of words) {
-    const error = make("div", "error", text);
-    error.setAttribute("role", "status");
-    field.append(error);
+  const said = [];
+  for (const [kind, words] of [["error", errors], ["remark", remarks]]) {
+    field.querySelector(`.${kind}`)?.remove();
+    if (!words.length) continue;
+    const note = make("div", kind, words.join(" "));
+    note.id = `${input.id}_${kind}`;
+    note.setAttribute("role", "status");
+    field.append(note);
+    said.push(note.id);
   }
+  field.toggleAttribute("data-invalid", errors.length > 0);
+  if (errors.length) input.setAttribute("aria-invalid", "true");
+  else input.removeAttribute("aria-invalid");
+  const hint = field.querySelector(".hint[id]")?.id;
+  const described = [hint, ...said].filter(Boolean).join(" ");
+  if (described) input.setAttribute("aria-describedby", described);
+  else input.removeAttribute("aria-describedby");
   const section = field.closest("details");
-  if (words.length && section) section.open = true;
+  if (errors.length && section) section.open = true;
 }
 
 function soon() {
@@ -53,6 +72,11 @@ form.addEventListener("input", (event) => {
 form.querySelector("[data-copy-line]").addEventListener("click", () => copyText(out.textContent));
 form.addEventListener("submit", (event) => {
   const button = form.querySelector("[type=submit]");
+  const [long] = overlong();
+  if (long) {
+    event.preventDefault();
+    return long.focus();
+  }
   if (button.getAttribute("aria-busy")) event.preventDefault();
   button.setAttribute("aria-busy", "true");
 });
@@ -104,26 +128,34 @@ function set(name, value) {
 // An image that is not here yet.
 const missing = document.querySelector("[data-missing]");
 missing?.querySelector("[data-pull-missing]").addEventListener("click", async ({ currentTarget: button }) => {
-  const state = missing.querySelector("[data-pull-state]");
-  const reference = form.elements.image.value.trim();
+  const [state, bar, cancel] = ["state", "bar", "cancel"].map((name) => missing.querySelector(`[data-pull-${name}]`));
+  const platform = form.elements.platform?.value.trim();
+  const asked = new URLSearchParams({ reference: form.elements.image.value.trim(), ...(platform && { platform }) });
   button.setAttribute("aria-busy", "true");
   button.disabled = true;
   let link;
-  const failed = (text) => {
+  const over = (text) => {
     state.textContent = text || gettext("The image could not be pulled.");
     button.removeAttribute("aria-busy");
     button.disabled = false;
+    bar.hidden = cancel.hidden = true;
     link?.stop();
   };
-  const answer = await post(button.dataset.pullMissing, new URLSearchParams({ reference }));
-  if (!answer.ok) return failed(answer.message);
+  const answer = await post(button.dataset.pullMissing, asked);
+  if (!answer.ok) return over(answer.message);
+  cancel.hidden = bar.hidden = false;
+  cancel.onclick = async () => {
+    const ended = await post(`${button.dataset.jobs}${answer.pull}/cancel/`);
+    if (!ended.ok) state.textContent = ended.message;
+  };
   link = new Link("ws/jobs/", {
     text(message) {
       const pull = message.type === "jobs" ? message.jobs.find((one) => one.id === answer.pull) : message;
       if (pull?.id !== answer.pull) return;
+      if (pull.total > 0) [bar.max, bar.value] = [pull.total, Math.min(pull.current, pull.total)];
       if (pull.state === "running") state.textContent = pull.message || gettext("pulling");
       else if (pull.state === "done") form.requestSubmit();
-      else failed(pull.message);
+      else over(pull.state === "cancelled" ? gettext("The pull was cancelled.") : pull.message);
     },
   });
 });

@@ -120,7 +120,7 @@ HOST = {
     "Tmpfs": st.just({"/run": "size=1m"}),
     "PortBindings": st.just({"81/udp": [{"HostIp": "127.0.0.1", "HostPort": "8081"}]}),
     "RestartPolicy": st.just({"Name": "on-failure", "MaximumRetryCount": 7}),
-    "Memory": sizes,
+    "Memory": st.integers(6 << 20, 1 << 40),
     "NanoCpus": st.integers(10**7, 10**12),
     "PidsLimit": st.integers(1, 999),
     "CapAdd": st.just(["NET_ADMIN"]),
@@ -153,6 +153,13 @@ HOST = {
     "CpusetMems": st.just("0"),
     "MemorySwappiness": st.sampled_from([0, 60]),
     "DeviceCgroupRules": st.just(["c 188:* rwm"]),
+    "Links": st.just(["db:database"]),
+    "StorageOpt": st.just({"size": "2G"}),
+    "VolumeDriver": st.just("local"),
+    "OomKillDisable": st.just(True),
+    "BlkioWeightDevice": st.just([{"Path": "/dev/sda", "Weight": 300}]),
+    "BlkioDeviceReadBps": st.just([{"Path": "/dev/sda", "Rate": 1 << 20}]),
+    "BlkioDeviceWriteIOps": st.just([{"Path": "/dev/sda", "Rate": 1000}, {"Path": "/dev/sdb", "Rate": 7}]),
     "DeviceRequests": st.just([{"Count": -1, "Capabilities": [["gpu"]]}]),
 }  # fmt: skip
 ENDPOINTS = st.dictionaries(
@@ -169,6 +176,8 @@ ENDPOINTS = st.dictionaries(
 def asked(draw: Any) -> dict[str, Any]:
     body = {key: value for key, strategy in CONFIG.items() if (value := draw(rarely(strategy))) is not None}
     host = {key: value for key, strategy in HOST.items() if (value := draw(rarely(strategy))) is not None}
+    if "NanoCpus" in host:  # the same in other words
+        host.pop("CpuPeriod", None), host.pop("CpuQuota", None)
     body["Image"] = "shop:1"
     networks = draw(rarely(ENDPOINTS))
     if networks:

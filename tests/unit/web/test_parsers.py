@@ -16,14 +16,13 @@ from containers_app.loglines import LINE_MAX_CHARS, LogLines, plain
 from containers_app.observed import container_fields, ports_of, summary_differs
 from containers_app.rates import rates
 from containers_app.runspec import (
-    parse_env,
-    parse_labels,
     parse_ports,
     parse_restart,
     parse_size,
     parse_volumes,
     parse_words,
 )
+from containers_app.variables import parse_env, parse_labels
 from containers_app.why import exit_meaning
 from runtime.api.errors import Forbidden
 from webdock.engines.durations import human_duration
