@@ -6,12 +6,10 @@ The engine remembers; nothing is kept here. An event on the socket is a reason t
 from __future__ import annotations
 
 import asyncio
-import contextvars
 from collections import deque
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from asgiref.sync import sync_to_async
 from django.http import HttpRequest, HttpResponse, QueryDict
@@ -20,6 +18,7 @@ from django.views.decorators.http import require_GET
 
 from runtime.api.client import EngineClient
 from runtime.api.errors import EngineError, EngineUnreachable
+from webdock.engines import recent
 from webdock.engines.clients import client as client_of
 from webdock.engines.consumers import SocketConsumer
 from webdock.engines.documents import storable_text
@@ -27,23 +26,18 @@ from webdock.engines.models import current_engine
 from webdock.engines.pages import page
 from webdock.engines.threads import in_thread
 from webdock.engines.wording import explain
-from webdock.people import viewer
 from webdock.people.rights import requires
-from webdock.people.seen_events import seen_events
 
 TIMEOUT_S = 10.0
-ROWS_MAX = 500
+ROWS_MAX = 500  # of one container
+PAGE_ROWS = 50
+MOMENT_MAX_CHARS = 20  # of nanoseconds
 TEXT_MAX_CHARS = 200
 QUIET_S = 1.0  # between two words to a page: a storm of events is one
 TYPES = ("container", "image", "network", "volume", "daemon")
-LATEST_SPAN_S = 24 * 3600
-RECENT_MAX = 500  # kept of an engine; who sees few of them is shown fewer
-OVERLAP_S = 0.01  # a float is a little off; what is known already is left out
 LATEST_TIMEOUT_S = 2.0  # the overview does not wait longer for its events
 DETAILS_MAX = 8
 SHORT_ID_CHARS = 12
-#: Actions that go with another one, or with looking on: they would crowd out what happened.
-SILENT = ("exec_", "attach", "resize", "top", "kill", "stop", "connect", "disconnect", "mount", "unmount")
 #: The last word about something of this type: what is gone has no page any more. (A container's page stays.)
 ENDS = {"image": "delete", "network": "destroy"}
 SPANS_S = {"5m": 300, "1h": 3600, "24h": 24 * 3600}
@@ -87,7 +81,7 @@ class Filters:
 @requires("view")
 @require_GET
 async def event_list(request: HttpRequest) -> HttpResponse:
-    """What the engine still remembers, newest first."""
+    """What the engine still remembers, newest first, in pieces (before=nanoseconds)."""
     filters = Filters.of(request.GET)
     engine = await sync_to_async(current_engine)()
     try:
@@ -98,7 +92,7 @@ async def event_list(request: HttpRequest) -> HttpResponse:
     except TimeoutError:
         found, error = [], explain(EngineUnreachable(""))
     context = {
-        "rows": found[::-1],
+        "piece": Piece.of(found, _moment(request.GET.get("before", ""))),
         "error": error,
         "filters": filters,
         "types": TYPES,
@@ -107,51 +101,14 @@ async def event_list(request: HttpRequest) -> HttpResponse:
     return await page(request, "events/list.html", context)
 
 
-class Recent:
-    """The newest events of one engine, for everybody: each look reads on where the last one stopped.
-
-    An engine remembers thousands; to ask for a day of them cost the overview more than all else on it.
-    """
-
-    def __init__(self) -> None:
-        self.events: deque[dict[str, Any]] = deque(maxlen=RECENT_MAX)
-        self._newest = 0  # nanoseconds, by the engine's clock
-        self._lock = asyncio.Lock()
-
-    async def read(self, client: EngineClient) -> None:
-        """Raises: EngineError when the engine does not answer."""
-        async with self._lock:
-            now = timezone.now().timestamp()
-            since = max(now - LATEST_SPAN_S, self._newest / 1e9 - OVERLAP_S)
-            async with client.events(since=since, until=now) as events:
-                async for event in events:
-                    at = int(event.get("timeNano") or 0)
-                    if at and at <= self._newest:
-                        continue
-                    self._newest = max(at, self._newest)
-                    if not str(event.get("Action", "")).startswith(SILENT):
-                        self.events.append(event)
-
-
-_recent: WeakKeyDictionary[EngineClient, Recent] = WeakKeyDictionary()
-
-
 async def latest(alias: str, number: int) -> list[dict[str, Any]]:
     """The newest rows that tell something, newest first; none when the engine does not answer at once."""
-    client = client_of(alias)
-    recent = _recent.setdefault(client, Recent())
-    for_everybody = contextvars.copy_context()
-    for_everybody.run(viewer.look_as, None)
     try:
         async with asyncio.timeout(LATEST_TIMEOUT_S):
-            reading = recent.read(client)
-            await asyncio.get_running_loop().create_task(reading, name="recent events", context=for_everybody)
+            known = await recent.of(client_of(alias))
     except (EngineError, TimeoutError):
         return []
-    events = list(recent.events)
-    now = viewer.current()
-    if now is not None and not now.standing.admin:
-        events = await seen_events(events)
+    events = await recent.seen(known.telling)
     rows = [_row(event) for event in events[-number:]]
     gone: set[str] = set()
     for row in rows:
@@ -166,7 +123,7 @@ async def of_container(alias: str, id: str) -> tuple[list[dict[str, Any]], str]:
     try:
         async with asyncio.timeout(TIMEOUT_S):
             about = {"container": [id]}
-            async with client_of(alias).events(since=now - LATEST_SPAN_S, until=now, filters=about) as events:
+            async with client_of(alias).events(since=now - recent.SPAN_S, until=now, filters=about) as events:
                 async for event in events:
                     found.append(_row(event))
     except EngineError as failure:
@@ -177,19 +134,61 @@ async def of_container(alias: str, id: str) -> tuple[list[dict[str, Any]], str]:
 
 
 async def _read(client: EngineClient, filters: Filters) -> list[dict[str, Any]]:
-    """The newest rows that fit, oldest first."""
-    now = timezone.now().timestamp()
+    """The rows that fit, newest first. Raises: EngineError."""
+    known = await recent.of(client)
+    since = timezone.now() - timedelta(seconds=SPANS_S[filters.since])
     found: list[dict[str, Any]] = []
     gone: set[str] = set()
-    async with client.events(since=now - SPANS_S[filters.since], until=now) as events:
-        async for event in events:
-            row = _row(event)
-            _follow(gone, row)
-            if filters.fits(row):
-                found.append(row)
-            if len(found) > 2 * ROWS_MAX:
-                del found[:ROWS_MAX]
-    return [row | {"gone": row["id"] in gone} for row in found[-ROWS_MAX:]]
+    for event in await recent.seen(known.all):
+        row = _row(event)
+        _follow(gone, row)
+        if row["time"] >= since and filters.fits(row):
+            found.append(row)
+    return [row | {"gone": row["id"] in gone} for row in reversed(found)]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some rows of the list, newest first. It begins below a moment, not at a number: what happens meanwhile
+    does not move what is being read."""
+
+    rows: list[dict[str, Any]]
+    first: int  # how many are newer, and one
+    total: int
+    newer: int | None  # ``before`` of the piece above; 0 for the newest, None where there is none
+    older: int | None
+
+    @property
+    def last(self) -> int:
+        return self.first + len(self.rows) - 1
+
+    @classmethod
+    def of(cls, rows: list[dict[str, Any]], before: int) -> Piece:
+        """The rows below this moment (nanoseconds; 0 for the newest); pure."""
+        at = 0
+        if before:
+            at = next((number for number, row in enumerate(rows) if row["at"] < before), None)
+            at = max(0, len(rows) - PAGE_ROWS) if at is None else at  # so long ago that nobody remembers
+        above = max(0, at - PAGE_ROWS)
+        end = _whole(rows, at + PAGE_ROWS)
+        return cls(
+            rows=rows[at:end],
+            first=at + 1,
+            total=len(rows),
+            newer=None if at == 0 else (rows[above - 1]["at"] if above else 0),
+            older=rows[end - 1]["at"] if end < len(rows) else None,
+        )
+
+
+def _whole(rows: list[dict[str, Any]], end: int) -> int:
+    """The end of a piece, moved behind the events of the same moment; pure."""
+    while 0 < end < len(rows) and rows[end]["at"] == rows[end - 1]["at"]:
+        end += 1
+    return min(end, len(rows))
+
+
+def _moment(text: str) -> int:
+    return int(text[:MOMENT_MAX_CHARS]) if text.isascii() and text.isdigit() else 0
 
 
 def _follow(gone: set[str], row: dict[str, Any]) -> None:
@@ -201,6 +200,7 @@ def _follow(gone: set[str], row: dict[str, Any]) -> None:
 
 
 def _row(body: dict[str, Any]) -> dict[str, Any]:
+    at = int(body.get("timeNano") or 0) or int(body.get("time") or 0) * 10**9
     actor = body.get("Actor") or {}
     attributes = actor.get("Attributes") or {}
     details = [
@@ -213,7 +213,8 @@ def _row(body: dict[str, Any]) -> dict[str, Any]:
         action, _colon, command = action.partition(": ")
         details = [("command", " ".join(command.split())), *details] if command else details
     return {
-        "time": datetime.fromtimestamp(float(body.get("timeNano") or 0) / 1e9 or body.get("time") or 0, UTC),
+        "at": at,
+        "time": datetime.fromtimestamp(at / 1e9, UTC),
         "type": str(body.get("Type", "")),
         "action": action,
         "id": str(actor.get("ID", "")),

@@ -47,6 +47,7 @@ def _context(request: HttpRequest, sizes: Sizes | None) -> dict[str, Any]:
     teams = dict(Team.objects.filter(roles__user_id=request.user.pk).values_list("pk", "name"))
     return {
         "usages": usage.of_person(who, teams, sizes),
+        "measuring": sizes is None,
         "sessions": sessions,
         "tokens": list(ApiToken.objects.filter(user_id=request.user.pk)),
         "now": timezone.now(),

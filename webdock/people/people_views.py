@@ -49,6 +49,7 @@ def context(sizes: Sizes | None = None) -> dict[str, Any]:
     used = usage.of_people([user.pk for user in users], sizes)
     return {
         "people": [_row(user, used[user.pk]) for user in users],
+        "measuring": sizes is None,
         "invitations": invitations.open_ones(),
         "team_choices": Team.objects.all(),
         "days": invitations.LIFETIME.days,

@@ -83,6 +83,7 @@ async def team_detail(request: HttpRequest, team: int) -> HttpResponse:
             "choices": Role.Name.choices,
             "rights_offered": [(right, RIGHTS[right]) for right in GIVEN],
             "gauges": usage.of_team(found.pk, sizes),
+            "measuring": sizes is None,
             "quota": Quota.objects.filter(team=found).first(),
             "admin": standing(request.user).admin,
         }

@@ -1,14 +1,17 @@
 """What people and teams use beside what they may, as pages show it. Asks the database; call it from a thread.
 
-Containers and their limits are counted as the quotas count them; what is on disk the caller has measured.
+Containers and their limits are counted as the quotas count them; what is on disk is what was measured last.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
+import time
 from collections import defaultdict
 from dataclasses import dataclass, field
+from weakref import WeakKeyDictionary
 
 from asgiref.sync import sync_to_async
 from django.utils.translation import gettext as _
@@ -17,12 +20,14 @@ from runtime.api.errors import EngineError
 from webdock.engines.clients import client as client_of
 from webdock.engines.models import current_engine
 from webdock.engines.sizes import memory_size
-from webdock.people import quotas
+from webdock.people import quotas, viewer
+from webdock.people.guarded import GuardedClient
 from webdock.people.models import Belonging, Quota
 from webdock.people.quotas import MIB, Sizes, Use
 from webdock.people.standing import Standing
 
-MEASURE_S = 5.0  # what is on disk; no page waits longer
+MEASURE_S = 30.0  # what is on disk; no page waits for it
+FRESH_S, KEPT_S = 5.0, 60.0  # after these it is measured again, and shown no more
 NEAR, FULL = 0.75, 0.95  # of a quota: from there on its bar warns
 
 
@@ -58,13 +63,40 @@ class Usage:
         return not any(one.most or one.value for one in self.gauges)
 
 
+@dataclass
+class Measured:
+    """What one engine said last, and whether it is being asked again."""
+
+    sizes: Sizes | None = None
+    at: float = -KEPT_S  # monotonic
+    asking: asyncio.Task[None] | None = None
+
+    async def ask(self, client: GuardedClient) -> None:
+        with contextlib.suppress(EngineError, TimeoutError):
+            async with asyncio.timeout(MEASURE_S):
+                self.sizes = await client.disk_sizes()
+                self.at = time.monotonic()
+
+
+_measured: WeakKeyDictionary[GuardedClient, Measured] = WeakKeyDictionary()
+
+
 async def measured() -> Sizes | None:
-    """What containers and volumes hold on disk; None when the engine does not say in time."""
-    with contextlib.suppress(EngineError, TimeoutError):
-        async with asyncio.timeout(MEASURE_S):
-            engine = await sync_to_async(current_engine)()
-            return await client_of(engine.alias).disk_sizes()
-    return None
+    """What containers and volumes hold on disk; None while that is not known.
+
+    To measure takes longer than a page may: the page has what is known, and the engine is asked meanwhile.
+    Quotas are decided by what is measured then (``GuardedClient.disk_sizes``), never by this.
+    """
+    engine = await sync_to_async(current_engine)()
+    client = client_of(engine.alias)
+    known = _measured.setdefault(client, Measured())
+    age = time.monotonic() - known.at
+    if age > FRESH_S and (known.asking is None or known.asking.done()):
+        context = contextvars.copy_context()
+        context.run(viewer.look_as, None)  # it outlives the request, and is for everybody
+        loop = asyncio.get_running_loop()
+        known.asking = loop.create_task(known.ask(client), name="disk sizes", context=context)
+    return known.sizes if age <= KEPT_S else None
 
 
 def gauges(use: Use, disk_bytes: int | None, quota: Quota | None) -> list[Gauge]:

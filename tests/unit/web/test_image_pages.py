@@ -133,7 +133,7 @@ async def test_networks_volumes_events_and_engines_are_shown(
     assert answer.context["error"] == ""
     assert b"data" in (await as_viewer.get("/volumes/")).content
     events = await as_viewer.get("/events/")
-    assert [row["action"] for row in events.context["rows"] if row["id"] == id] == ["start", "create"]
+    assert [row["action"] for row in events.context["piece"].rows if row["id"] == id] == ["start", "create"]
     for query, actions in (
         ("type=container&action=cre", ["create"]),
         ("type=image", []),
@@ -141,7 +141,7 @@ async def test_networks_volumes_events_and_engines_are_shown(
         ("name=nobody", []),
         ("since=nonsense&type=nonsense", ["start", "create"]),
     ):
-        rows = (await as_viewer.get(f"/events/?{query}")).context["rows"]
+        rows = (await as_viewer.get(f"/events/?{query}")).context["piece"].rows
         assert [row["action"] for row in rows if row["id"] == id] == actions, query
     assert b"local" in (await as_viewer.get("/engines/")).content
     answer = await as_viewer.get("/")
