@@ -11,7 +11,7 @@ from django.http import QueryDict
 from django.template.loader import get_template
 
 from containers_app import listing
-from containers_app.gauges import PERIOD_S, gauges
+from containers_app.gauges import gauges
 from containers_app.histories import histories
 from containers_app.loglines import Line, LogLines
 from containers_app.models import Container, listed
@@ -32,6 +32,7 @@ BATCH_LINES = 500  # of one message
 WAITING_LINES = 2000  # kept for a slow reader; older ones are counted as skipped
 WINDOW_LINES = 3000  # sent and not yet credited
 GAUGES_MAX = 200  # containers of one page that are measured
+SIGHT_BEATS = 5  # measurements between two looks at who may see what
 CONTAINER_ID = re.compile(r"[0-9a-f]{64}")
 
 
@@ -176,26 +177,31 @@ class StatsConsumer(ContainerSocket):
 
 
 class GaugesConsumer(SocketConsumer):
-    """/ws/gauges/: CPU and memory of the running rows of a page, as long as it is looked at.
+    """/ws/gauges/: CPU and memory of the running rows of a page, each second as long as it is looked at.
 
-    The page says which: {"type": "watch", "ids": [...]}, none when it is hidden. Each container's kept points
-    come first, then its newest: {"type": "gauges", "rows": {id: [[cpu, memory, limit], ...]}}.
+    The page says which, none when it is hidden: {"type": "watch", "ids": [...], "as": 1}. Each second comes
+    {"type": "gauges", "as": 1, "now": [[0, cpu, memory], ...], "past": {id: [[cpu, memory], ...]}}: what
+    moved, by its place in the list, and all points that are kept of those the page has not heard of yet. One
+    that is not named stays as it was, [place] alone has ended.
     """
 
     right = "view"
 
     def prepare(self) -> None:
         self._ids: list[str] = []
-        self._told: set[str] = set()
+        self._as = 0
+        self._told: set[str] = set()  # whose past the page has
         self._wake = asyncio.Event()
 
     async def receive_text(self, message: dict[str, Any]) -> None:
         ids = message.get("ids")
         if message.get("type") != "watch" or not isinstance(ids, list):
             return
-        wanted = [id for id in ids[:GAUGES_MAX] if isinstance(id, str) and CONTAINER_ID.fullmatch(id)]
-        self._ids = list(dict.fromkeys(wanted))
+        self._ids = [
+            id if isinstance(id, str) and CONTAINER_ID.fullmatch(id) else "" for id in ids[:GAUGES_MAX]
+        ]
         self._told &= set(self._ids)
+        self._as = whole(message.get("as"), 0, 1 << 40, 0)
         self._wake.set()
 
     async def run(self) -> None:
@@ -203,21 +209,33 @@ class GaugesConsumer(SocketConsumer):
         self.tasks.create_task(self._measure(client), name="gauges")
 
     async def _measure(self, client: EngineClient) -> None:
-        while True:
-            if not self._ids:
+        try:
+            while True:
                 await self._wake.wait()
-            self._wake.clear()
-            sees = await in_thread(sight)("container")
-            found = await gauges.measure(client, [id for id in self._ids if sees(id)])
-            rows = {id: points if id not in self._told else points[-1:] for id, points in found.items()}
-            self._told |= set(rows)
-            if rows:
-                await self.send_json({"type": "gauges", "rows": rows})
-            try:
-                async with asyncio.timeout(PERIOD_S):
-                    await self._wake.wait()
-            except TimeoutError:
-                pass
+                self._wake.clear()
+                await self._follow(client, self._ids, self._as)
+        finally:
+            gauges.leave(self)
+
+    async def _follow(self, client: EngineClient, asked: list[str], number: int) -> None:
+        """Tell of these until the page asks for others."""
+        gauges.leave(self)
+        seen: list[str] = []
+        looks, told = True, 0
+        while asked and not self._wake.is_set():
+            beat = gauges.beat()
+            if looks:  # again now and then: what may be seen can have changed
+                sees = await in_thread(sight)("container")
+                seen = [id if id and sees(id) else "" for id in asked]
+            if await gauges.look(client, self, [id for id in seen if id]):
+                message = {"type": "gauges", "as": number, "now": gauges.news(seen, told)}
+                if past := gauges.past(id for id in seen if id not in self._told):
+                    message["past"] = past
+                    self._told |= past.keys()
+                await self.send_json(message)
+                told = beat
+            looks = beat % SIGHT_BEATS == 0
+            await gauges.next_beat()
 
 
 def _seconds(text: str | None) -> float | None:

@@ -205,6 +205,9 @@ class Containers:
     def stats(self, ref: str, *, stream: bool, one_shot: bool) -> AsyncIterator[Body]:
         return self._questions.stats(ref, stream=stream, one_shot=one_shot)
 
+    async def usage(self, ids: builtins.list[str]) -> dict[str, builtins.list[int]]:
+        return await self._questions.usage(ids)
+
     async def changes(self, ref: str) -> builtins.list[Body]:
         return await self._questions.changes(ref)
 

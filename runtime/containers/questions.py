@@ -13,7 +13,7 @@ from typing import Any
 
 from runtime import cgroups
 from runtime.api.errors import Conflict, EngineError, InvalidArgument, NotFound
-from runtime.containers import inspect, listing, stats, top
+from runtime.containers import inspect, listing, stats, top, usage
 from runtime.containers.core import tell
 from runtime.containers.create import Creator
 from runtime.containers.exec import Execs
@@ -117,6 +117,15 @@ class Questions:
                 return
             before, before_at = raw, read_at
             await asyncio.sleep(SAMPLE_S)
+
+    async def usage(self, ids: builtins.list[str]) -> dict[str, usage.Usage]:
+        """What each of these uses now; ids that are none, or of one that does not run, are left out."""
+        groups = {
+            id: self._rooms.cgroup(found.record)
+            for id in ids
+            if (found := self._table.get(id)) and found.record.state in ALIVE and found.record.pid
+        }
+        return await asyncio.to_thread(usage.read, groups)
 
     async def _sample(self, record: Record) -> tuple[Body | None, str]:
         if record.state not in ALIVE or not record.pid:

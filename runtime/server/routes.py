@@ -55,6 +55,7 @@ ROUTES = (
     Route("GET", "/containers/json", containers.container_list),
     Route("POST", "/containers/create", containers.container_create, types.ContainerCreateBody),
     Route("POST", "/containers/prune", containers.container_prune),
+    Route("GET", "/containers/usage", attach.container_usage),
     Route("GET", "/containers/{ref}/json", containers.container_inspect),
     Route("GET", "/containers/{ref}/top", containers.container_top),
     Route("POST", "/containers/{ref}/start", containers.container_start),

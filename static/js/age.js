@@ -1,7 +1,7 @@
 // "Up 3 minutes" grows older while nobody sends anything: the words of the Docker client, counted on here.
 // The server's clock is the page's clock; a browser whose clock is wrong shows right ages.
 
-import { meta } from "./dom.js";
+import { meta, say } from "./dom.js";
 import { gettext, interpolate, ngettext } from "./i18n.js";
 
 const EVERY_MS = 1000;
@@ -43,18 +43,26 @@ export function aged(text, seconds) {
   return found ? found[1] + human(seconds) + (found[2] ?? "") + (found[3] ?? "") : text;
 }
 
+// What the words depend on: seconds for a minute, then minutes.
+const countOf = (seconds) => (seconds < 60 ? Math.floor(seconds) : 60 + Math.floor(seconds / 60));
+
+const counted = new WeakMap(); // element -> the count its words stand for
+
+function write(element, since, worded) {
+  const seconds = (serverNow() - since) / 1000;
+  const count = countOf(seconds);
+  if (Number.isNaN(seconds) || counted.get(element) === count) return;
+  say(element, worded(seconds));
+  counted.set(element, count);
+}
+
 function tick() {
   if (document.hidden) return;
-  const now = serverNow();
   for (const element of document.querySelectorAll("time[data-ago]")) {
-    const text = interpolate(gettext("%s ago"), [human((now - Date.parse(element.dateTime)) / 1000)]);
-    if (text !== element.textContent) element.textContent = text;
+    write(element, Date.parse(element.dateTime), (seconds) => interpolate(gettext("%s ago"), [human(seconds)]));
   }
   for (const element of document.querySelectorAll("[data-age]")) {
-    const since = Date.parse(element.dataset.age);
-    if (Number.isNaN(since)) continue;
-    const text = aged(element.textContent, (now - since) / 1000);
-    if (text !== element.textContent) element.textContent = text;
+    write(element, Date.parse(element.dataset.age), (seconds) => aged(element.textContent, seconds));
   }
 }
 

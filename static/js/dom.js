@@ -24,6 +24,15 @@ export function make(tag, className, ...children) {
   return element;
 }
 
+// Words into an element that holds nothing else. The same words again touch nothing, and others change the text
+// that is there: a new text node makes the browser look at styles and layout around it.
+export function say(element, text) {
+  const words = String(text);
+  const only = element.childNodes.length === 1 && element.firstChild.nodeType === Node.TEXT_NODE ? element.firstChild : null;
+  if (!only) element.textContent = words;
+  else if (only.data !== words) only.data = words;
+}
+
 // Text from a container inside a sentence: its bidi marks must not reorder what stands around it.
 export const isolate = (text) => `\u2068${text}\u2069`;
 

@@ -2,7 +2,7 @@
 // focus, ticks, scroll. Also follows one container's header, the counts and the engine's state.
 
 import { heard, mark } from "./actions.js";
-import { fill } from "./dom.js";
+import { fill, say } from "./dom.js";
 import { gettext, interpolate } from "./i18n.js";
 import { Link } from "./socket.js";
 
@@ -17,6 +17,7 @@ const body = () => table()?.tBodies[0];
 
 const kind = table()?.dataset.rows ?? "containers";
 let cursor = 0;
+let order = []; // ids of the page, as the server last told them
 let fresh = false; // the next rows message is the first of its page: nothing in it is news
 
 function query() {
@@ -78,24 +79,25 @@ function apply(message) {
     rowOf(id)?.remove();
     heard(id);
   }
-  arrange(rows, message.order);
+  if (message.order) order = message.order;
+  if (message.order || message.rows?.length) arrange(rows);
   backTo(focus);
   count();
-  pager(message);
+  pager(message.counts);
   document.dispatchEvent(new CustomEvent("webdock:rows"));
 }
 
-function arrange(rows, order) {
-  if (!order) return;
-  if (order.some((id) => !rowOf(id)) && cursor) {
+function arrange(rows) {
+  const there = new Map([...rows.children].map((row) => [row.dataset.id, row]));
+  if (order.some((id) => !there.has(id)) && cursor) {
     cursor = 0; // a row moved here from another page without being newer: ask for all of this one
     return follow();
   }
   const wanted = new Set(order);
-  for (const row of [...rows.children]) if (!wanted.has(row.dataset.id)) row.remove();
+  for (const [id, row] of there) if (!wanted.has(id)) row.remove();
   let at = rows.firstElementChild;
   for (const id of order) {
-    const row = rowOf(id);
+    const row = there.get(id);
     if (!row) continue;
     if (row === at) at = at.nextElementSibling;
     else rows.insertBefore(row, at);
@@ -106,15 +108,33 @@ function replace(before, now, calm) {
   const id = before.dataset.id;
   const box = before.querySelector("input[name=ids]");
   const changed = before.dataset.rev !== now.dataset.rev;
-  if (box?.checked) now.querySelector("input[name=ids]").checked = true;
+  const to = now.querySelector("input[name=ids]");
+  if (box?.checked && to) to.checked = true; // where the whole row is changed for another
   adopt(now);
   const stateChanged = before.dataset.state !== now.dataset.state;
-  before.replaceWith(now);
+  const there = patch(before, now);
   if (changed) heard(id);
   mark(id);
-  if (stateChanged && !calm) flash(now);
+  if (stateChanged && !calm) flash(there);
   const menu = document.querySelector(`.menu[popover][data-id="${CSS.escape(id)}"]`);
   if (menu && stateChanged) menu.dataset.state = now.dataset.state;
+}
+
+// The row stays, what differs in it is changed: a new row makes the browser look at the whole table again, and would
+// take along what other scripts drew into it. Returns the row that stands there now.
+function patch(before, now) {
+  const cells = [...before.cells];
+  const news = [...now.cells];
+  if (cells.length !== news.length) {
+    before.replaceWith(now);
+    return now;
+  }
+  for (const name of Object.keys(before.dataset)) if (!(name in now.dataset)) delete before.dataset[name];
+  for (const [name, value] of Object.entries(now.dataset)) if (before.dataset[name] !== value) before.dataset[name] = value;
+  for (const [at, cell] of cells.entries()) {
+    if (!cell.matches("[data-gauge], .pick") && !cell.isEqualNode(news[at])) cell.replaceWith(news[at]);
+  }
+  return before;
 }
 
 function flash(row) {
@@ -197,9 +217,10 @@ function showCounts(counts) {
     const value = all[element.dataset.count];
     if (value === undefined) continue;
     if (element.closest(".side") && !["containers", "images"].includes(element.dataset.count)) continue;
-    element.textContent = value;
+    say(element, value);
     const tab = element.closest("[data-unless-zero]");
-    if (tab) tab.hidden = !value && !tab.hasAttribute("aria-current");
+    const hides = !value && !tab?.hasAttribute("aria-current");
+    if (tab && tab.hidden !== hides) tab.hidden = hides;
   }
 }
 
@@ -212,7 +233,7 @@ function showEngine({ connected, error }) {
 }
 
 // "1–50 of 128". The total is known from the counts unless words narrow the list; then the page's own stays.
-function pager({ order = [], counts = {} }) {
+function pager(counts = {}) {
   const range = document.querySelector("[data-page-range]");
   if (!range) return;
   const asked = new URLSearchParams(location.search);
@@ -222,7 +243,7 @@ function pager({ order = [], counts = {} }) {
   if (!narrowed) range.dataset.total = counts[asked.get("state") || "total"] ?? range.dataset.total;
   else if (!pages) range.dataset.total = order.length;
   const values = { first, last: first + order.length - 1, total: range.dataset.total };
-  range.textContent = order.length ? fill(range.dataset.words, values) : "";
+  say(range, order.length ? fill(range.dataset.words, values) : "");
 }
 
 // -- ticks -----------------------------------------------------------------------------------------

@@ -237,3 +237,24 @@ async def test_bytes_sent_right_behind_the_request_are_input(
         head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         answer = await api.raw(head.encode() + body + b"early bird\n", half_close=True)
         assert frames(answer.partition(b"\r\n\r\n")[2])[1] == b"early bird\n"
+
+
+async def test_what_many_use_is_told_in_one_answer(
+    client: EngineClient, running: str, engine: UnderTest
+) -> None:
+    if not engine.ours:
+        with pytest.raises(NotFound):
+            await client.container_usage([running])
+        return
+    id = str((await client.container_inspect(running))["Id"])
+    found = await client.container_usage([id, "f" * 64])
+    assert list(found) == [id]
+    at, processor, memory, limit = found[id]
+    assert 0 < memory <= limit
+    assert min(at, processor) >= 0
+    await client.container_kill(running)
+    await client.container_wait(running)
+    assert await client.container_usage([id]) == {}
+    assert await client.container_usage([]) == {}
+    with pytest.raises(InvalidArgument):
+        await client._object("GET", "/containers/usage")

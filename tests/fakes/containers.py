@@ -665,6 +665,16 @@ class FakeContainers:
             before = sample
             await asyncio.sleep(1)
 
+    async def usage(self, ids: list[str]) -> dict[str, list[int]]:
+        found = {}
+        for id in ids:
+            if id in self._all and self._all[id].running:
+                sample = self._sample(self._all[id], {})
+                memory = sample["memory_stats"]
+                used = sample["cpu_stats"]["cpu_usage"]["total_usage"]
+                found[id] = [time.time_ns(), used, memory["usage"], memory["limit"]]
+        return found
+
     def _sample(self, one: Container, before: Body) -> Body:
         ticks = memory = 0
         if one.running and one.process is not None:

@@ -122,8 +122,9 @@ class RowsConsumer(HintedConsumer):
                 "counts": snapshot.counts,
                 "rows": snapshot.rows,
                 "removed": removed,
-                "order": snapshot.order,
             }
+            if first or shown != snapshot.order:
+                message["order"] = snapshot.order
             if snapshot.header is not None:
                 message["header"] = snapshot.header
             await self.send_json(message)

@@ -11,7 +11,8 @@ import pytest
 from channels.testing import WebsocketCommunicator
 from django.test import AsyncClient
 
-from containers_app import consumers, samples
+from containers_app import consumers
+from containers_app import gauges as gauges_module
 from containers_app.models import Container
 from images_app.pulls import as_pull, clean_reference
 from runtime.api.client import EngineClient
@@ -407,17 +408,21 @@ async def test_gauges_measure_what_is_watched_while_it_runs(
     connect: Connect,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(consumers, "PERIOD_S", 0.05)
-    monkeypatch.setattr(samples, "FRESH_S", 0.0)
+    monkeypatch.setattr(gauges_module, "PERIOD_S", 0.05)
     runs, ended = await make_container(api, "web"), await make_container(api, "made", start=False)
     await eventually(lambda: Container.objects.filter(container_id=runs, state="running").aexists())
     socket = await connect(as_viewer, "/ws/gauges/")
-    await socket.send_to(text_data=json.dumps({"type": "watch", "ids": [runs, ended, "nonsense", 7]}))
-    rows = (await heard(socket, "gauges", timeout_s=60))["rows"]
-    assert set(rows) == {runs}
-    cpu, memory, limit = rows[runs][-1]
-    assert cpu >= 0
-    assert 0 < memory <= limit
+    await socket.send_to(
+        text_data=json.dumps({"type": "watch", "as": 7, "ids": [ended, "nonsense", 7, runs]})
+    )
+    while not (past := (message := await heard(socket, "gauges", timeout_s=60)).get("past")):
+        assert message["now"] == []
+    assert (set(past), message["as"]) == ({runs}, 7)
+    cpu, memory = past[runs][-1]
+    assert (cpu >= 0, memory > 0) == (True, True)
+    await api.container_kill(runs)
+    while [3] not in (await heard(socket, "gauges", timeout_s=60))["now"]:
+        pass  # the fourth has ended
 
 
 async def test_an_open_timeline_is_told_that_something_happened(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.cgroups import Cgroups
-from runtime.containers import stats
+from runtime.containers import stats, usage
 from runtime.containers.facts import HostFacts
 
 GIB = 1 << 30
@@ -179,3 +180,17 @@ def test_a_container_that_does_not_run_has_an_empty_body() -> None:
 )
 def test_any_text_is_survived(parser: Any, text: str) -> None:
     parser(text)
+
+
+def test_the_numbers_of_many_are_those_of_each(
+    version_1: Cgroups, version_2: Cgroups, tmp_path: Path
+) -> None:
+    for cgroups, processor in ((version_1, 123456), (version_2, None)):
+        before = time.time_ns()
+        found = usage.read({"a": "/g", "gone": "/none"}, cgroups=cgroups, facts=FACTS)
+        whole = stats.read("/g", 7, networks=False, cgroups=cgroups, facts=FACTS, proc=tmp_path)
+        assert list(found) == ["a"]
+        at, spent, memory, limit = found["a"]
+        assert before <= at <= time.time_ns()
+        assert spent == whole["cpu_stats"]["cpu_usage"]["total_usage"] == (processor or spent) > 0
+        assert (memory, limit) == (4096 - 20, whole["memory_stats"]["limit"])

@@ -48,6 +48,7 @@ CALLS: dict[str, Callable[[EngineClient], Awaitable[object]]] = {
     ).open(),
     "container_stats": lambda c: c.container_stats(X).open(),
     "container_stats_once": lambda c: c.container_stats_once(X, one_shot=True),
+    "container_usage": lambda c: c.container_usage(["a" * 64, "b" * 64]),
     "container_resize": lambda c: c.container_resize(X, height=1, width=1),
     "container_attach": lambda c: c.container_attach(X, logs=True, detach_keys="ctrl-p", tty=True),
     "container_changes": lambda c: c.container_changes(X),
