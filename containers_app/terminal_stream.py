@@ -13,7 +13,8 @@ from django.utils.translation import gettext as _
 from containers_app.models import TerminalSession
 from containers_app.terminal_hub import Hub, Outcome, hubs
 from runtime.api.client import EngineClient
-from runtime.api.errors import Conflict, EngineUnreachable, NotFound, NotSupported
+from runtime.api.errors import Conflict, EngineError, EngineUnreachable, NotFound, NotSupported
+from runtime.api.screens import Output
 from runtime.api.streams import ClientStream, Place
 from webdock.engines.clients import client as client_of
 from webdock.engines.consumers import CLOSE_ENGINE, CLOSE_GONE, CLOSE_STATE, Closed
@@ -23,6 +24,8 @@ from webdock.engines.threads import carry_on, in_thread
 EXIT_NOTED_S = 2.0  # how long after a stream's end its exit is waited for
 LINGER_S = 60.0  # without a viewer its output is kept here so long: the engine has it as well …
 FOREIGN_LINGER_S = 900.0  # … but other engines have not
+FOREIGN_LINES = 5000  # of a main process's log
+FOREIGN_LOG_S = 5.0
 CTRL_C, CTRL_D, CTRL_U = b"\x03", b"\x04", b"\x15"
 
 
@@ -44,8 +47,12 @@ async def _open(hub: Hub) -> ClientStream:
     """
     session, client = hub.session, hub.client
     if session.kind == TerminalSession.Kind.ATTACH:
-        stream = await client.container_attach(session.container_id, tty=session.tty)
+        stream = await client.container_attach(session.container_id, tty=session.tty, history=True)
         hub.resume_input(None)
+        past = await _past_of_main_process(hub, stream)
+        for sink in hub.sinks:
+            sink.output(hub.output.rejoin(past) or b"")
+        hub.output.replace(past)
         return stream
     if await _claim_start(session):
         size = (session.rows, session.columns)
@@ -57,9 +64,7 @@ async def _open(hub: Hub) -> ClientStream:
         await note_end(session, None)
         hubs.pop(session.pk, None)
         raise Closed(CLOSE_GONE, _("This terminal has ended.")) from None
-    past = b""
-    while len(past) < stream.past and (piece := await stream.read()) is not None:
-        past += piece[1]
+    past = await stream.read_past()
     hub.resume_input(None if stream.place is None else _counted(stream.place.typed))
     if stream.place is not None:
         _catch_up(hub, past, stream.place)
@@ -70,6 +75,24 @@ async def _open(hub: Hub) -> ClientStream:
     else:
         hub.output.replace(past)
     return stream
+
+
+async def _past_of_main_process(hub: Hub, stream: ClientStream) -> bytes:
+    """What it wrote before, as far as its screen and scrollback need it.
+
+    Differs: other engines have only the log, in which the end may be what the stream gives once more.
+    """
+    if stream.past or hub.session.engine.kind == Engine.Kind.NATIVE:
+        return await stream.read_past()
+    output = Output()
+    try:
+        logs = hub.client.container_logs(hub.session.container_id, tail=FOREIGN_LINES, tty=hub.session.tty)
+        async with logs, asyncio.timeout(FOREIGN_LOG_S):
+            async for _stream, data in logs:
+                output.append(data)
+    except (EngineError, TimeoutError):
+        pass  # no log is kept there, or it is long in coming
+    return output.picture()
 
 
 def _counted(typed: int) -> int | None:

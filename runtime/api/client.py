@@ -293,6 +293,7 @@ class EngineClient:
         ref: str,
         *,
         logs: bool = False,
+        history: bool = False,
         stream: bool = True,
         stdin: bool = True,
         stdout: bool = True,
@@ -300,9 +301,19 @@ class EngineClient:
         detach_keys: str | None = None,
         tty: bool | None = None,
     ) -> ClientStream:
-        """Join the container's main process; ``tty`` (its Config.Tty) saves a look-up before API 1.42."""
+        """Join the container's main process; ``tty`` (its Config.Tty) saves a look-up before API 1.42.
+
+        history: what draws its screen comes first (``read_past``). Only this engine does that; others go on
+        without it.
+        """
         query = _query(
-            logs=logs, stream=stream, stdin=stdin, stdout=stdout, stderr=stderr, detachKeys=detach_keys
+            logs=logs,
+            history=history,
+            stream=stream,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            detachKeys=detach_keys,
         )
         return await self._upgrade(f"/containers/{_seg(ref)}/attach", query, None, ref=ref, tty=tty)
 

@@ -121,6 +121,17 @@ class ClientStream:
             self._take(data)
         return self._ready.popleft()
 
+    async def read_past(self) -> bytes:
+        """The output that was written before, which comes first; less of it when the session ended."""
+        past = bytearray()
+        while len(past) < self.past and (piece := await self.read()) is not None:
+            past += piece[1]
+            if len(past) > self.past:
+                self._ready.appendleft((piece[0], bytes(past[self.past :])))
+                del past[self.past :]
+        self.past = 0
+        return bytes(past)
+
     def hand_over(self, take: Callable[[bytes], bool]) -> None:
         """A terminal's output is given to ``take`` as soon as it is there while a read waits.
 

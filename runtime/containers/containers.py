@@ -34,7 +34,7 @@ from runtime.containers.roots import Roots
 from runtime.containers.sessions import Sessions
 from runtime.containers.settings import Settings
 from runtime.containers.signals import Signals
-from runtime.containers.streams import Stream
+from runtime.containers.streams import Attachment
 from runtime.containers.table import Table
 from runtime.containers.times import SECOND_NS
 from runtime.network.endpoints import NetworkSetup
@@ -145,10 +145,24 @@ class Containers:
     # Streams.
 
     async def attach(
-        self, ref: str, *, logs: bool, stream: bool, stdin: bool, stdout: bool, stderr: bool
-    ) -> Stream:
+        self,
+        ref: str,
+        *,
+        logs: bool,
+        history: bool = False,
+        stream: bool,
+        stdin: bool,
+        stdout: bool,
+        stderr: bool,
+    ) -> Attachment:
         return await self._sessions.attach(
-            ref, replay=logs, stream=stream, stdin=stdin, stdout=stdout, stderr=stderr
+            ref,
+            replay=logs,
+            history=history,
+            stream=stream,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
         )
 
     def detached(self, ref: str) -> None:

@@ -100,11 +100,40 @@ class Decoder:
     def _in_time(self, record: bytes) -> bool:
         if not self._since and not self._until:
             return True
-        time = record[_TIME] if record[_ZONE] == _UTC else _sortable(_time_ns(record))
+        time = _utc(record)
         if self._until and time > self._until:
             self.past_end = True
             return False
         return time >= self._since
+
+
+class Records:
+    """Records, cut anywhere, to what was read from the program at once: neighbours of one time and stream."""
+
+    def __init__(self, since_ns: int) -> None:
+        self._since = _sortable(since_ns) if since_ns > 0 else b""
+        self._rest = b""
+
+    def feed(self, data: bytes) -> list[Chunk]:
+        records = (self._rest + data).split(b"\n")
+        self._rest = records.pop()
+        out: list[Chunk] = []
+        parts: list[bytes] = []
+        last = b""
+        for record in records:
+            head = record[: _STREAM.stop]
+            if (self._since and _utc(record) < self._since) or not head[_STREAM]:
+                continue
+            if head != last:
+                if parts:
+                    out.append((_number(last[_STREAM]), b"".join(parts)))
+                parts, last = [], head
+            parts.append(record[_TEXT:])
+            if record[_FLAG] == b"F":
+                parts.append(b"\n")
+        if parts:
+            out.append((_number(last[_STREAM]), b"".join(parts)))
+        return out
 
 
 def files(path: Path) -> list[Path]:
@@ -154,7 +183,7 @@ async def read(
             if file is not None:
                 async for chunk in _rest_of(file, decoder):
                     yield chunk
-            if follow is not None and (newer := _next(path, file)) is not None:
+            if follow is not None and (newer := next_file(path, file)) is not None:
                 # conmon has reopened its log: the last records of the old file, then the new one.
                 if file is not None:
                     async for chunk in _rest_of(file, decoder):
@@ -283,7 +312,7 @@ def _seek_lines(file: BinaryIO, count: int, last: bool) -> tuple[int, bool]:
     return seen, False
 
 
-def _next(path: Path, file: BinaryIO | None) -> BinaryIO | None:
+def next_file(path: Path, file: BinaryIO | None) -> BinaryIO | None:
     """The file that follows `file`, opened; None while that is the newest.
 
     Race: while a reader is at one file, the log may be rotated several times; none must be passed over.
@@ -316,6 +345,10 @@ def _stamp(record: bytes) -> bytes:
     if record[_ZONE] == _UTC:
         return record[_TIME] + b"Z "
     return rfc3339_fixed(_time_ns(record)).encode() + b" "
+
+
+def _utc(record: bytes) -> bytes:
+    return record[_TIME] if record[_ZONE] == _UTC else _sortable(_time_ns(record))
 
 
 def _time_ns(record: bytes) -> int:

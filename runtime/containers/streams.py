@@ -46,7 +46,7 @@ class Attachment:
     """One client's view of a container's session, also before there is one.
 
     `output` replaces the session's own output: with a replayed log, everything is read from the log file and
-    the session is only written to. `history` goes before it: the log of runs that have ended.
+    the session is only written to. `history` goes before it: the log of runs that have ended, or of this one.
     """
 
     def __init__(
@@ -76,6 +76,10 @@ class Attachment:
         self._drain: asyncio.Task[None] | None = None
         self.on_close: Callable[[], None] = lambda: None
         self.before_end: Callable[[], Awaitable[None]] | None = None  # awaited before an end is told
+
+    def begin(self, history: AsyncIterator[tuple[int, bytes]], past: int) -> None:
+        """Give this before the session's own output; so many bytes of it were written before."""
+        self._history, self.past = history, past
 
     def connect(self, session: Stream) -> None:
         """The container's session is there; nothing was read from it yet."""

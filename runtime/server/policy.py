@@ -321,7 +321,7 @@ RULES: dict[str, _Rule] = {
     "container_logs": _rule("follow stdout stderr since until timestamps details tail"),
     "container_stats": _rule("stream one-shot"),
     "container_usage": _rule("ids"),
-    "container_attach": _rule(_ATTACH, enters=_ref_with_stdin),
+    "container_attach": _rule(_ATTACH + " history", enters=_ref_with_stdin),
     "container_attach_websocket": _rule(_ATTACH, enters=_ref_with_stdin),
     "container_changes": _rule("", enters=_path_ref),
     "container_export": _rule("", enters=_path_ref),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
+import re
 import tarfile
 
 import pytest
@@ -96,6 +98,27 @@ async def test_a_session_that_keeps_its_output_shows_it_again(
     await read_until(watcher, b"onwards")
     second.close()
     watcher.close()
+
+
+@pytest.mark.parametrize("tty", [True, False])
+async def test_the_main_process_is_joined_with_what_it_wrote_before(
+    client: EngineClient, make_container: MakeContainer, engine: UnderTest, tty: bool
+) -> None:
+    if not engine.ours:
+        return  # they go on without it
+    count = "n=0; while [ $n -lt 20000 ]; do n=$((n+1)); echo line $n; done; echo that is all; sleep 1000"
+    id = await make_container("sh", "-c", count, start=True, Tty=tty)
+    watchers = []
+    for _ in range(6):  # while it writes, and after
+        watchers.append(await client.container_attach(id, tty=tty, history=True))
+        await asyncio.sleep(0.02)
+    for watcher in watchers:
+        seen = await watcher.read_past()
+        if b"that is all" not in seen:
+            seen += await read_until(watcher, b"is all")
+        numbers = [int(one) for one in re.findall(rb"line (\d+)\r?\n", seen)]
+        assert numbers == list(range(1, 20001))
+        watcher.close()
 
 
 async def test_a_debug_shell_needs_nothing_of_the_image(

@@ -590,7 +590,15 @@ class FakeContainers:
     # Streams
 
     async def attach(
-        self, ref: str, *, logs: bool, stream: bool, stdin: bool, stdout: bool, stderr: bool
+        self,
+        ref: str,
+        *,
+        logs: bool,
+        history: bool = False,
+        stream: bool,
+        stdin: bool,
+        stdout: bool,
+        stderr: bool,
     ) -> Session:
         one = self.get(ref)
         if one.state == "paused":
@@ -599,6 +607,9 @@ class FakeContainers:
         leaves = bool(one.tty or not one.config.get("StdinOnce"))
         session = Session(None, tty=one.tty, sources=sources, stdin=stdin, on_eof=lambda: stdin and leaves)
         if logs and one.process is not None:
+            session.replay(one.process)
+            session.past = 0
+        elif history and stream and one.running and one.process is not None:
             session.replay(one.process)
         if stream and one.running and one.process is not None:
             session.join(one.process)

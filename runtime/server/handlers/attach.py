@@ -6,6 +6,7 @@ import asyncio
 
 from aiohttp import WSMsgType, web
 
+from runtime.api.client import PAST_HEADER
 from runtime.api.errors import InvalidArgument
 from runtime.server.answer import json_answer, json_stream, output_stream, stream_type
 from runtime.server.call import Call
@@ -72,16 +73,18 @@ async def container_attach(call: Call) -> web.StreamResponse:
     session = await containers.attach(
         call.ref,
         logs=query.flag("logs"),
+        history=query.flag("history"),
         stream=query.flag("stream"),
         stdin=stdin,
         stdout=query.flag("stdout"),
         stderr=query.flag("stderr"),
     )
+    past = {PAST_HEADER: str(session.past)} if session.past else {}
     detached = await take_over(
         call.request,
         call.connection,
         session,
-        headers={**call.headers, "Content-Type": stream_type(call, tty=session.tty)},
+        headers={**call.headers, **past, "Content-Type": stream_type(call, tty=session.tty)},
         framed=not session.tty,
         stdin=stdin,
         detach_keys=(keys or DEFAULT_KEYS) if session.tty else b"",

@@ -356,6 +356,30 @@ async def test_attach_joins_the_main_process_and_leaves_it_alone(
     assert (await api.container_inspect(id))["State"]["Running"] is True
 
 
+@pytest.mark.parametrize("kind", [Engine.Kind.NATIVE, Engine.Kind.DOCKER])
+async def test_who_looks_on_sees_what_the_main_process_wrote_before(
+    api: EngineClient, operator: User, connect: Connect, kind: str
+) -> None:
+    """Once, as a past whose questions are not answered; what comes then follows it."""
+    program = "printf 'be''fore \\033[6n'; while read line; do echo got $line; done"
+    id = await make_container(api, None, "sh", "-c", program, Tty=True, OpenStdin=True)
+    async with await api.container_attach(id) as stream:
+        await stream.write(b"first\n")
+        while b"got first" not in (await stream.read() or (0, b""))[1]:
+            pass
+    await Engine.objects.aupdate(kind=kind)
+    session = await prepare(api, operator, id, kind="attach")
+    screen = Screen(await connect(await browser_of(operator), f"/ws/terminal/{session.pk}/"))
+    replay = await screen.control("replay")
+    await screen.until(b"got first")
+    assert replay["bytes"] >= len(b"before got first")
+    await screen.socket.send_json_to({"type": "control"})
+    await screen.control("control")
+    await screen.type("then\n")
+    await screen.until(b"got then")
+    assert screen.bytes.count(b"before") == screen.bytes.count(b"got first") == 1
+
+
 async def test_other_engines_shells_are_told_to_go(
     fake: FakeEngine, api: EngineClient, operator: User, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
