@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import time
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 from uuid import UUID
@@ -59,22 +60,27 @@ class Outcome:
 
 @dataclass
 class Hub:
-    """One session. ``open`` joins its stream, ``settle`` finds out why it ended; the consumer gives both."""
+    """One session. ``open`` joins its stream, ``settle`` finds out why it ended."""
 
     session: TerminalSession
     client: EngineClient
     open: Callable[[Hub], Awaitable[ClientStream]]
     settle: Callable[[Hub], Awaitable[Outcome]]
+    meet: Callable[[Hub], Coroutine[Any, Any, None]]  # the hubs of other web processes
     id: str = field(default_factory=lambda: secrets.token_hex(8))
     output: Output = field(default_factory=Output)
     viewers: list[Viewer] = field(default_factory=list)
     sinks: list[Sink] = field(default_factory=list)
     size: tuple[int, int] | None = None  # rows and columns, once somebody who types has said theirs
-    typist: str = ""  # who typed last
+    typist: str = ""  # who typed last …
+    typed_at: float = 0.0  # … since when
     outcome: Outcome | None = None
     stream: ClientStream | None = None
 
     def __post_init__(self) -> None:
+        # Of other processes' hubs, by id: when it was heard of, and its people.
+        self.elsewhere: dict[str, tuple[float, list[dict[str, Any]]]] = {}
+        self.changed = asyncio.Event()  # there is something they are to be told
         self.taken: dict[str, int] = {}  # typed bytes by page, oldest page first
         self.places: dict[str, int] = {}  # by page: where these end in the session's input
         self.lost: Counter[str] = Counter()  # of these, bytes that may not have arrived
@@ -121,6 +127,7 @@ class Hub:
                         ("terminal output", self._run),
                         ("terminal input", self._write_input),
                         ("terminal size", self._follow_size),
+                        ("terminal peers", lambda: self.meet(self)),
                     )
                 ]
 
@@ -153,9 +160,18 @@ class Hub:
             viewer.tell(notice)
 
     def tell_people(self) -> None:
+        """Something of that has changed here: whoever is anywhere is told."""
+        self.changed.set()
+        self.show_people()
+
+    def show_people(self) -> None:
         """Who is there, who typed last, and who answers a program's questions to its terminal."""
-        speaker = next((viewer for viewer in self.viewers if viewer.types), None)
+        far = [(id, one) for id, (_at, people) in self.elsewhere.items() for one in people]
+        first = all(self.id < id for id, one in far if one["types"])  # of all hubs with somebody who types
+        speaker = next((viewer for viewer in self.viewers if viewer.types and first), None)
         people = [{"name": viewer.name, "types": viewer.types} for viewer in self.viewers]
+        people += [{"name": one["name"], "types": one["types"]} for _id, one in far]
+        self._resized.set()
         for viewer in self.viewers:
             notice = {"type": "people", "people": people, "typed": self.typist, "answers": viewer is speaker}
             viewer.tell(notice)
@@ -256,7 +272,7 @@ class Hub:
             self._acks.add(viewer.token)
             asyncio.get_running_loop().call_later(ACK_S, self._acknowledge, viewer)
         if self.typist != viewer.name:
-            self.typist = viewer.name
+            self.typist, self.typed_at = viewer.name, time.time()
             self.tell_people()
         return True
 
@@ -346,6 +362,7 @@ class Hub:
 
     def resized(self) -> None:
         """Somebody's room has changed, or who types."""
+        self.changed.set()
         self._resized.set()
 
     def redraw(self) -> None:
@@ -360,6 +377,8 @@ class Hub:
             await self._resized.wait()
             self._resized.clear()
             sizes = [viewer.size for viewer in self.viewers if viewer.types and viewer.size]
+            for _at, people in self.elsewhere.values():
+                sizes += [one["size"] for one in people if one["types"] and one["size"]]
             wanted = (min(one[0] for one in sizes), min(one[1] for one in sizes)) if sizes else self.size
             if wanted is None:
                 continue

@@ -16,6 +16,7 @@ from django.views.decorators.http import require_POST
 
 from containers_app.models import TerminalGuest, TerminalSession
 from containers_app.terminal_hub import hubs
+from containers_app.terminal_peers import tell_guest
 from webdock.engines.audit import actor_of, audited
 from webdock.engines.consumers import CLOSE_FORBIDDEN
 from webdock.engines.pages import answer
@@ -49,6 +50,7 @@ async def terminal_share(request: HttpRequest, session: UUID) -> HttpResponse:
         await TerminalGuest.objects.aupdate_or_create(session=found, user=guest, defaults={"types": types})
         if (hub := hubs.get(found.pk)) is not None:
             hub.allow(guest.pk, types=types)
+        await tell_guest(found.pk, guest.pk, types=types)
     words = (
         _("%(name)s may type into this terminal: it is in their list.")
         if types
@@ -71,6 +73,7 @@ async def terminal_unshare(request: HttpRequest, session: UUID) -> HttpResponse:
         await guest.adelete()
         if (hub := hubs.get(found.pk)) is not None:
             hub.expel(guest.user_id, CLOSE_FORBIDDEN, _("This terminal is not shared with you any more."))
+        await tell_guest(found.pk, guest.user_id, types=None)
     return await answer(request, True, _("%(name)s is out.") % {"name": name}, back)
 
 

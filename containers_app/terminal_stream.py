@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 
 from containers_app.models import TerminalSession
 from containers_app.terminal_hub import Hub, Outcome, hubs
+from containers_app.terminal_peers import meet
 from runtime.api.client import EngineClient
 from runtime.api.errors import Conflict, EngineError, EngineUnreachable, NotFound, NotSupported
 from runtime.api.screens import Output
@@ -33,7 +34,7 @@ def hub_of(session: TerminalSession) -> Hub:
     """The hub of an open session; made when nobody has asked for it yet."""
     hub = hubs.get(session.pk)
     if hub is None:
-        hub = hubs[session.pk] = Hub(session, client_of(session.engine.alias), _open, _settle)
+        hub = hubs[session.pk] = Hub(session, client_of(session.engine.alias), _open, _settle, meet)
     hub.session = session
     if hub.size is None:
         hub.output.size = (session.rows, session.columns)

@@ -271,7 +271,7 @@ async def test_an_engine_that_counts_is_given_what_did_not_arrive_once(
 
 def test_a_later_hub_knows_from_the_engine_what_a_page_typed_at_an_earlier_one() -> None:
     def recalled(arrived: int | None, acked: int, place: int, handed: int) -> int | None:
-        hub = Hub(None, None, None, None)  # type: ignore[arg-type]
+        hub = Hub(None, None, None, None, None)  # type: ignore[arg-type]
         hub.resume_input(arrived)
         hub.recall("page", acked, place, handed)
         return hub.taken.get("page")
@@ -307,7 +307,7 @@ def test_with_several_web_processes_the_engines_count_is_nobodys(settings: Any) 
 
 
 def test_what_was_written_while_the_hub_was_away_is_taken_once() -> None:
-    hub = Hub(None, None, None, None)  # type: ignore[arg-type]
+    hub = Hub(None, None, None, None, None)  # type: ignore[arg-type]
     hub.take(b"seen ")
     terminal_stream._catch_up(hub, b"seen missed", Place(end=11, exact=11, typed=0))
     assert (hub.output.picture(), hub.at) == (b"seen missed", 11)
