@@ -1,7 +1,8 @@
 """Finds the shells inside a container: what it has of the known ones and what its /etc/shells lists; or says
 what there is.
 
-Asks by running one `sh`: only that tells the truth about PATH, user and file system of the container.
+Our engine looks them up in the container's file system. Other engines do not: there one `sh` is run, which is
+remembered by image.
 """
 
 from __future__ import annotations
@@ -14,13 +15,15 @@ from django.utils.translation import gettext as _
 
 from runtime.api.client import EngineClient
 from runtime.api.errors import Conflict, EngineError, EngineUnreachable, Forbidden, NotFound, Unavailable
+from runtime.api.types import SHELLS
 
 PROBE_TIMEOUT_S = 10.0
+OFFER_S = 2.0  # a page waits no longer for an engine that is away
 PROBE_OUTPUT_MAX_BYTES = 4096
 CACHE_MAX = 500
 NOT_RUNNABLE = (126, 127)  # what a shell, and the engine, say of a program that is not there or may not run
 
-KNOWN = ("bash", "zsh", "fish", "ksh", "mksh", "sh", "ash", "dash")  # the first that is there is opened
+KNOWN = SHELLS  # the first that is there is opened
 NO_SHELLS = ("nologin", "false", "rbash", "git-shell", "tmux", "screen")  # though /etc/shells may list them
 SHELLS_MAX = 12
 WORD = re.compile(r"/?[\w.+-]+(/[\w.+-]+)*")
@@ -57,7 +60,30 @@ async def find_shells(client: EngineClient, container: dict[str, Any]) -> list[S
 
     Raises: NoShell; Conflict when it is not running; what else the engine answers.
     """
-    if known := known_shells(container):
+    id = str(container["Id"])
+    try:
+        shells = parse_shells("\n".join(await client.container_shells(id)), asked="")
+    except NotFound:
+        shells = await _find_by_running(client, container)
+    if not shells:
+        raise NoShell(*_no_shell(container))
+    return shells
+
+
+async def offered(client: EngineClient, container: dict[str, Any]) -> list[str]:
+    """Programs a page offers to choose from: as ``find_shells``, but nothing is run, nothing raised."""
+    try:
+        async with asyncio.timeout(OFFER_S):
+            shells = parse_shells("\n".join(await client.container_shells(str(container["Id"]))), asked="")
+    except NotFound:
+        shells = _found.get(_key(container), [])
+    except (EngineError, TimeoutError):
+        shells = []
+    return [words[0] for words in shells if len(words) == 1]
+
+
+async def _find_by_running(client: EngineClient, container: dict[str, Any]) -> list[Shell]:
+    if known := _found.get(_key(container)):
         return known
     id = str(container["Id"])
     code, output = await probe(client, id, SH_QUESTION)
@@ -68,35 +94,30 @@ async def find_shells(client: EngineClient, container: dict[str, Any]) -> list[S
             shells = [candidate]
             break
     if not shells:
-        raise NoShell(*_no_shell(container))
+        return []
     while len(_found) >= CACHE_MAX:
         del _found[next(iter(_found))]
     _found[_key(container)] = shells
     return shells
 
 
-def known_shells(container: dict[str, Any]) -> list[Shell]:
-    """Those found before in a container of its image, without asking; none when nobody has looked."""
-    return _found.get(_key(container), [])
-
-
 def _key(container: dict[str, Any]) -> tuple[str, str]:
     return str(container.get("Image", "")), str((container.get("Config") or {}).get("User") or "")
 
 
-def parse_shells(output: str) -> list[Shell]:
-    """What `sh` answered to the question, one of each name, the best first; pure.
+def parse_shells(output: str, *, asked: str = "sh") -> list[Shell]:
+    """Paths one a line, one of each name, the best first, with the shell that was asked; pure.
 
     The container wrote it: what does not look like a program's path is left out.
     """
-    found: dict[str, str] = {"sh": "sh"}
+    found = {asked: asked} if asked else {}
     for line in output.splitlines():
         name = line.rpartition("/")[2]
         fits = WORD.fullmatch(line) and name not in NO_SHELLS and (name in KNOWN or line.startswith("/"))
         if fits and found.get(name, name) == name:  # a path is better than the bare name
             found[name] = line
     order = [name for name in KNOWN if name in found] + sorted(set(found) - set(KNOWN))
-    return [[found[name]] for name in order[:SHELLS_MAX]]
+    return [[found[name], *(["sh"] if name == "busybox" else [])] for name in order[:SHELLS_MAX]]
 
 
 async def probe(client: EngineClient, id: str, command: list[str]) -> tuple[int, bytes]:

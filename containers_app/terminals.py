@@ -21,7 +21,7 @@ from django.views.decorators.http import require_GET, require_POST
 from containers_app.detail import find, rights_here, tab_context
 from containers_app.models import Container, TerminalSession
 from containers_app.runspec import parse_words
-from containers_app.shells import NoShell, find_shells, known_shells
+from containers_app.shells import NoShell, find_shells, offered
 from containers_app.terminal import SIZE_MAX
 from containers_app.terminal_hub import hubs
 from containers_app.terminal_sharing import about
@@ -140,7 +140,8 @@ async def container_terminal(request: HttpRequest, container_id: str) -> HttpRes
     context = await tab_context(container, "terminal")
     taken_up = [session async for session in sessions]
     context["sessions"] = taken_up[:SESSIONS_IN_MENU_MAX]
-    context["shells"] = [words[0] for words in known_shells(container.inspect or {})]
+    inspect = {**(container.inspect or {}), "Id": container_id}
+    context["shells"] = await offered(client_of(container.engine.alias), inspect)
     config = (container.inspect or {}).get("Config") or {}
     context["may_record"] = settings.RECORD_TERMINALS == "asked"
     context["directory"] = str(config.get("WorkingDir") or "/")
@@ -244,4 +245,4 @@ async def _open(
             )
         session.records = settings.RECORD_TERMINALS == "always"
         await session.asave()
-    return [words[0] for words in known_shells(dict(inspect))]
+    return await offered(client, dict(inspect))

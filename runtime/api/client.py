@@ -321,6 +321,11 @@ class EngineClient:
         """[{"Path": "/x", "Kind": 0 modified | 1 added | 2 deleted}, ...]."""
         return cast(list[Change], await self._list("GET", f"/containers/{_seg(ref)}/changes"))
 
+    async def container_shells(self, ref: str) -> list[str]:
+        """Paths of the shells it has. Only this engine has it; others answer NotFound."""
+        found = (await self._object("GET", f"/containers/{_seg(ref)}/shells")).get("Shells")
+        return [str(one) for one in found] if isinstance(found, list) else []
+
     def container_export(self, ref: str) -> ByteStream:
         """The root file system as a tar."""
         return self._byte_stream("GET", f"/containers/{_seg(ref)}/export")

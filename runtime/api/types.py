@@ -15,6 +15,9 @@ ImageId = NewType("ImageId", str)  # "sha256:" and 64 hex digits
 Digest = NewType("Digest", str)  # "sha256:" and 64 hex digits
 
 # A list of strings that may be sent as one string: Cmd, Entrypoint.
+#: Programs that are taken for shells, the best first.
+SHELLS = ("bash", "zsh", "fish", "ksh", "mksh", "sh", "ash", "dash")
+
 WORDS = "words"
 Words = Annotated[list[str], WORDS]
 

@@ -222,6 +222,10 @@ class Containers:
     async def usage(self, ids: builtins.list[str]) -> dict[str, builtins.list[int]]:
         return await self._questions.usage(ids)
 
+    async def shells(self, ref: str) -> builtins.list[str]:
+        """Paths of the shells it has. Raises: NotFound, Conflict when it does not run."""
+        return await self._questions.shells(ref)
+
     async def changes(self, ref: str) -> builtins.list[Body]:
         return await self._questions.changes(ref)
 

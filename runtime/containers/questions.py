@@ -9,16 +9,18 @@ import asyncio
 import builtins
 import time
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 from runtime import cgroups
 from runtime.api.errors import Conflict, EngineError, InvalidArgument, NotFound
-from runtime.containers import inspect, listing, stats, top, usage
+from runtime.containers import inspect, listing, shells, stats, top, usage
 from runtime.containers.core import tell
 from runtime.containers.create import Creator
 from runtime.containers.exec import Execs
 from runtime.containers.record import Record
 from runtime.containers.rooms import Rooms
+from runtime.containers.spec import DEFAULT_PATH
 from runtime.containers.state import ACTIVE, ALIVE, State
 from runtime.containers.table import Table, WaitResult
 from runtime.containers.times import rfc3339
@@ -98,6 +100,17 @@ class Questions:
         found = await top.processes(pids, ps_args, self._rooms.mapping if record.mapped else None)
         tell(self._rooms, record, "top")
         return found
+
+    async def shells(self, ref: str) -> builtins.list[str]:
+        """Raises: Conflict when it does not run."""
+        record = self._table.find(ref).record
+        if record.state not in ALIVE or record.pid <= 0:
+            raise Conflict(f"Container {record.id} is not running")
+        path = next((one[5:] for one in record.config["Env"] or () if one.startswith("PATH=")), DEFAULT_PATH)
+        try:
+            return await asyncio.to_thread(shells.find, Path(f"/proc/{record.pid}/root"), path)
+        except FileNotFoundError:
+            raise Conflict(f"Container {record.id} is not running") from None
 
     async def stats(self, ref: str, *, stream: bool, one_shot: bool) -> AsyncIterator[Body]:
         """Samples, one per second while the container is there; zeros while it does not run.

@@ -325,6 +325,7 @@ RULES: dict[str, _Rule] = {
     "container_attach_websocket": _rule(_ATTACH, enters=_ref_with_stdin),
     "container_changes": _rule("", enters=_path_ref),
     "container_export": _rule("", enters=_path_ref),
+    "container_shells": _rule("", enters=_path_ref),
     "container_archive_stat": _rule("path", enters=_path_ref),
     "container_archive": _rule("path", enters=_path_ref),
     "container_image_archive": _rule("path", enters=_path_ref),

@@ -75,6 +75,7 @@ ROUTES = (
     Route("GET", "/containers/{ref}/attach/ws", attach.container_attach_websocket),
     Route("GET", "/containers/{ref}/changes", files.container_changes),
     Route("GET", "/containers/{ref}/export", files.container_export),
+    Route("GET", "/containers/{ref}/shells", files.container_shells),
     Route("HEAD", "/containers/{ref}/archive", files.container_archive_stat),
     Route("GET", "/containers/{ref}/archive", files.container_archive),
     Route("PUT", "/containers/{ref}/archive", files.container_archive_put),

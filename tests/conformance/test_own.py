@@ -121,6 +121,20 @@ async def test_the_main_process_is_joined_with_what_it_wrote_before(
         watcher.close()
 
 
+async def test_the_shells_of_a_container_are_told(
+    client: EngineClient, running: str, make_container: MakeContainer, engine: UnderTest
+) -> None:
+    if not engine.ours:
+        with pytest.raises(NotFound):
+            await client.container_shells(running)
+        return
+    found = await client.container_shells(running)
+    assert any(one.endswith("/sh") for one in found)
+    stopped = await make_container("sleep", "1000")
+    with pytest.raises(Conflict):
+        await client.container_shells(stopped)
+
+
 async def test_a_debug_shell_needs_nothing_of_the_image(
     client: EngineClient, make_container: MakeContainer, engine: UnderTest
 ) -> None:

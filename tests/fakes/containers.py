@@ -14,10 +14,11 @@ import tarfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from runtime.api.errors import Conflict, EngineError, InvalidArgument, NotFound, NotModified
-from runtime.containers import logdetails
+from runtime.containers import logdetails, shells
 from runtime.containers.foreground import current_directory
 from runtime.containers.hangup import hang_up
 from runtime.events import EventHub
@@ -586,6 +587,12 @@ class FakeContainers:
             "Titles": ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"],
             "Processes": [row],
         }
+
+    async def shells(self, ref: str) -> list[str]:
+        one = self.get(ref)
+        if not one.running:
+            raise Conflict(f"container {one.id} is not running")
+        return shells.find(Path("/"), os.environ.get("PATH", ""))
 
     # Streams
 

@@ -24,6 +24,10 @@ async def container_export(call: Call) -> web.StreamResponse:
     return await byte_stream(call, chunks, OCTETS)
 
 
+async def container_shells(call: Call) -> web.StreamResponse:
+    return json_answer({"Shells": await call.engine.containers.shells(call.ref)})
+
+
 async def container_archive_stat(call: Call) -> web.StreamResponse:
     stat = await call.engine.containers.archive_head(call.ref, path_of(call))
     return web.Response(headers=stat_header(stat))

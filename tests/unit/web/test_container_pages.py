@@ -14,6 +14,7 @@ from django.test import AsyncClient
 from containers_app.models import Container, TerminalSession
 from containers_app.why import start_failure
 from runtime.api.client import EngineClient
+from runtime.api.errors import NotFound
 from tests.fakes.engine import FakeEngine
 from tests.unit.web.conftest import eventually, make_container
 from webdock.engines.models import AuditEntry
@@ -543,9 +544,21 @@ async def test_terminal_open_finds_a_shell_and_leaves_an_audit_row(
     assert (await last_audit("container.shell")).result == "ok"
 
 
+@pytest.mark.parametrize("tells", [True, False])
 async def test_terminal_open_says_what_exists_when_there_is_no_shell(
-    synced: EngineSync, api: EngineClient, as_operator: AsyncClient, monkeypatch: pytest.MonkeyPatch
+    synced: EngineSync,
+    api: EngineClient,
+    as_operator: AsyncClient,
+    monkeypatch: pytest.MonkeyPatch,
+    fake: FakeEngine,
+    tells: bool,
 ) -> None:
+    async def shells(ref: str) -> list[str]:
+        if not tells:
+            raise NotFound("page not found")
+        return []
+
+    monkeypatch.setattr(fake.rooms.containers, "shells", shells)
     monkeypatch.setattr("containers_app.shells.SH_QUESTION", ["/no/sh", "-c", ""])
     monkeypatch.setattr("containers_app.shells.OTHERS", (["/no/bash"],))
     monkeypatch.setattr("containers_app.shells._found", {})

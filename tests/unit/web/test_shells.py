@@ -28,6 +28,12 @@ def test_shells_are_offered_by_name_the_best_first(answer: str, offered: list[st
     assert [words[0] for words in parse_shells(answer)] == offered
 
 
+def test_of_what_the_engine_found_nothing_is_assumed() -> None:
+    assert parse_shells("", asked="") == []
+    assert parse_shells("/bin/bash\n/usr/bin/tmux", asked="") == [["/bin/bash"]]
+    assert parse_shells("/busybox/busybox", asked="") == [["/busybox/busybox", "sh"]]
+
+
 def test_an_answer_without_end_is_cut() -> None:
     assert len(parse_shells("".join(f"/opt/shell{n}\n" for n in range(500)))) == SHELLS_MAX
 

@@ -55,6 +55,7 @@ CALLS: dict[str, Callable[[EngineClient], Awaitable[object]]] = {
     "container_export": lambda c: c.container_export(X).open(),
     "container_archive": lambda c: c.container_archive(X, "/").open(),
     "container_image_archive": lambda c: c.container_image_archive(X, "/").open(),
+    "container_shells": lambda c: c.container_shells(X),
     "container_archive_stat": lambda c: c.container_archive_stat(X, "/"),
     "container_archive_put": lambda c: c.container_archive_put(X, "/", b"", no_overwrite_dir_non_dir=True),
     "container_commit": lambda c: c.container_commit(

@@ -305,6 +305,7 @@ ENTRANCES = DANGEROUS  # whoever made such a container, nobody confined goes int
         ("container_attach_websocket", {"query": {"stdin": "true"}}),
         ("container_archive", {"query": {"path": "/"}}),
         ("container_archive_put", {"query": {"path": "/"}}),
+        ("container_shells", {}),
         ("container_archive_stat", {"query": {"path": "/"}}),
         ("container_image_archive", {"query": {"path": "/"}}),
         ("container_export", {}),
