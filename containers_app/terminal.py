@@ -79,7 +79,7 @@ class TerminalConsumer(SocketConsumer):
         try:
             await hub.join(viewer, at if at >= 0 else None)
             if "place" in self.query:
-                hub.recall(viewer.token, *(self._count(name) for name in ("acked", "place", "handed")))
+                hub.input.recall(viewer.token, *(self._count(name) for name in ("acked", "place", "handed")))
             try:
                 await self.send_json(self._ready(viewer))
                 await recording.begin(hub)
@@ -119,9 +119,9 @@ class TerminalConsumer(SocketConsumer):
             "may": self._guest is None or self._guest.types,
             "hub": hub.id,
             "at": viewer.position,
-            "taken": hub.taken.get(viewer.token),  # of what this page typed; None: not known here
-            "place": hub.place,  # where these end in the session's input, when that is known
-            "lost": hub.lost.pop(viewer.token, 0),  # of that, bytes which may not have arrived
+            "taken": hub.input.taken.get(viewer.token),  # of what this page typed; None: not known here
+            "place": hub.input.place,  # where these end in the session's input, when that is known
+            "lost": hub.input.lost.pop(viewer.token, 0),  # of that, bytes which may not have arrived
         }
 
     def _count(self, name: str) -> int:

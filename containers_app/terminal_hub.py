@@ -1,8 +1,8 @@
 """Hub: one session's stream in this process, shared by everybody who looks on or types.
 
-Owns the stream, the output kept for those who join, the input of all in the order it came, and the size: the
-smallest of those who type. The fastest viewer sets the pace; a slow one never holds up the others. Without a
-viewer it stays for a while and goes on reading. Never decodes, never asks the database while bytes flow.
+Owns the stream, the output kept for those who join, and the size: the smallest of those who type. The fastest
+viewer sets the pace; a slow one never holds up the others. Without a viewer it stays for a while and goes on
+reading. Never decodes, never asks the database while bytes flow.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ import asyncio
 import logging
 import secrets
 import time
-from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 from uuid import UUID
 
 from containers_app.models import TerminalSession
+from containers_app.terminal_input import Input
 from containers_app.terminal_viewer import WINDOW_BYTES, Viewer
 from runtime.api.client import EngineClient
 from runtime.api.errors import EngineError, EngineUnreachable
@@ -25,13 +25,9 @@ from runtime.api.screens import Output
 from runtime.api.streams import ClientStream
 from webdock.engines.threads import carry_on, spawn
 
-INPUT_MAX_BYTES = 4 << 20  # input the process has not read yet
 ACK_S = 0.2  # typed bytes are acknowledged so late, many at once
-WRITTEN_KEPT_BYTES = 1 << 20  # … and what may not have reached it when its engine goes
-DOUBT_S = 1.0  # what was written so shortly before a stream broke may not have arrived
 ALONE_BYTES_S = 8 << 20  # how fast output is taken while nobody looks on
 REDRAW_S = 0.1  # between the two sizes that make a program draw its screen again
-TOKENS_MAX = 200  # pages whose typed bytes are counted
 
 logger = logging.getLogger("containers_app")
 
@@ -81,18 +77,9 @@ class Hub:
         # Of other processes' hubs, by id: when it was heard of, and its people.
         self.elsewhere: dict[str, tuple[float, list[dict[str, Any]]]] = {}
         self.changed = asyncio.Event()  # there is something they are to be told
-        self.taken: dict[str, int] = {}  # typed bytes by page, oldest page first
-        self.places: dict[str, int] = {}  # by page: where these end in the session's input
-        self.lost: Counter[str] = Counter()  # of these, bytes that may not have arrived
-        self.begun: int | None = None  # where the session's input was when this hub joined; None: not known
-        self._input: deque[tuple[str, bytes]] = deque()
-        self._input_bytes = 0
-        self._written: deque[tuple[float, str, bytes]] = deque()  # last, oldest first
-        self._written_bytes = 0
-        self._sent = 0  # where the session's input is, in the engine's count, when all this has reached it
+        self.input = Input()
         self.at = 0  # where its output is, in the engine's count
-        self._typed, self._hungry, self._resized = asyncio.Event(), asyncio.Event(), asyncio.Event()
-        self._broke_at = 0.0
+        self._hungry, self._resized = asyncio.Event(), asyncio.Event()
         self._redraw = False
         self._joining = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
@@ -119,13 +106,13 @@ class Hub:
         async with self._joining:
             if self.stream is None:
                 self.outcome = None
-                self.stream = await self.open(self)
-                self.stream.hand_over(self._take_at_once)
+                stream = self.stream = await self.open(self)
+                stream.hand_over(self._take_at_once)
                 self._tasks = [
                     spawn(work(), name=name)
                     for name, work in (
                         ("terminal output", self._run),
-                        ("terminal input", self._write_input),
+                        ("terminal input", lambda: self.input.write(stream)),
                         ("terminal size", self._follow_size),
                         ("terminal peers", lambda: self.meet(self)),
                     )
@@ -241,7 +228,7 @@ class Hub:
         if self.stream is not None:
             self.stream.close()
             self.stream = None
-        self._broke_at = asyncio.get_running_loop().time()
+        self.input.broke()
         for task in self._tasks[1:]:
             task.cancel()
         for viewer in self.viewers:
@@ -257,17 +244,8 @@ class Hub:
 
     def type(self, viewer: Viewer, data: bytes) -> bool:
         """Take what somebody typed; False when the program reads too little of it."""
-        if self._input_bytes + len(data) > INPUT_MAX_BYTES:
+        if not self.input.take(viewer.token, data, self.stream):
             return False
-        self._count(viewer.token, len(data))
-        if not self._input and self.stream is not None and self.stream.send(data):
-            self._note_written(viewer.token, data)
-        else:
-            self._input.append((viewer.token, data))
-            self._input_bytes += len(data)
-            self._typed.set()
-        if (place := self.place) is not None:
-            self.places[viewer.token] = place
         if viewer.token not in self._acks:
             self._acks.add(viewer.token)
             asyncio.get_running_loop().call_later(ACK_S, self._acknowledge, viewer)
@@ -276,87 +254,11 @@ class Hub:
             self.tell_people()
         return True
 
-    def _count(self, token: str, count: int) -> None:
-        self.taken[token] = self.taken.pop(token, 0) + count
-        while len(self.taken) > TOKENS_MAX:
-            self.places.pop(next(iter(self.taken)), None)
-            self.taken.pop(next(iter(self.taken)))
-
-    @property
-    def place(self) -> int | None:
-        """Where the session's input is, in the engine's count, once it has all that was typed here."""
-        return None if self.begun is None else self._sent + self._input_bytes
-
-    def recall(self, token: str, acked: int, place: int, handed: int) -> None:
-        """A page that typed at an earlier hub comes back: find out how much of that the session has got.
-
-        acked: its bytes that were acknowledged, and place: where they ended; handed: bytes it sent after
-        these, while nobody else typed.
-        """
-        if self.begun is not None and token not in self.taken and 0 <= self.begun - place <= handed:
-            self.taken[token] = acked + self.begun - place
-
     def _acknowledge(self, viewer: Viewer) -> None:
         self._acks.discard(viewer.token)
         if viewer in self.viewers:
-            at, place = self.taken.get(viewer.token, 0), self.places.get(viewer.token)
+            at, place = self.input.taken.get(viewer.token, 0), self.input.places.get(viewer.token)
             viewer.tell({"type": "ack", "at": at, "place": place})
-
-    async def _write_input(self) -> None:
-        assert self.stream is not None
-        while True:
-            await self._typed.wait()
-            self._typed.clear()
-            while self._input:
-                token, data = self._input[0]
-                try:
-                    await self.stream.write(data)
-                except EngineUnreachable:
-                    return  # the output side finds out why
-                self._input.popleft()
-                self._input_bytes -= len(data)
-                self._note_written(token, data)
-
-    def _note_written(self, token: str, data: bytes) -> None:
-        self._written.append((asyncio.get_running_loop().time(), token, data))
-        self._written_bytes += len(data)
-        self._sent += len(data)
-        while self._written_bytes > WRITTEN_KEPT_BYTES:
-            self._written_bytes -= len(self._written.popleft()[2])
-
-    def resume_input(self, arrived: int | None) -> None:
-        """A new stream: what was typed and did not reach the program goes first.
-
-        arrived: where its input is, None when the engine does not count: then what was written shortly before
-        may be lost, and everything else is told as lost.
-        """
-        if arrived is None:
-            self.begun = None
-            self.places.clear()
-            for at, token, data in self._written:
-                if self._broke_at - at < DOUBT_S:
-                    self.lost[token] += len(data)
-            for token, data in self._input:
-                self.lost[token] += len(data)
-            self._input.clear()
-        else:
-            left = min(max(self._sent - arrived, 0), self._written_bytes)
-            for _at, token, data in reversed(self._written):
-                if left <= 0:
-                    break
-                self._input.appendleft((token, data[-left:]))
-                left -= len(data)
-            if arrived > self._sent and self._input:  # a part of what was being written
-                token, data = self._input.popleft()
-                self._input.appendleft((token, data[arrived - self._sent :]))
-            self._sent = arrived
-            if self.begun is None:
-                self.begun = arrived
-        self._written.clear()
-        self._written_bytes = 0
-        self._input_bytes = sum(len(data) for _token, data in self._input)
-        if self._input:
-            self._typed.set()
 
     # Size
 

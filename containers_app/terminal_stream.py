@@ -49,7 +49,7 @@ async def _open(hub: Hub) -> ClientStream:
     session, client = hub.session, hub.client
     if session.kind == TerminalSession.Kind.ATTACH:
         stream = await client.container_attach(session.container_id, tty=session.tty, history=True)
-        hub.resume_input(None)
+        hub.input.resume(None)
         past = await _past_of_main_process(hub, stream)
         for sink in hub.sinks:
             sink.output(hub.output.rejoin(past) or b"")
@@ -57,7 +57,7 @@ async def _open(hub: Hub) -> ClientStream:
         return stream
     if await _claim_start(session):
         size = (session.rows, session.columns)
-        hub.resume_input(_counted(0) if session.engine.kind == Engine.Kind.NATIVE else None)
+        hub.input.resume(_counted(0) if session.engine.kind == Engine.Kind.NATIVE else None)
         return await client.exec_start(session.exec_id, tty=session.tty, console_size=size)
     try:
         stream = await client.exec_attach(session.exec_id, tty=session.tty, history=True)
@@ -66,7 +66,7 @@ async def _open(hub: Hub) -> ClientStream:
         hubs.pop(session.pk, None)
         raise Closed(CLOSE_GONE, _("This terminal has ended.")) from None
     past = await stream.read_past()
-    hub.resume_input(None if stream.place is None else _counted(stream.place.typed))
+    hub.input.resume(None if stream.place is None else _counted(stream.place.typed))
     if stream.place is not None:
         _catch_up(hub, past, stream.place)
     elif not past:

@@ -15,7 +15,7 @@ from django.contrib.auth.models import User
 from django.test import AsyncClient
 from django.utils import timezone
 
-from containers_app import reaper, terminal_hub, terminal_stream, terminal_viewer
+from containers_app import reaper, terminal_input, terminal_stream, terminal_viewer
 from containers_app.models import TerminalSession
 from runtime.api.client import EngineClient
 from runtime.api.errors import NotFound
@@ -324,7 +324,7 @@ async def test_a_session_of_somebody_else_does_not_exist(shell: Any, admin: User
 
 
 async def test_input_nobody_reads_is_bounded(shell: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(terminal_hub, "INPUT_MAX_BYTES", 1 << 20)
+    monkeypatch.setattr(terminal_input, "WAITING_MAX_BYTES", 1 << 20)
     screen, _id = await shell("sh", "-c", "stty raw -echo; printf ready; sleep 1000")
     await screen.until(b"ready")
     for _n in range(40):

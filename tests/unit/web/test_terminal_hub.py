@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 
-from containers_app import terminal_hub, terminal_stream
+from containers_app import terminal_input, terminal_stream
 from containers_app.models import TerminalSession
 from containers_app.terminal_hub import Hub, hubs
+from containers_app.terminal_input import Input
 from containers_app.terminal_viewer import (
     FLOOD_PIECES,
     FRAME_BYTES,
@@ -229,7 +230,7 @@ async def _is(what: Any) -> bool:
 async def test_an_engine_that_goes_in_a_paste_is_not_silent_about_it(
     shell: Any, fake: FakeEngine, operator: User, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(terminal_hub, "DOUBT_S", 60.0)
+    monkeypatch.setattr(terminal_input, "DOUBT_S", 60.0)
     _first, _id = await shell()
     session = await TerminalSession.objects.aget()
     screen = await again(operator, connect, session, "?page=page-0001")
@@ -238,10 +239,10 @@ async def test_an_engine_that_goes_in_a_paste_is_not_silent_about_it(
     await screen.control("ack")
     await fake.go_away()
     await screen.until_closed()
-    hub.resume_input(None)
+    hub.input.resume(None)
     page = f"{operator.pk} page-0001"
-    assert hub.lost[page] == 1000
-    assert hub.taken[page] == 1000, "it is told as lost, not sent again"
+    assert hub.input.lost[page] == 1000
+    assert hub.input.taken[page] == 1000, "it is told as lost, not sent again"
 
 
 @db
@@ -255,26 +256,26 @@ async def test_an_engine_that_counts_is_given_what_did_not_arrive_once(
     for piece in (b"abc", b"defg", b"hij"):
         await screen.type(piece)
     await screen.control("ack")
-    await eventually(lambda: _is(lambda: hub._sent == 10))
+    await eventually(lambda: _is(lambda: hub.input.sent == 10))
     await fake.go_away()
     await screen.until_closed()
-    hub._input.append(("page-0001", b"klm"))  # not yet written
+    hub.input._waiting.append(("page-0001", b"klm"))  # not yet written
 
     def waiting() -> bytes:
-        return b"".join(data for _token, data in hub._input)
+        return b"".join(data for _token, data in hub.input._waiting)
 
-    hub.resume_input(5)
-    assert (waiting(), hub._sent, hub.lost["page-0001"]) == (b"fghijklm", 5, 0)
-    hub.resume_input(7)  # of a piece on its way when the engine went two bytes had arrived
+    hub.input.resume(5)
+    assert (waiting(), hub.input.sent, hub.input.lost["page-0001"]) == (b"fghijklm", 5, 0)
+    hub.input.resume(7)  # of a piece on its way when the engine went two bytes had arrived
     assert waiting() == b"hijklm"
 
 
 def test_a_later_hub_knows_from_the_engine_what_a_page_typed_at_an_earlier_one() -> None:
     def recalled(arrived: int | None, acked: int, place: int, handed: int) -> int | None:
-        hub = Hub(None, None, None, None, None)  # type: ignore[arg-type]
-        hub.resume_input(arrived)
-        hub.recall("page", acked, place, handed)
-        return hub.taken.get("page")
+        typed = Input()
+        typed.resume(arrived)
+        typed.recall("page", acked, place, handed)
+        return typed.taken.get("page")
 
     assert recalled(arrived=107, acked=30, place=100, handed=12) == 37
     assert recalled(arrived=100, acked=30, place=100, handed=0) == 30
