@@ -1,5 +1,5 @@
-"""A container that the stock client made with every option it knows is edited, duplicated, given a newer image
-in its turn. Nothing but what was asked for differs, though the engine is killed in the middle.
+"""A container that the stock client made with every option it knows is edited, duplicated, given a newer
+image in its turn. Nothing but what was asked for differs, though the engine is killed in the middle.
 """
 
 from __future__ import annotations
