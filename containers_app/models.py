@@ -90,7 +90,12 @@ class Container(models.Model):
             models.UniqueConstraint(fields=["engine", "container_id"], name="one_row_per_container"),
         ]
         indexes = [
-            models.Index(fields=["removed_at", "state"], name="container_state"),  # counts per state
+            # Counts per state, and what the overview looks for in each.
+            models.Index(fields=["removed_at", "state", "name"], name="container_state"),
+            models.Index(fields=["removed_at", "health", "name"], name="container_health"),  # the unhealthy
+            models.Index(
+                fields=["removed_at", "name"], name="container_oom", condition=models.Q(oom_killed=True)
+            ),  # killed for want of memory
             models.Index(fields=["removed_at", "name"], name="container_name"),  # the list sorted by name
             models.Index(fields=["removed_at", "created_at"], name="container_created"),  # sorted by age
             models.Index(fields=["revision"], name="container_revision"),  # rows newer than a cursor

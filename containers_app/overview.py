@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from asgiref.sync import sync_to_async
-from django.db.models import Sum
+from django.db.models import Exists, OuterRef, Sum
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.translation import gettext as _
@@ -88,9 +88,8 @@ def attention(numbers: dict[str, Any] | None) -> list[dict[str, str]]:
     for rows, level, text in troubled:
         for container in rows.order_by("name")[:ATTENTION_ROWS]:
             found.append(_item(level, text % {"name": container.name}, container.get_absolute_url()))
-    unused = Image.objects.filter(removed_at=None, tag_rows=None).exclude(
-        image_id__in=Container.everything.filter(removed_at=None).values("image_id")
-    )
+    users = Container.everything.filter(removed_at=None, image_id=OuterRef("image_id"))
+    unused = Image.objects.filter(~Exists(users), removed_at=None, tag_rows=None)
     number = unused.count()
     if number:
         text = ngettext(

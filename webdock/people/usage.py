@@ -28,6 +28,7 @@ from webdock.people.standing import Standing
 
 MEASURE_S = 30.0  # what is on disk; no page waits for it
 FRESH_S, KEPT_S = 5.0, 60.0  # after these it is measured again, and shown no more
+NAMED_MAX = 1000  # containers a query names; more are read with all the others
 NEAR, FULL = 0.75, 0.95  # of a quota: from there on its bar warns
 
 
@@ -156,7 +157,8 @@ def of_people(ids: list[int], sizes: Sizes | None) -> dict[int, list[Gauge]]:
     for owner_id, kind, id in rows.values_list("owner_id", "kind", "object_id"):
         if owner_id is not None:
             owned[owner_id].append((kind, id))
-    limits = quotas.limits_now()
+    containers = {ref for things in owned.values() for kind, ref in things if kind == "container"}
+    limits = quotas.limits_now(containers if len(containers) <= NAMED_MAX else None)
     set_ones = {quota.user_id: quota for quota in Quota.objects.filter(user_id__in=ids)}
     found = {}
     for id in ids:
