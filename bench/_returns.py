@@ -6,6 +6,7 @@ Behind a relay that can be cut; the page cannot tell that from a lost network.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import statistics
@@ -20,7 +21,8 @@ from bench._login import Session
 from tests.browser.terminal_page import expect_text, screen, type_line
 from tests.integration.installation import Installation, eventually, free_port
 
-PROGRAMS = (("shell", "seq 1 100", "100"), ("vi", "vi /etc/passwd", "/etc/passwd 1/"))
+#: What is run, by which line, what it shows then, and what ends it.
+PROGRAMS = (("shell", "seq 1 100", "100", ""), ("vi", "vi /etc/passwd", "/etc/passwd 1/", ":q"))
 ROUNDS = 3
 WAIT_S = 60.0
 CUT_S = 4.0
@@ -80,14 +82,19 @@ def measure(ours: Installation, session: Session, container: str) -> None:
         "network cut": lambda: _cut(relay),
     }
     with _page(session, relay, container) as page:
-        print("a terminal is back, from when the server is reached again")
-        for program, line, mark in PROGRAMS:
+        print("a terminal is back with the same screen and shell, from when the server is reached again")
+        for program, line, mark, leave in PROGRAMS:
+            shell = _shell(page)
             type_line(page, line)
             expect_text(page, mark)
             for name, lose in ways.items():
                 times = [_back(page, lose) for _ in range(ROUNDS)]
                 middle, worst = statistics.median(times), max(times)
                 print(f"  {program:<6} {name:<14} p50 {middle:6.2f} s  worst {worst:6.2f} s", flush=True)
+            if leave:
+                type_line(page, leave)
+            if (now := _shell(page)) != shell:
+                raise AssertionError(f"expected the shell with pid {shell}, got {now}")
 
 
 @contextmanager
@@ -113,8 +120,21 @@ def _back(page: Page, lose: Callable[[], float]) -> float:
     time.sleep(1)
     before = screen(page)
     returned = lose()
-    eventually(lambda: _connected(page) and screen(page) == before, WAIT_S, "the same screen again")
+    try:
+        eventually(lambda: _connected(page) and screen(page) == before, WAIT_S, "the same screen again")
+    except AssertionError:
+        print(
+            f"before:\n{before}\nnow:\n{screen(page)}\n{page.locator('[data-line-state]').all_inner_texts()}"
+        )
+        raise
     return max(0.0, time.monotonic() - returned)
+
+
+def _shell(page: Page) -> str:
+    """The process id of the shell that has the prompt."""
+    type_line(page, "clear; echo shell $$ the''re")
+    expect_text(page, r"shell \d+ there")
+    return re.findall(r"shell (\d+) there", screen(page))[-1]
 
 
 def _connected(page: Page) -> bool:
