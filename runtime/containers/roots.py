@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 from runtime.idmap import IdMap
 from runtime.snapshots.base import Snapshotter
@@ -19,7 +20,8 @@ class Roots:
     def __init__(self, snapshots: Snapshotter) -> None:
         self._snapshots = snapshots
         self._users: dict[str, int] = {}
-        self._locks: dict[str, asyncio.Lock] = {}
+        # A lock is there as long as somebody holds it or waits for it: two of one container would be none.
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def take(self, id: str, mapping: IdMap | None) -> Path:
         """Mount it, or share the mount that is there; `drop` it once for each time."""
@@ -39,8 +41,6 @@ class Roots:
                 return
             self._users.pop(id, None)
             await asyncio.to_thread(self._snapshots.unmount, id)
-        if id not in self._users:
-            self._locks.pop(id, None)
 
     def adopt(self, id: str) -> None:
         """A running container of an earlier engine has its root mounted."""
@@ -55,4 +55,7 @@ class Roots:
             await asyncio.shield(self.drop(id))
 
     def _lock(self, id: str) -> asyncio.Lock:
-        return self._locks.setdefault(id, asyncio.Lock())
+        lock = self._locks.get(id)
+        if lock is None:
+            lock = self._locks[id] = asyncio.Lock()
+        return lock
