@@ -19,6 +19,7 @@ from runtime.containers.record import Health, Probe
 from runtime.containers.state import State
 from runtime.containers.table import Container
 from runtime.containers.times import SECOND_NS
+from runtime.oci.process import ToolError
 
 log = logging.getLogger("webdock.containers")
 
@@ -141,8 +142,8 @@ class Monitor:
             text = output.decode("utf-8", "replace")
             if code is None:
                 code, text = TIMED_OUT, f"Health check exceeded timeout ({check.timeout_s:g}s): {text}"
-        except EngineError as error:
-            code, text = TIMED_OUT, error.message[:OUTPUT_BYTES]
+        except (EngineError, OSError, ToolError) as error:
+            code, text = TIMED_OUT, str(error)[:OUTPUT_BYTES]
         return Probe(start_ns, time.time_ns(), code, text)
 
     def _starting(self, container: Container, check: Check) -> bool:

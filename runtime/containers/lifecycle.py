@@ -136,7 +136,24 @@ class Lifecycle:
             self._core.actions.begin(self._ended(container, run, info), f"exit of {record.short_id}")
 
         run.stop_watching = conmon.watch_exit(run.handle, ended)
-        stops = [self._watch_memory(container, run)]
+        stops: list[Callable[[], None]] = []
+        container.stop_watching = lambda: [stop() for stop in stops]
+        self._monitor.begin(container)
+        try:
+            self._watch_files(container, run, conmon, stops)
+        except OSError as error:  # of inotify: another program may have taken all the kernel gives
+            log.error(
+                "container %s: %s; its log is not cut, and its want of memory not told before it ends",
+                record.short_id,
+                error,
+            )
+
+    def _watch_files(
+        self, container: Container, run: Run, conmon: Conmon, stops: list[Callable[[], None]]
+    ) -> None:
+        """Its log's size, and the mark of lost memory. Raises: OSError when they cannot be watched."""
+        record = container.record
+        stops.append(self._watch_memory(container, run))
         log_config = record.host_config["LogConfig"]
         size_bytes, count = log_limits(log_config)
         if size_bytes is not None and log_config["Type"] != "none":
@@ -144,8 +161,6 @@ class Lifecycle:
             rotation = Rotation(path, size_bytes, count, lambda: _reopen_log(conmon, run))
             rotation.check()
             stops.append(self._core.rooms.inotify.watch(path.parent, rotation.check))
-        container.stop_watching = lambda: [stop() for stop in stops]
-        self._monitor.begin(container)
 
     def _watch_memory(self, container: Container, run: Run) -> Callable[[], None]:
         """Tell when the kernel has killed something in it for want of memory: conmon makes a mark then."""

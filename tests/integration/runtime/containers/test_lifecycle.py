@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -436,3 +437,24 @@ async def test_failed_creation_leaves_nothing(engine: Engine, instance: Instance
     assert sorted(p.name for p in (instance.config.home / "containers").iterdir()) == before
     assert await engine.containers.list(all=True) == []
     assert (await engine.volumes.list())["Volumes"] == []
+
+
+async def test_a_container_is_watched_when_the_kernel_watches_no_more_directories(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    assert engine._rooms is not None
+    monkeypatch.setattr(engine._rooms.inotify, "watch", refuse)
+    log_config = {"Type": "json-file", "Config": {"max-size": "1m"}}
+    host = {"LogConfig": log_config, "Memory": 64 << 20}
+    await engine.containers.create("unwatched", body("sh", "-c", "sleep 0.1; exit 4", host=host))
+    await engine.containers.start("unwatched")
+    async with asyncio.timeout(PATIENCE_S):
+        assert (await engine.containers.wait("unwatched"))["StatusCode"] == 4
+    await until(lambda: ended(engine, "unwatched"))
+
+
+async def ended(engine: Engine, ref: str) -> bool:
+    return bool((await state(engine, ref))["Status"] == "exited")

@@ -1,12 +1,18 @@
 """Restarts and health: what follows from what was seen."""
 
+import asyncio
+import errno
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from runtime.containers.health import Check, judge, next_delay, parse
+from runtime.api.errors import Conflict
+from runtime.containers.health import Check, Monitor, judge, next_delay, parse
 from runtime.containers.record import Health, Probe
 from runtime.containers.restart import Backoff, wants_restart, wants_start_with_engine
+from runtime.containers.state import State
+from runtime.oci.process import ToolError
 
 SECOND_NS = 1_000_000_000
 
@@ -84,3 +90,32 @@ def test_the_start_period_forgives_until_the_first_success() -> None:
     assert next_delay(health, check, in_start_period=True) == 30
     assert judge(health, probe(1), check, in_start_period=True)
     assert health.status == "unhealthy"
+
+
+async def test_a_probe_that_cannot_be_run_is_a_failed_one_and_checks_go_on() -> None:
+    test = {"Test": ["CMD", "true"], "Interval": 1_000_000, "Retries": 3}
+    record = SimpleNamespace(
+        config={"Healthcheck": test}, health=None, state=State.RUNNING, short_id="c", started_ns=0
+    )
+    container: Any = SimpleNamespace(record=record, health=None)
+    unhealthy = asyncio.Event()
+    reasons: list[Exception] = [
+        OSError(errno.EMFILE, "Too many open files"),
+        ToolError(["conmon"], -9, "killed"),
+        Conflict("it is paused"),
+    ]
+
+    async def run(*_: object) -> tuple[int | None, bytes]:
+        raise reasons[len(record.health.log) % len(reasons)]
+
+    async def save(_: object) -> None:
+        unhealthy.set()
+
+    monitor = Monitor(save, lambda *_: None)
+    monitor.probe = run
+    monitor.begin(container)
+    async with asyncio.timeout(60):
+        await unhealthy.wait()
+    monitor.end(container)
+    assert record.health.status == "unhealthy"
+    assert "Too many open files" in record.health.log[0].output
