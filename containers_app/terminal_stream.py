@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.conf import settings
@@ -49,12 +51,13 @@ async def _open(hub: Hub) -> ClientStream:
     session, client = hub.session, hub.client
     if session.kind == TerminalSession.Kind.ATTACH:
         stream = await client.container_attach(session.container_id, tty=session.tty, history=True)
-        hub.input.resume(None)
-        past = await _past_of_main_process(hub, stream)
-        for sink in hub.sinks:
-            sink.output(hub.output.rejoin(past) or b"")
-        hub.output.replace(past)
-        return stream
+        with _closed_on_failure(stream):
+            hub.input.resume(None)
+            past = await _past_of_main_process(hub, stream)
+            for sink in hub.sinks:
+                sink.output(hub.output.rejoin(past) or b"")
+            hub.output.replace(past)
+            return stream
     if await _claim_start(session):
         size = (session.rows, session.columns)
         hub.input.resume(_counted(0) if session.engine.kind == Engine.Kind.NATIVE else None)
@@ -65,17 +68,28 @@ async def _open(hub: Hub) -> ClientStream:
         await note_end(session, None)
         hubs.pop(session.pk, None)
         raise Closed(CLOSE_GONE, _("This terminal has ended.")) from None
-    past = await stream.read_past()
-    hub.input.resume(None if stream.place is None else _counted(stream.place.typed))
-    if stream.place is not None:
-        _catch_up(hub, past, stream.place)
-    elif not past:
-        hub.redraw()  # an engine that keeps nothing: what was written while nobody listened is not known
-    elif (missed := hub.output.rejoin(past)) is not None:
-        hub.output.append(missed)
-    else:
-        hub.output.replace(past)
-    return stream
+    with _closed_on_failure(stream):
+        past = await stream.read_past()
+        hub.input.resume(None if stream.place is None else _counted(stream.place.typed))
+        if stream.place is not None:
+            _catch_up(hub, past, stream.place)
+        elif not past:
+            hub.redraw()  # an engine that keeps nothing: what was written while nobody listened is not known
+        elif (missed := hub.output.rejoin(past)) is not None:
+            hub.output.append(missed)
+        else:
+            hub.output.replace(past)
+        return stream
+
+
+@contextmanager
+def _closed_on_failure(stream: ClientStream) -> Iterator[None]:
+    """Whoever opens a stream may leave, or the engine break off, before it is the hub's to close."""
+    try:
+        yield
+    except BaseException:
+        stream.close()
+        raise
 
 
 async def _past_of_main_process(hub: Hub, stream: ClientStream) -> bytes:

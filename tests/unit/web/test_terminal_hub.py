@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -405,3 +406,33 @@ async def test_many_sessions_opened_and_dropped_leave_nothing_here(
 
 def _own_tasks() -> list[Any]:
     return [task for task in asyncio.all_tasks() if task.get_name().startswith("terminal ")]
+
+
+@pytest.mark.parametrize("kind", [TerminalSession.Kind.SHELL, TerminalSession.Kind.ATTACH])
+async def test_a_stream_whose_opener_leaves_is_closed(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Stream:
+        past = 1
+        place = None
+        closed = False
+
+        async def read_past(self) -> bytes:
+            raise asyncio.CancelledError
+
+        def close(self) -> None:
+            self.closed = True
+
+    stream = Stream()
+
+    async def opened(*_: Any, **__: Any) -> Stream:
+        return stream
+
+    async def not_the_first(_: Any) -> bool:
+        return False
+
+    monkeypatch.setattr(terminal_stream, "_claim_start", not_the_first)
+    client: Any = SimpleNamespace(container_attach=opened, exec_attach=opened)
+    session: Any = SimpleNamespace(kind=kind, container_id="c", exec_id="e", tty=True)
+    hub: Any = SimpleNamespace(session=session, client=client, input=Input(), sinks=[])
+    with pytest.raises(asyncio.CancelledError):
+        await terminal_stream._open(hub)
+    assert stream.closed
