@@ -53,7 +53,8 @@ async def container_files(request: HttpRequest, container_id: str) -> HttpRespon
             **container.audit_object,
             detail=path,
         ):
-            shown = await directory_context(client_of(container.engine.alias), container_id, path)
+            client = client_of(container.engine.alias)
+            shown = await directory_context(client, container_id, path, _page_number(request))
         if isinstance(shown["files_error"], NotFound) and path != "/":
             read = reverse("container-file-read", args=[container_id])
             return redirect(f"{read}?{urlencode({'path': path})}")  # a link to a file, or nothing: it says so
@@ -67,6 +68,11 @@ async def container_files(request: HttpRequest, container_id: str) -> HttpRespon
     else:
         context["changes"] = list(_changes(changes[:CHANGES_MAX]))
     return await page(request, "containers/files.html", context)
+
+
+def _page_number(request: HttpRequest) -> int:
+    text = request.GET.get("page", "")
+    return max(1, int(text)) if text.isascii() and text.isdigit() and len(text) < 7 else 1
 
 
 def _changes(changes: list[Change]) -> Iterator[dict[str, Any]]:

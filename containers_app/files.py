@@ -21,24 +21,33 @@ from django.utils.translation import gettext as _
 from runtime.api.client import EngineClient
 from runtime.api.errors import EngineError, EngineUnreachable, InvalidArgument, NotFound
 from webdock.engines.filepaths import crumbs
+from webdock.engines.signs import written_out
 from webdock.engines.tarstream import file_of, tar_head, tar_tail
 
-ENTRIES_MAX = 2000
+PAGE_ENTRIES = 1000  # of a directory at once
 LIST_TIMEOUT_S = 10.0
 LIST_MAX_BYTES = 4 << 20  # of a listing
 UPLOAD_MAX_BYTES = 256 << 20
 CHUNK_BYTES = 256 << 10
 
-# Names end with NUL and numbers come one line each: a name may hold anything but NUL and a slash.
+# The number of names first, then those of one page: $2 were on earlier ones. Names end with NUL and numbers
+# come one line each: a name may hold anything but NUL and a slash.
 SCRIPT = r"""
 cd -- "$1" 2>/dev/null || exit 3
+from=$2 most=$3
 set -- *
 [ -e "$1" ] || [ -L "$1" ] || shift
 for f in .[!.]* ..?*; do
   if [ -e "$f" ] || [ -L "$f" ]; then set -- "$@" "$f"; fi
 done
-[ $# -gt 0 ] || exit 0
-[ $# -le 2000 ] || exit 4
+echo $#
+[ $# -gt "$from" ] || exit 0
+shift "$from"
+if [ $# -gt "$most" ]; then
+  i=0 page=
+  while [ $i -lt "$most" ]; do i=$((i + 1)); page="$page \"\${$i}\""; done
+  eval "set -- $page"
+fi
 stat -c "%f %s %Y %u %g" -- "$@" || exit 5
 for f do printf "%s\0" "$f"; done
 for f do if [ -L "$f" ]; then readlink -- "$f"; fi; printf "\0"; done
@@ -51,7 +60,7 @@ KINDS = {stat.S_IFDIR: "directory", stat.S_IFREG: "file", stat.S_IFLNK: "link"}
 class Entry:
     """One name in a directory."""
 
-    name: str  # shown; what is not UTF-8 is replaced
+    name: str  # shown: hidden signs, and bytes that are not UTF-8, are written out
     path: str  # "" when its name is not UTF-8: an address cannot carry it
     kind: str  # directory, file, link, other
     size: int
@@ -61,23 +70,25 @@ class Entry:
     target: str  # of a link
 
 
-async def list_directory(client: EngineClient, id: str, path: str) -> list[Entry]:
-    """The entries, directories first.
+async def list_directory(
+    client: EngineClient, id: str, path: str, earlier: int = 0
+) -> tuple[int, list[Entry]]:
+    """How many there are, and those of one page, directories first; ``earlier`` ones are on pages before.
 
-    Raises: NotFound, InvalidArgument (too many, or no shell to ask), what else the engine answers.
+    Raises: NotFound, InvalidArgument (no shell to ask), what else the engine answers.
     """
     try:
         async with asyncio.timeout(LIST_TIMEOUT_S):
-            code, output = await run_inside(client, id, ["sh", "-c", SCRIPT, "sh", path])
+            command = ["sh", "-c", SCRIPT, "sh", path, str(earlier), str(PAGE_ENTRIES)]
+            code, output = await run_inside(client, id, command)
     except TimeoutError:
         raise EngineUnreachable(_("the container did not answer in time")) from None
     if code == 3:
         raise NotFound(_("no such directory: %(path)s") % {"path": path})
-    if code == 4:
-        raise InvalidArgument(_("more than %(n)d names are in %(path)s") % {"n": ENTRIES_MAX, "path": path})
     if code:
         raise InvalidArgument(_("this container has no shell that could list its files"))
-    return sorted(parse_listing(output, path), key=lambda one: (one.kind != "directory", one.name.lower()))
+    total, entries = parse_listing(output, path)
+    return total, sorted(entries, key=lambda one: (one.kind != "directory", one.name.lower()))
 
 
 async def run_inside(
@@ -104,8 +115,15 @@ async def run_inside(
     return (127 if code is None else int(code)), bytes(output)
 
 
-def parse_listing(output: bytes, path: str) -> Iterator[Entry]:
-    """The entries a run of SCRIPT printed; pure."""
+def parse_listing(output: bytes, path: str) -> tuple[int, list[Entry]]:
+    """What a run of SCRIPT printed: how many names there are, and the entries of the page; pure."""
+    total, _line_end, rest = output.partition(b"\n")
+    if not total.isdigit():
+        raise InvalidArgument(_("the listing cannot be read"))
+    return int(total), list(_entries(rest, path))
+
+
+def _entries(output: bytes, path: str) -> Iterator[Entry]:
     # Every entry has two NULs, one after its name and one after its target, so their number is known.
     count = output.count(b"\0") // 2
     *lines, rest = output.split(b"\n", count)
@@ -116,18 +134,21 @@ def parse_listing(output: bytes, path: str) -> Iterator[Entry]:
     for line, name, target in zip(lines, names, targets, strict=True):
         mode_text, size, mtime, user, group = line.split(b" ")
         mode = int(mode_text, 16)
-        shown = name.decode("utf-8", "replace")
-        exact = shown.encode() == name
+        exact = name.decode("utf-8", "surrogateescape")
         yield Entry(
-            name=shown,
-            path=posixpath.join(path, shown) if exact else "",
+            name=written_out(exact),
+            path=posixpath.join(path, exact) if _utf8(exact) else "",
             kind=KINDS.get(stat.S_IFMT(mode), "other"),
             size=int(size),
             mode=stat.filemode(mode),
             mtime=datetime.fromtimestamp(int(mtime), UTC),
             owner=f"{user.decode()}:{group.decode()}",
-            target=target.removesuffix(b"\n").decode("utf-8", "replace"),
+            target=written_out(target.removesuffix(b"\n").decode("utf-8", "surrogateescape")),
         )
+
+
+def _utf8(text: str) -> bool:
+    return not any("\udc80" <= sign <= "\udcff" for sign in text)
 
 
 async def open_file(client: EngineClient, id: str, path: str) -> tuple[int, AsyncIterator[bytes]]:
@@ -160,10 +181,15 @@ async def bring_in(client: EngineClient, id: str, directory: str, upload: Upload
     return posixpath.join(directory, name)
 
 
-async def directory_context(client: EngineClient, id: str, path: str) -> dict[str, Any]:
-    """What the Files tab shows of a directory."""
+async def directory_context(client: EngineClient, id: str, path: str, number: int = 1) -> dict[str, Any]:
+    """What the Files tab shows of a directory: its page of this number."""
+    shown: dict[str, Any] = {"path": path, "crumbs": crumbs(path), "entries": [], "files_error": None}
+    earlier = (number - 1) * PAGE_ENTRIES
     try:
-        entries = await list_directory(client, id, path)
+        total, entries = await list_directory(client, id, path, earlier)
     except EngineError as error:
-        return {"path": path, "crumbs": crumbs(path), "entries": [], "files_error": error}
-    return {"path": path, "crumbs": crumbs(path), "entries": entries, "files_error": None}
+        return shown | {"files_error": error}
+    more = {"total": total, "first": earlier + 1, "last": earlier + len(entries)}
+    if total > PAGE_ENTRIES:
+        more |= {"before": number - 1, "after": number + 1 if more["last"] < total else 0, "paged": True}
+    return shown | {"entries": entries, **more}

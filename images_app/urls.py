@@ -4,7 +4,6 @@ from django.urls import path, re_path
 
 from images_app import moves, views
 from images_app.layers import image_layer_changes
-from webdock.jobs.views import job_cancel
 
 ID = r"(?:sha256:)?(?P<image_id>[0-9a-f]{64})"
 
@@ -12,7 +11,6 @@ urlpatterns = [
     path("images/", views.image_list, name="image-list"),
     path("images/prune/", views.image_prune, name="image-prune"),
     path("images/pull/", views.image_pull, name="image-pull"),
-    re_path(r"^images/pulls/(?P<job_id>[0-9a-f]{32})/cancel/$", job_cancel, name="image-pull-cancel"),
     re_path(rf"^images/{ID}/$", views.image_detail, name="image-detail"),
     re_path(
         rf"^images/{ID}/layers/(?P<layer>[0-9]{{1,4}})/changes/$",

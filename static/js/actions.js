@@ -82,6 +82,26 @@ export function mark(id) {
   }
 }
 
+// -- what can be undone ---------------------------------------------------------------
+
+const BACK = { stop: "start", pause: "unpause" }; // of what ran
+
+// The verb that takes this one back; undefined where something stays lost.
+export const backFrom = (verb, state) => (state === "running" ? BACK[verb] : undefined);
+
+// A function that takes the verb back, or null.
+function undoOf(verb, state, id, url, name) {
+  const back = verb === "rename" ? "rename" : backFrom(verb, state);
+  if (!back) return null;
+  return async () => {
+    expect(id, back);
+    const answer = await post(`${url}${back}/`, new URLSearchParams(verb === "rename" ? { name } : {}));
+    answered(id, answer.ok);
+    if (!answer.ok) say(answer);
+    document.dispatchEvent(new CustomEvent("webdock:stale"));
+  };
+}
+
 // -- one verb -------------------------------------------------------------------------
 
 // What a row, a header or a row's open menu is about. A row's address is that of its link.
@@ -114,7 +134,8 @@ async function act(button) {
   answered(id, answer.ok);
   if (verb === "prune") settle(id); // what is gone is told of by its own rows
   if (!answer.ok) return toast(answer.message || gettext("That did not work."), "bad");
-  if (["remove", "untag", "rename", "tag", "prune", "end"].includes(verb)) toast(answer.message, "ok");
+  const undo = undoOf(verb, state, id, url, name);
+  if (undo || ["remove", "untag", "tag", "prune", "end"].includes(verb)) toast(answer.message, "ok", undo);
   if (gone && verb === "remove") return location.assign(gone);
   document.dispatchEvent(new CustomEvent("webdock:stale"));
   if (gone && (verb === "tag" || verb === "untag")) location.reload();

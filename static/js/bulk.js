@@ -1,6 +1,6 @@
 // One verb for the ticked rows: the server carries it out side by side, and each row says what came of it.
 
-import { answered, expect, post } from "./actions.js";
+import { answered, backFrom, expect, post } from "./actions.js";
 import { ask } from "./ask.js";
 import { icon, make } from "./dom.js";
 import { gettext, interpolate } from "./i18n.js";
@@ -33,29 +33,44 @@ bar?.addEventListener("click", async (event) => {
     if (!answer) return;
     for (const [key, value] of answer) fields.set(key, value);
   }
-  const asked = rows.map((row) => row.dataset.id);
+  const back = new Map(rows.map((row) => [row.dataset.id, backFrom(verb, row.dataset.state)]));
   button.setAttribute("aria-busy", "true");
   button.setAttribute("aria-disabled", "true");
-  for (const id of asked) {
-    forget(id);
-    expect(id, verb);
-  }
-  const answer = await post(bar.dataset.bulk, fields);
+  const results = await carryOut(verb, fields, [...back.keys()]);
   button.removeAttribute("aria-busy");
   button.removeAttribute("aria-disabled");
-  const otherwise = answer.message || gettext("That did not work.");
-  const results = answer.results ?? asked.map((id) => ({ id, ok: false, message: otherwise }));
-  for (const { id, ok, message } of results) {
-    answered(id, ok);
-    note(id, ok, message || otherwise);
+  for (const { id, ok } of results) {
     const box = document.querySelector(`tr[data-id="${CSS.escape(id)}"] input[name=ids]`);
     if (ok && box) box.checked = false;
   }
   document.dispatchEvent(new CustomEvent("webdock:ticked"));
   const done = results.filter((result) => result.ok).length;
   const words = { verb: button.textContent.trim().replace("…", ""), done, all: results.length };
-  toast(interpolate(gettext("%(verb)s: %(done)s of %(all)s done"), words), done === results.length ? "ok" : "warn");
+  const undone = results.filter(({ id, ok }) => ok && back.get(id)).map(({ id }) => id);
+  const undo = () => {
+    const again = new URLSearchParams({ verb: back.get(undone[0]) });
+    for (const id of undone) again.append("ids", id);
+    carryOut(back.get(undone[0]), again, undone);
+  };
+  const said = interpolate(gettext("%(verb)s: %(done)s of %(all)s done"), words);
+  toast(said, done === results.length ? "ok" : "warn", undone.length ? undo : null);
 });
+
+// Ask for it; what came of it stands in each row. [{id, ok, …}]
+async function carryOut(verb, fields, ids) {
+  for (const id of ids) {
+    forget(id);
+    expect(id, verb);
+  }
+  const answer = await post(bar.dataset.bulk, fields);
+  const otherwise = answer.message || gettext("That did not work.");
+  const results = answer.results ?? ids.map((id) => ({ id, ok: false, message: otherwise }));
+  for (const { id, ok, message } of results) {
+    answered(id, ok);
+    note(id, ok, message || otherwise);
+  }
+  return results;
+}
 
 // -- what came of it, in the rows ------------------------------------------------------------------
 

@@ -1,13 +1,14 @@
-// Short messages at the corner, read out politely. Errors stay until dismissed.
+// Short messages at the corner, read out politely. Errors stay until dismissed; what can be undone offers it, longer.
 
 import { clone, icon } from "./dom.js";
 
 const STAY_MS = 5000;
+const UNDO_STAY_MS = 10_000;
 const AT_ONCE_MAX = 5;
 const ICONS = { ok: "check", bad: "alert", warn: "alert", accent: "info" };
 const stack = document.getElementById("toasts");
 
-export function toast(text, tone = "accent") {
+export function toast(text, tone = "accent", undo = null) {
   if (!stack || !text) return;
   const same = [...stack.children].find((shown) => shown.querySelector("p").textContent === text);
   same?.remove();
@@ -15,10 +16,13 @@ export function toast(text, tone = "accent") {
   element.dataset.tone = tone;
   element.querySelector("svg").replaceWith(icon(ICONS[tone]));
   element.querySelector("p").textContent = text;
+  const button = element.querySelector("[data-undo]");
+  button.hidden = !undo;
+  if (undo) button.addEventListener("click", undo);
   while (stack.children.length >= AT_ONCE_MAX) stack.firstElementChild.remove();
   stack.append(element);
   raise();
-  if (tone !== "bad") leave(element);
+  if (tone !== "bad") leave(element, undo ? UNDO_STAY_MS : STAY_MS);
 }
 
 // In the top layer, above an open dialog.
@@ -27,11 +31,11 @@ function raise() {
   stack.showPopover();
 }
 
-function leave(element) {
+function leave(element, after = STAY_MS) {
   setTimeout(() => {
     if (element.matches(":hover, :focus-within")) leave(element);
     else drop(element);
-  }, STAY_MS);
+  }, after);
 }
 
 function drop(element) {

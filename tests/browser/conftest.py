@@ -24,6 +24,7 @@ from playwright.sync_api import (
     sync_playwright,
 )
 
+from tests.browser.axe import clean, measuring
 from tests.integration.conftest import installation, installed, registry
 from tests.integration.installation import Installation
 
@@ -34,6 +35,8 @@ ADMIN = "ada"
 WIDE = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 844}
 PICTURES = Path(__file__).resolve().parents[2] / "docs" / "img"
+
+ASKED: set[str] = set()  # paths of the forms and fetches that pages of this run have posted
 
 WAIT_MS = 60_000  # of a page on a busy machine
 expect.set_options(timeout=WAIT_MS)
@@ -79,8 +82,10 @@ def welcomed(installed: Installation, chromium: Browser) -> Welcomed:
     """Follow the one-time link as the first administrator does, and set a password."""
     assert installed.link, "up printed no one-time link"
     context = chromium.new_context(locale="en-US", viewport=WIDE)
+    context.on("request", note_action)
     page = context.new_page()
     page.goto(installed.link)
+    clean(page)
     page.get_by_label("Username").fill(ADMIN)
     page.locator("input[name=password1]").fill(PASSWORD)
     page.locator("input[name=password2]").fill(PASSWORD)
@@ -92,12 +97,20 @@ def welcomed(installed: Installation, chromium: Browser) -> Welcomed:
     return Welcomed(installed.link, state)
 
 
-class Watch:
-    """Collects what a page must not do."""
+def note_action(request: Request) -> None:
+    """Remember what a page asks to be done."""
+    if request.method == "POST":
+        ASKED.add(urlsplit(request.url).path)
 
-    def __init__(self, context: BrowserContext, own: str) -> None:
+
+class Watch:
+    """Collects what a page must not do. With ``refusals`` the browser may complain of answers and of
+    connections: the test asks for what is refused."""
+
+    def __init__(self, context: BrowserContext, own: str, refusals: bool) -> None:
         self.problems: list[str] = []
         self._own = urlsplit(own).netloc
+        self._refusals = refusals
         context.on("weberror", lambda error: self.problems.append(f"exception: {error.error}"))
         context.on("console", self._console)
         context.on("request", self._request)
@@ -105,7 +118,9 @@ class Watch:
     def _console(self, message: ConsoleMessage) -> None:
         # The browser drops what it was loading when an interface of its own machine comes or goes; here each
         # container's does. That is no fault of a page.
-        if message.type == "error" and "ERR_NETWORK_CHANGED" not in message.text:
+        if message.page in measuring or message.type != "error" or "ERR_NETWORK_CHANGED" in message.text:
+            return
+        if not self._refusals or "Content Security Policy" in message.text:
             self.problems.append(f"console: {message.text} ({message.location.get('url')})")
 
     def _request(self, request: Request) -> None:
@@ -130,7 +145,7 @@ def open_page(installation: Installation, chromium: Browser, welcomed: Welcomed)
         scheme: str = "light",
         size: dict[str, int] = WIDE,
         touch: bool = False,
-        watch: bool = True,
+        refusals: bool = False,
     ) -> Page:
         context = chromium.new_context(
             base_url=installation.url,
@@ -143,8 +158,8 @@ def open_page(installation: Installation, chromium: Browser, welcomed: Welcomed)
             device_scale_factor=2 if touch else 1,
         )
         contexts.append(context)
-        if watch:
-            watches.append(Watch(context, installation.url))
+        context.on("request", note_action)
+        watches.append(Watch(context, installation.url, refusals))
         context.set_default_timeout(WAIT_MS)
         page = context.new_page()
         page.goto(path)

@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
+from tests.browser.axe import clean
 from tests.browser.conftest import PageFactory
 from tests.integration.installation import Installation
 
-AXE = (Path(__file__).parent / "vendor" / "axe.min.js").read_text()
 DONE_MS = 120_000
-
-
-def clean(page: Page) -> None:
-    page.evaluate(AXE)
-    result = page.evaluate("axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21aa']})")
-    found = [(one["id"], [node["html"][:120] for node in one["nodes"]][:3]) for one in result["violations"]]
-    assert not found, f"{page.url}: {found}"
 
 
 def test_a_pasted_line_is_run_then_edited_and_nothing_is_lost(

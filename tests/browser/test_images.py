@@ -9,8 +9,8 @@ from pathlib import Path
 
 from playwright.sync_api import Page, expect
 
+from tests.browser.axe import clean
 from tests.browser.conftest import PHONE, PageFactory
-from tests.browser.test_pages import AXE
 from tests.integration.installation import Installation
 from tests.integration.registry import RealRegistry
 
@@ -31,14 +31,6 @@ def image_url(installation: Installation, name: str) -> str:
 def open_jobs(page: Page) -> None:
     page.get_by_role("button", name=re.compile("^Jobs")).click()
     expect(page.locator("#jobs-panel")).to_be_visible()
-
-
-def violations(page: Page) -> list[str]:
-    page.evaluate(AXE.read_text())
-    result = page.evaluate("axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21aa']})")
-    return [
-        f"{one['id']}: {[node['html'][:120] for node in one['nodes']][:3]}" for one in result["violations"]
-    ]
 
 
 def test_an_image_is_pushed_and_everybody_sees_it(
@@ -68,11 +60,11 @@ def test_an_image_is_pushed_and_everybody_sees_it(
     page.get_by_role("button", name="bin/", exact=True).click()
     expect(page.locator(".changes .changes li").filter(has_text="busybox").first).to_be_visible()
     open_jobs(page)
-    assert violations(page) == []
+    clean(page)
 
     # Gone from here, it is pulled by the form that wants to run it.
     installation.webdock("rmi", name)
-    form = open_page("/containers/run/", watch=False)  # the first answer is a 400
+    form = open_page("/containers/run/", refusals=True)  # the first answer is a 400
     form.get_by_label("Image").fill(name)
     form.get_by_label("Name", exact=True).fill("late")
     form.get_by_label("Command", exact=True).fill("sleep 1000")
@@ -85,7 +77,7 @@ def test_an_image_is_pushed_and_everybody_sees_it(
 def test_a_running_job_is_counted_and_cancelled_in_another_browser(
     installation: Installation, open_page: PageFactory
 ) -> None:
-    page = open_page("/images/", watch=False)  # the held socket is closed under it
+    page = open_page("/images/", refusals=True)  # the held socket is closed under it
     other = open_page("/volumes/")
     page.evaluate(HOLD, "/ws/images/load/?name=held.tar&size=1000")
     expect(other.get_by_role("button", name="Jobs, 1 running")).to_be_visible()

@@ -17,7 +17,7 @@ def confirm(page: Page, button: str) -> None:
 
 
 def test_a_network_is_created_used_and_removed(installation: Installation, open_page: PageFactory) -> None:
-    page = open_page("/networks/", watch=False)  # the refused subnet is a 400 in the console
+    page = open_page("/networks/", refusals=True)  # the refused subnet is a 400 in the console
     page.get_by_role("button", name="Create network").click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_label("Name").fill("browsed")

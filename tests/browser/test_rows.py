@@ -46,7 +46,7 @@ def test_an_engine_that_is_gone_is_said_on_the_open_page_and_comes_back(
     installation: Installation, open_page: PageFactory
 ) -> None:
     installation.webdock("run", "-d", "--name", "survivor", "webdock/busybox", "sleep", "1000")
-    page: Page = open_page("/containers/", watch=False)
+    page: Page = open_page("/containers/", refusals=True)
     row = page.locator("tr[data-name=survivor]")
     state = page.locator("[data-engine-state]").first
     expect(row).to_have_attribute("data-state", "running")

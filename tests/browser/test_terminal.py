@@ -106,5 +106,5 @@ def test_a_session_is_taken_up_again_after_a_reload(shell: Page) -> None:
 
 def test_an_image_without_a_shell_is_explained(installation: Installation, open_page: PageFactory) -> None:
     container = installation.webdock("create", "webdock/hello").stdout.strip()
-    page = open_page(f"/containers/{container}/terminal/", watch=False)
+    page = open_page(f"/containers/{container}/terminal/", refusals=True)
     expect(page.locator("main")).to_contain_text(re.compile("not running|start", re.IGNORECASE))

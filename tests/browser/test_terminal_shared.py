@@ -29,7 +29,9 @@ def shell(container: str, open_page: PageFactory) -> Page:
 def test_a_full_screen_program_is_the_same_after_a_reload_and_without_its_engine(
     installation: Installation, container: str, open_page: PageFactory
 ) -> None:
-    shell = open_page(f"/containers/{container}/terminal/", watch=False)  # it complains of what is not there
+    shell = open_page(
+        f"/containers/{container}/terminal/", refusals=True
+    )  # it complains of what is not there
     expect_text(shell, r"[#$] ")
     type_line(shell, "seq 1 200; vi /etc/passwd")
     expect_text(shell, "/etc/passwd 1/")
@@ -65,7 +67,9 @@ def test_a_killed_web_process_loses_and_doubles_nothing(
     installation: Installation, container: str, open_page: PageFactory
 ) -> None:
     """In the middle of typing and of output: the same shell goes on, and each byte of both is there once."""
-    shell = open_page(f"/containers/{container}/terminal/", watch=False)  # it complains of what is not there
+    shell = open_page(
+        f"/containers/{container}/terminal/", refusals=True
+    )  # it complains of what is not there
     expect_text(shell, r"[#$] ")
     type_line(shell, "echo pid=$$; stty -echo")
     expect_text(shell, r"pid=\d+")

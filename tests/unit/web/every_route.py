@@ -38,6 +38,18 @@ def own_patterns() -> list[URLPattern]:
     return [pattern for _path, namespace, pattern in patterns() if namespace != "admin"]
 
 
+def methods_of(pattern: URLPattern) -> set[str]:
+    """What its view lets through: what `require_http_methods` was given; all without."""
+    view = pattern.callback
+    while view is not None:
+        code, closure = getattr(view, "__code__", None), getattr(view, "__closure__", None) or ()
+        free = dict(zip(code.co_freevars, closure, strict=True)) if code else {}
+        if "request_method_list" in free:
+            return set(free["request_method_list"].cell_contents)
+        view = getattr(view, "__wrapped__", None)
+    return {"GET", "HEAD", "POST"}
+
+
 def names_in(pattern: URLPattern) -> set[str]:
     """The names of the parts of a path."""
     return set(pattern.pattern.regex.groupindex)

@@ -15,7 +15,7 @@ from django.test import AsyncClient
 from hypothesis import given
 from hypothesis import strategies as st
 
-from containers_app.files import SCRIPT, bring_in, parse_listing
+from containers_app.files import SCRIPT, Entry, bring_in, parse_listing
 from containers_app.small_texts import TEXT_MAX_BYTES, read_text, write_text
 from runtime.api.client import EngineClient
 from runtime.api.errors import InvalidArgument
@@ -97,26 +97,47 @@ def test_the_listing_tells_every_kind_of_name(tmp_path: Path, shell: list[str]) 
         (tmp_path / name).write_text("12345")
     (tmp_path / "link").symlink_to("nowhere\nat all")
     (tmp_path / b"\xff".decode("utf-8", "surrogateescape")).write_text("")
-    out = subprocess.run([*shell, "-c", SCRIPT, "sh", str(tmp_path)], capture_output=True, check=True).stdout
-    found = {entry.name: entry for entry in parse_listing(out, "/here")}
+    total, entries = listed(shell, tmp_path, 0, 100)
+    found = {entry.name: entry for entry in entries}
+    assert total == len(found)
     assert set(found) == {
-        "directory", "plain", ".hidden", "..odd", "two words", "new\nline", "-rf", "41ed 1 1 0 0\nx", "*",
-        "link", "\ufffd",
+        "directory", "plain", ".hidden", "..odd", "two words", "new␊line", "-rf", "41ed 1 1 0 0␊x", "*",
+        "link", "⟨FF⟩",
     }  # fmt: skip
     assert (found["plain"].size, found["plain"].kind, found["plain"].path) == (5, "file", "/here/plain")
+    assert found["new␊line"].path == "/here/new\nline"
     assert found["directory"].mode == "drwxr-xr-x"
-    assert (found["link"].kind, found["link"].target) == ("link", "nowhere\nat all")
-    assert found["\ufffd"].path == ""
+    assert (found["link"].kind, found["link"].target) == ("link", "nowhere␊at all")
+    assert found["⟨FF⟩"].path == ""
+
+
+def listed(shell: list[str], path: Path, earlier: int, most: int) -> tuple[int, list[Entry]]:
+    command = [*shell, "-c", SCRIPT, "sh", str(path), str(earlier), str(most)]
+    return parse_listing(subprocess.run(command, capture_output=True, check=True).stdout, "/here")
+
+
+@pytest.mark.parametrize("shell", [["sh"], ["busybox", "sh"]])
+def test_a_long_directory_is_listed_in_pages(tmp_path: Path, shell: list[str]) -> None:
+    names = [f"file {number:03}" for number in range(25)]
+    for name in names:
+        (tmp_path / name).touch()
+    seen = []
+    for earlier in (0, 10, 20):
+        total, entries = listed(shell, tmp_path, earlier, 10)
+        assert total == 25
+        seen += [entry.name for entry in entries]
+    assert seen == names
+    assert listed(shell, tmp_path, 30, 10) == (25, [])
 
 
 @pytest.mark.parametrize("shell", [["sh"], ["busybox", "sh"]])
 def test_the_listing_of_nothing_and_of_no_directory(tmp_path: Path, shell: list[str]) -> None:
-    empty = subprocess.run([*shell, "-c", SCRIPT, "sh", str(tmp_path)], capture_output=True, check=True)
-    assert list(parse_listing(empty.stdout, "/")) == []
-    gone = subprocess.run([*shell, "-c", SCRIPT, "sh", str(tmp_path / "x")], capture_output=True)
-    assert gone.returncode == 3
+    assert listed(shell, tmp_path, 0, 10) == (0, [])
+    with pytest.raises(subprocess.CalledProcessError) as gone:
+        listed(shell, tmp_path / "x", 0, 10)
+    assert gone.value.returncode == 3
     with pytest.raises(InvalidArgument):
-        list(parse_listing(b"not\0a\0listing", "/"))
+        parse_listing(b"not\0a\0listing", "/")
 
 
 async def test_the_files_tab_lists_reads_and_brings_in(

@@ -486,12 +486,12 @@ async def test_pulls_of_the_same_reference_are_one_and_can_be_cancelled(
     socket = await connect(as_operator, "/ws/pulls/")
     one = (await as_operator.post("/images/pull/", {"reference": "slow:1"})).json()["pull"]
     assert (await as_operator.post("/images/pull/", {"reference": "slow:1"})).json()["pull"] == one
-    path = f"/images/pulls/{one}/cancel/"
+    path = f"/jobs/{one}/cancel/"
     assert (await as_viewer.post(path)).status_code == 403
     assert (await as_operator.post(path)).json()["ok"] is True
     assert (await pull_state(socket, "cancelled"))["id"] == one
     assert (await as_operator.post(path)).status_code == 409
-    assert (await as_operator.post(f"/images/pulls/{'0' * 32}/cancel/")).status_code == 404
+    assert (await as_operator.post(f"/jobs/{'0' * 32}/cancel/")).status_code == 404
 
 
 @pytest.mark.parametrize(
