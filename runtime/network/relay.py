@@ -16,6 +16,7 @@ from collections import OrderedDict
 
 CONNECTIONS_MAX = 1024  # of one host port; further ones wait in the kernel's queue
 CONNECT_TIMEOUT_S = 10
+RETRY_S = 1.0  # after which a connection is tried to be taken again that could not be
 CHUNK_BYTES = 1 << 16
 CLIENTS_MAX = 1024  # UDP: peers remembered per host port, the longest silent one is forgotten
 IDLE_S = 90  # UDP: a peer is forgotten after this silence
@@ -36,9 +37,11 @@ class StreamRelay:
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._listening = False
+        self._closed = False
         self._listen(True)
 
     def close(self) -> None:
+        self._closed = True
         self._listen(False)
         for task in self._tasks:
             task.cancel()
@@ -61,6 +64,8 @@ class StreamRelay:
                 return
             except OSError as error:  # out of file descriptors: the kernel keeps the connection waiting
                 log.warning("a connection to a published port cannot be taken: %s", error)
+                self._listen(False)
+                self._loop.call_later(RETRY_S, self._listen_again)
                 return
             client.setblocking(False)
             task = self._loop.create_task(self._carry(client))
@@ -71,7 +76,11 @@ class StreamRelay:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             log.error("relay of a published port failed", exc_info=task.exception())
-        if not self._listening and self._listener.fileno() >= 0 and not task.cancelled():
+        self._listen_again()
+
+    def _listen_again(self) -> None:
+        # Race: the socket may be another relay's by now, whose reader this one's would take the place of.
+        if not self._closed and self._listener.fileno() >= 0 and len(self._tasks) < CONNECTIONS_MAX:
             self._listen(True)
 
     async def _carry(self, client: socket.socket) -> None:

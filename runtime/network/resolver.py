@@ -29,6 +29,7 @@ UPSTREAMS_MAX = 3  # as many as the C library asks
 QUERIES_MAX = 512  # of one container on their way to upstream servers
 CONNECTIONS_MAX = 64  # TCP, of one container
 IDLE_S = 10.0  # TCP, without a question
+RETRY_S = 1.0  # after which a connection is tried to be taken again that could not be
 MESSAGE_BYTES = 1 << 16
 BURST = 64  # questions read before others get their turn
 
@@ -131,13 +132,23 @@ class Resolver:
         for _ in range(BURST):
             try:
                 connection, _ = client.tcp.accept()
-            except OSError:
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:  # out of file descriptors: the kernel keeps the connection waiting
+                log.warning("a question to the resolver cannot be taken: %s", error)
+                loop = asyncio.get_running_loop()
+                loop.remove_reader(client.tcp)
+                loop.call_later(RETRY_S, self._accept_again, client)
                 return
             connection.setblocking(False)
             if client.connections >= CONNECTIONS_MAX:
                 connection.close()
                 continue
             self._spawn(client, self._serve(client, connection))
+
+    def _accept_again(self, client: _Client) -> None:
+        if self._clients.get(client.container_id) is client:
+            asyncio.get_running_loop().add_reader(client.tcp, self._accept, client)
 
     async def _serve(self, client: _Client, connection: socket.socket) -> None:
         client.connections += 1
