@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 import uuid
 from collections import OrderedDict
+from collections.abc import Mapping
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -27,6 +30,7 @@ from containers_app.projection import ContainerProjection
 from containers_app.sections import BOXES, SECTIONS
 from containers_app.succession import creation
 from images_app.models import ImageTag
+from runtime.api.client import EngineClient
 from runtime.api.errors import Conflict, EngineError, NotFound, NotModified
 from webdock.engines.audit import Actor, actor_of, audited
 from webdock.engines.clients import client as client_of
@@ -34,6 +38,8 @@ from webdock.engines.models import current_engine
 from webdock.engines.pages import page
 from webdock.engines.threads import carry_on
 from webdock.engines.wording import explain
+from webdock.people import viewer
+from webdock.people.belongings import CLAIM_LABEL
 from webdock.people.rights import requires
 
 Made = tuple[str, list[str], str]  # the container's id, warnings, why it did not start
@@ -41,6 +47,7 @@ MISSING = "missing"  # the error's code when the image is not here
 EMPTY = {**texts_of({}), "name": "", "platform": ""}  # what the fields say before anybody typed
 IMAGE_NAMES_MAX = 1000  # offered as completion
 FORM_MAX_CHARS = 512 * 1024  # of all texts together; a request's body has a bound
+ORDER_CHARS = 32
 RUNS_KEPT = 1000  # forms that were sent, so that one sent twice makes one container
 
 
@@ -62,7 +69,7 @@ async def container_run(request: HttpRequest) -> HttpResponse:
     form = RunForm(request.POST, base=base)
     if not form.is_valid():
         return await run_page(request, form, status=400)
-    made = await _once(str(request.POST.get("token", "")), await actor_of(request), form)
+    made = await _once(await actor_of(request), form)
     if made is None:
         return await run_page(request, form, status=400)
     container_id, warnings, error = made
@@ -76,18 +83,29 @@ async def container_run(request: HttpRequest) -> HttpResponse:
     return redirect("container-detail", container_id) if known else redirect("container-list")
 
 
-_runs: OrderedDict[str, asyncio.Task[Made | None]] = OrderedDict()  # token of a form -> what came of it
+_runs: OrderedDict[str, asyncio.Task[Made | None]] = OrderedDict()  # an order -> what came of it
 
 
-async def _once(token: str, actor: Actor, form: RunForm) -> Made | None:
+def order_of(actor: Actor, form: RunForm) -> str:
+    """Which order a form is, "" for one without a token: the same fields sent again are the same order, other
+    fields, as after a step back to the form, are another one."""
+    if not form.data.get("token"):
+        return ""
+    fields = [
+        (name, form.data.getlist(name)) for name in sorted(form.data) if name != "csrfmiddlewaretoken"
+    ]
+    return hashlib.sha256(json.dumps([actor.user_id, fields]).encode()).hexdigest()[:ORDER_CHARS]
+
+
+async def _once(actor: Actor, form: RunForm) -> Made | None:
     """Make what the form says; a form sent twice, or twice at a time, is made once. Finished even when the
     asker leaves. Forms that made nothing may be sent again."""
-    key = f"{actor.user_id} {token}"
-    if token and key in _runs and (made := await asyncio.shield(_runs[key])) is not None:
+    order = order_of(actor, form)
+    if order in _runs and (made := await asyncio.shield(_runs[order])) is not None:
         return made
-    task = carry_on(_make(actor, form), name="run")
-    if token:
-        _runs[key] = task
+    task = carry_on(_make(actor, form, order), name="run")
+    if order:
+        _runs[order] = task
         while len(_runs) > RUNS_KEPT:
             _runs.popitem(last=False)
     return await asyncio.shield(task)
@@ -182,8 +200,18 @@ async def container_run_read(request: HttpRequest) -> JsonResponse:
     return JsonResponse({"ok": True, "fields": {**EMPTY, **fields}, "notes": notes})
 
 
-async def _make(actor: Actor, form: RunForm) -> Made | None:
+async def _made_before(client: EngineClient, order: str) -> dict[str, Any] | None:
+    """What this order made, as the engine shows it, when nobody heard that it was made. Raises: EngineError."""
+    if not order:
+        return None
+    found = await client.container_list(all=True, filters={"label": [f"{CLAIM_LABEL}={order}"]})
+    return await client.container_inspect(str(found[0]["Id"])) if found else None
+
+
+async def _make(actor: Actor, form: RunForm, order: str) -> Made | None:
     """Create and start: (id, warnings, why it did not start); None when not made: the form says why."""
+    if now := viewer.current():
+        viewer.look_as(viewer.Viewer(now.user, claims=order))  # in this task's own context
     engine = await sync_to_async(current_engine)()
     client = client_of(engine.alias)
     body, networks = creation(form.body())
@@ -192,13 +220,17 @@ async def _make(actor: Actor, form: RunForm) -> Made | None:
         async with audited(
             actor, "container.create", engine=engine.alias, kind="container", name=name, detail=body["Image"]
         ) as entry:
-            made = await client.container_create(
+            there = await _made_before(client, order)
+            made: Mapping[str, Any] = there or await client.container_create(
                 body, name=name or None, platform=form.cleaned_data["platform"] or None
             )
             id = entry.object_id = str(made["Id"])
+            joined = ((there or {}).get("NetworkSettings") or {}).get("Networks") or {}
             try:
                 for network, settings in networks:
-                    await client.network_connect(network, {"Container": id, "EndpointConfig": settings})
+                    if network not in joined:
+                        asked = {"Container": id, "EndpointConfig": settings}
+                        await client.network_connect(network, asked)
             except EngineError:
                 await client.container_remove(id, force=True, volumes=True)  # all of it or nothing
                 raise

@@ -152,18 +152,21 @@ def claim(kind: str, owner_id: int | None, team_id: int | None, id: str, name: s
     )
 
 
-def claim_container(user: Person, team_id: int | None, before: str, host: Mapping[str, Any]) -> str:
+def claim_container(
+    user: Person, team_id: int | None, before: str, host: Mapping[str, Any], label: str = ""
+) -> str:
     """Write down whose the container is that is about to be made; the label that will tell which it became.
 
     ``before``: the label of the one it is made after. Whoever may operate that one makes this one its
-    owner's and team's as well, so a container that is made anew does not change hands.
+    owner's and team's as well, so a container that is made anew does not change hands. ``label``: what it shall
+    be, for who wants to find the container again when nobody heard whether it was made.
     """
     owner_id = user.pk
     old = Belonging.objects.filter(kind="container", name=before[:64]).first() if before else None
     if old is not None and "operate" in rights_over(user, "container", old.object_id):
         owner_id, team_id = old.owner_id, old.team_id
     quotas.check(owner_id, team_id, host)
-    return _claim_next(owner_id, team_id, host)
+    return _claim_next(owner_id, team_id, host, label)
 
 
 def claim_successor(user: Person, before_id: str, host: Mapping[str, Any]) -> str:
@@ -189,8 +192,8 @@ def claim_volume(id: str, label: str) -> None:
         claim("volume", row.owner_id, row.team_id, id)
 
 
-def _claim_next(owner_id: int | None, team_id: int | None, host: Mapping[str, Any]) -> str:
-    label = secrets.token_hex(CLAIM_BYTES)
+def _claim_next(owner_id: int | None, team_id: int | None, host: Mapping[str, Any], label: str = "") -> str:
+    label = label or secrets.token_hex(CLAIM_BYTES)
     quotas.promise(CLAIM + label, host)
     old_claims = Belonging.objects.filter(kind="container", object_id__startswith=CLAIM)
     old_claims.filter(made_at__lt=timezone.now() - CLAIM_LIFETIME).delete()  # of what never came to be

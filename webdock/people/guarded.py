@@ -257,7 +257,7 @@ class GuardedClient(EngineClient):
     async def _claimed(now: viewer.Viewer, team: int | None, before: object, host: dict[str, Any]) -> str:
         if now.succeeds:
             return await _claim_successor(now.user, now.succeeds, host)
-        return await _claim_container(now.user, team, str(before), host)
+        return await _claim_container(now.user, team, str(before), host, now.claims)
 
     async def container_update(self, ref: str, body: Body) -> dict[str, Any]:
         """Raises: Forbidden when the new limits do not fit the quotas of its owner and team."""

@@ -18,6 +18,7 @@ class Viewer:
 
     user: Person
     succeeds: str = ""  # id of the container that is being made anew: what is made is whose that one is
+    claims: str = ""  # what the label of the next container says by which it is found again
 
     @property
     def standing(self) -> Standing:

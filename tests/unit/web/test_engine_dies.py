@@ -10,6 +10,7 @@ from uuid import uuid4
 import pytest
 from django.test import AsyncClient
 
+from containers_app import run_views
 from containers_app.models import Container
 from images_app.models import ImageTag
 from runtime.api.client import EngineClient
@@ -131,6 +132,7 @@ async def test_in_the_middle_of_a_verb(
 
 @pytest.mark.parametrize("done", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("method", ["create", "start"])
+@pytest.mark.parametrize("name", ["web", ""], ids=["named", "unnamed"])
 async def test_in_the_middle_of_a_run(
     synced: EngineSync,
     fake: FakeEngine,
@@ -138,10 +140,11 @@ async def test_in_the_middle_of_a_run(
     operator: Any,
     as_operator: AsyncClient,
     dies_in: Dies,
+    name: str,
     method: str,
     done: bool,
 ) -> None:
-    form = {"image": "busybox:latest", "name": "web", "env": "KEPT=1", "restart": "no"}
+    form = {"image": "busybox:latest", "name": name, "env": "KEPT=1", "restart": "no"}
     form["token"] = uuid4().hex
     dies_in(method, done=done)
     answer = await as_operator.post("/containers/run/", form, follow=True)
@@ -150,18 +153,19 @@ async def test_in_the_middle_of_a_run(
     assert ("KEPT=1" in text) is (method == "create")  # what was typed stays when nothing is known to be made
     await restarted(fake, synced)
     await healed(api)
-    made = {one["Names"][0]: one for one in await api.container_list(all=True)}
+    made = [one["Id"] for one in await api.container_list(all=True)]
     if (method, done) == ("create", False):
-        assert (made, await Belonging.objects.acount()) == ({}, 1)
+        assert (made, await Belonging.objects.acount()) == ([], 1)
     else:  # it is the person's, though nobody heard that it was made
         row = await Belonging.objects.aget(kind="container")
-        assert (row.owner_id, row.object_id) == (operator.pk, made["/web"]["Id"])
+        assert [(row.owner_id, row.object_id)] == [(operator.pk, id) for id in made]
+    run_views._runs.clear()  # as in another web process, or after a restart of this one
     again = await as_operator.post("/containers/run/", form)
-    assert len(await api.container_list(all=True)) == 1
-    if (method, done) == ("create", True):
-        assert again.context["form"].errors.keys() == {"name"}  # it is there, and said to be
-    else:
-        assert again.status_code == 302
+    (one,) = await api.container_list(all=True)
+    assert (again.status_code, again.headers["location"]) == (302, f"/containers/{one['Id']}/")
+    assert (one["State"], made or [one["Id"]]) == ("running", [one["Id"]])
+    await as_operator.post("/containers/run/", {**form, "name": "other"})
+    assert len(await api.container_list(all=True)) == 2, "other words are another order"
 
 
 async def test_in_the_middle_of_a_pull(
