@@ -91,9 +91,7 @@ def order_of(actor: Actor, form: RunForm) -> str:
     fields, as after a step back to the form, are another one."""
     if not form.data.get("token"):
         return ""
-    fields = [
-        (name, form.data.getlist(name)) for name in sorted(form.data) if name != "csrfmiddlewaretoken"
-    ]
+    fields = [(name, form.data.getlist(name)) for name in sorted(form.data) if name != "csrfmiddlewaretoken"]
     return hashlib.sha256(json.dumps([actor.user_id, fields]).encode()).hexdigest()[:ORDER_CHARS]
 
 
@@ -201,7 +199,7 @@ async def container_run_read(request: HttpRequest) -> JsonResponse:
 
 
 async def _made_before(client: EngineClient, order: str) -> dict[str, Any] | None:
-    """What this order made, as the engine shows it, when nobody heard that it was made. Raises: EngineError."""
+    """What this order made already, as the engine shows it: nobody may have heard. Raises: EngineError."""
     if not order:
         return None
     found = await client.container_list(all=True, filters={"label": [f"{CLAIM_LABEL}={order}"]})

@@ -5,9 +5,16 @@ import { meta, say } from "./dom.js";
 import { gettext, interpolate, ngettext } from "./i18n.js";
 
 const EVERY_MS = 1000;
-const skew_ms = Number(meta("webdock-now")) * 1000 - Date.now();
+let skew_ms = 0;
 
-export const serverNow = () => Date.now() + (Number.isFinite(skew_ms) ? skew_ms : 0);
+// The server's time, told with the page and anew by the sockets: after a sleep a clock is often set right.
+export function serverSays(seconds) {
+  if (seconds > 0) skew_ms = seconds * 1000 - Date.now();
+}
+
+export const serverNow = () => Date.now() + skew_ms;
+
+serverSays(Number(meta("webdock-now")));
 
 const UNITS = {
   second: (n) => ngettext("%s second", "%s seconds", n),

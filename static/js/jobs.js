@@ -2,6 +2,7 @@
 // The state comes from the socket, so it survives a reload and is the same for everybody.
 
 import { post } from "./actions.js";
+import { serverNow } from "./age.js";
 import { fill, place } from "./dom.js";
 import { gettext, interpolate } from "./i18n.js";
 import { JobCard } from "./jobcard.js";
@@ -64,7 +65,7 @@ class Region {
   }
 }
 
-const isNews = ({ state, ended }) => state === "running" || (state === "failed" && Date.now() - Date.parse(ended) < NEWS_MS);
+const isNews = ({ state, ended }) => state === "running" || (state === "failed" && serverNow() - Date.parse(ended) < NEWS_MS);
 
 const panel = document.querySelector("[data-jobs]");
 const regions = [];

@@ -1,5 +1,6 @@
 // A form that asks for a time from and a time until; tells in seconds since 1970, 0 for an open end.
 
+import { serverNow } from "./age.js";
 import { gettext, interpolate } from "./i18n.js";
 
 const two = (number) => String(number).padStart(2, "0");
@@ -32,7 +33,7 @@ export function followRange(form, words, tell) {
   form.addEventListener("click", (event) => {
     const last = Number(event.target.closest("[data-range-last]")?.dataset.rangeLast);
     if (!last) return;
-    since.value = local(new Date(Date.now() - last * 1000));
+    since.value = local(new Date(serverNow() - last * 1000));
     until.value = "";
     show();
   });

@@ -2,6 +2,7 @@
 // focus, ticks, scroll. Also follows one container's header, the counts and the engine's state.
 
 import { heard, mark } from "./actions.js";
+import { serverSays } from "./age.js";
 import { fill, say } from "./dom.js";
 import { gettext, interpolate } from "./i18n.js";
 import { Link } from "./socket.js";
@@ -224,7 +225,8 @@ function showCounts(counts) {
   }
 }
 
-function showEngine({ connected, error }) {
+function showEngine({ connected, error, now }) {
+  serverSays(now);
   const element = document.querySelector("[data-engine-state]");
   if (!element) return;
   element.dataset.connected = String(connected);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 
 from playwright.sync_api import expect
 
@@ -73,3 +74,8 @@ def test_ages_are_right_in_a_browser_whose_clock_is_wrong(
     expect(status).to_have_text(re.compile(r"^Up .*(second|minute)s?$"))
     page.clock.run_for(2_000)
     expect(status).to_have_text(re.compile(r"^Up .*(second|minute)s?$"))
+    id = page.locator("tr[data-name=timed]").get_attribute("data-id")
+    page.goto(f"/containers/{id}/logs/")
+    page.locator("[data-range-last]").first.evaluate("button => button.click()")  # "the last … minutes"
+    since = page.evaluate("new Date(document.querySelector('[name=since]').value).getTime() / 1000")
+    assert abs(since - time.time()) < 86_400, "the last minutes by the server's clock"

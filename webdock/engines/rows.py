@@ -7,6 +7,7 @@ revision is newer than its cursor, rendered from the template the page itself us
 from __future__ import annotations
 
 import asyncio
+import time
 from abc import abstractmethod
 from dataclasses import dataclass, field
 from typing import Any
@@ -137,4 +138,4 @@ class RowsConsumer(HintedConsumer):
         state = {"type": "engine", "connected": engine.connected, "error": engine.error}
         if state != self._engine:
             self._engine = state
-            await self.send_json(state)
+            await self.send_json({**state, "now": time.time()})  # by which a browser's clock is put right

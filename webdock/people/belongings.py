@@ -158,8 +158,8 @@ def claim_container(
     """Write down whose the container is that is about to be made; the label that will tell which it became.
 
     ``before``: the label of the one it is made after. Whoever may operate that one makes this one its
-    owner's and team's as well, so a container that is made anew does not change hands. ``label``: what it shall
-    be, for who wants to find the container again when nobody heard whether it was made.
+    owner's and team's as well, so a container that is made anew does not change hands. ``label``: what it
+    shall be, for who wants to find the container again when nobody heard whether it was made.
     """
     owner_id = user.pk
     old = Belonging.objects.filter(kind="container", name=before[:64]).first() if before else None

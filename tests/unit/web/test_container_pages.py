@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -671,3 +672,40 @@ async def test_run_like_another_makes_the_same_again(
     for key in ("Cmd", "Env", "Labels", "WorkingDir", "Tty", "ExposedPorts", "Image"):
         assert one["Config"].get(key) == two["Config"].get(key), key
     assert (await as_operator.get(f"/containers/run/?from={'f' * 64}")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("here", "there"),
+    [
+        (("stop", {"timeout": "1"}), ("remove", {"force": "1"})),
+        (("restart", {"timeout": "0"}), ("remove", {"force": "1"})),
+        (("pause", {}), ("stop", {"timeout": "0"})),
+        (("kill", {}), ("restart", {"timeout": "0"})),
+        (("rename", {"name": "this"}), ("rename", {"name": "that"})),
+        (("rename", {"name": "this"}), ("remove", {"force": "1"})),
+        (("remove", {"force": "1"}), ("remove", {"force": "1"})),
+    ],
+    ids=lambda verb: verb[0],
+)
+async def test_two_tabs_that_want_contrary_things_each_hear_what_became_of_theirs(
+    synced: EngineSync,
+    api: EngineClient,
+    as_operator: AsyncClient,
+    here: tuple[str, dict[str, str]],
+    there: tuple[str, dict[str, str]],
+) -> None:
+    for first, second in ((here, there), (there, here)):
+        id = await make_container(api, "torn")
+        await eventually(Container.objects.filter(container_id=id, state="running").aexists)
+        asked = [
+            as_operator.post(f"/containers/{id}/{verb}/", fields, headers=JSON)
+            for verb, fields in (first, second)
+        ]
+        answers = await asyncio.gather(*asked)
+        for answer in answers:
+            assert answer.status_code < 500, answer.content
+            assert answer.json()["message"].endswith((".", "!")), answer.content
+        assert any(answer.json()["ok"] for answer in answers)
+        with contextlib.suppress(NotFound):
+            await api.container_remove(id, force=True)
+        await eventually(Container.objects.filter(container_id=id, removed_at__isnull=False).aexists)

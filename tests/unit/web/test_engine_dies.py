@@ -8,6 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import AsyncClient
 
 from containers_app import run_views
@@ -17,6 +18,8 @@ from runtime.api.client import EngineClient
 from runtime.api.errors import Unavailable
 from tests.fakes.containers import FakeContainers
 from tests.fakes.engine import FakeEngine
+from tests.fakes.images import FakeImages
+from tests.fakes.networks import FakeNetworks, FakeVolumes
 from tests.unit.web.conftest import Connect, closing, eventually, make_container
 from tests.unit.web.test_sockets import heard
 from webdock.engines import sync as sync_module
@@ -47,17 +50,17 @@ Dies = Callable[..., None]
 def dies_in(fake: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> Dies:
     """``dies_in("stop", done=True)``: it is killed in the next stop, after it did all, or before anything."""
 
-    def prepare(method: str, *, done: bool) -> None:
-        real = getattr(FakeContainers, method)
+    def prepare(method: str, *, done: bool, room: type = FakeContainers) -> None:
+        real = getattr(room, method)
 
-        async def killed(self: FakeContainers, *args: Any, **options: Any) -> None:
-            monkeypatch.setattr(FakeContainers, method, real)
+        async def killed(self: Any, *args: Any, **options: Any) -> None:
+            monkeypatch.setattr(room, method, real)
             if done:
                 await real(self, *args, **options)
             fake.die()
             raise Unavailable("nobody hears this")
 
-        monkeypatch.setattr(FakeContainers, method, killed)
+        monkeypatch.setattr(room, method, killed)
 
     return prepare
 
@@ -215,3 +218,83 @@ async def test_open_pages_say_so_and_heal(
     while not any("after:1" in row["html"] for row in (await heard(rows["images"], "rows", 60))["rows"]):
         pass
     await heard(await connect(as_operator, "/ws/events/"), "following", 60)
+
+
+class Order:
+    """One thing asked of the pages: which room's method carries it out, and what is there afterwards."""
+
+    def __init__(self, room: type, method: str, path: str, fields: dict[str, Any], action: str) -> None:
+        self.room, self.method, self.path, self.fields, self.action = room, method, path, fields, action
+
+
+ORDERS = {
+    "prune": Order(FakeContainers, "remove", "/containers/prune/", {}, "container.prune"),
+    "network": Order(FakeNetworks, "create", "/networks/-/create/", {"name": "made"}, "network.create"),
+    "network away": Order(FakeNetworks, "remove", "/networks/old/remove/", {}, "network.remove"),
+    "connect": Order(
+        FakeNetworks, "connect", "/networks/free/connect/", {"container": "one"}, "network.connect"
+    ),
+    "disconnect": Order(
+        FakeNetworks, "disconnect", "/networks/joined/disconnect/", {"container": "one"}, "network.disconnect"
+    ),
+    "volume": Order(FakeVolumes, "create", "/volumes/-/create/", {"name": "made"}, "volume.create"),
+    "volume away": Order(FakeVolumes, "remove", "/volumes/old/remove/", {}, "volume.remove"),
+    "untag": Order(FakeImages, "remove", "/images/{image}/remove/", {"tag": "old:1"}, "image.untag"),
+    "tag": Order(FakeImages, "tag", "/images/{image}/tag/", {"name": "new:1"}, "image.tag"),
+    "upload": Order(
+        FakeContainers, "archive_put", "/containers/{one}/files/upload/", {"path": "/"}, "container.file.write"
+    ),
+}
+
+
+async def everything(api: EngineClient, id: str) -> dict[str, Any]:
+    """What a page could tell of the engine."""
+    return {
+        "containers": sorted(one["Names"][0] for one in await api.container_list(all=True)),
+        "networks": sorted(one["Name"] for one in await api.network_list()),
+        "volumes": sorted(one["Name"] for one in (await api.volume_list())["Volumes"] or ()),
+        "tags": sorted(tag for one in await api.image_list() for tag in one["RepoTags"]),
+        "joined": sorted((await api.container_inspect(id))["NetworkSettings"]["Networks"]),
+    }
+
+
+@pytest.mark.parametrize("done", [False, True], ids=["before", "after"])
+async def test_in_the_middle_of_an_order_that_is_then_sent_again(
+    synced: EngineSync,
+    fake: FakeEngine,
+    api: EngineClient,
+    as_operator: AsyncClient,
+    dies_in: Dies,
+    done: bool,
+) -> None:
+    one = await make_container(api, "one", start=True)
+    await make_container(api, "stopped", start=False)
+    for name in ("old", "free", "joined"):
+        await api.network_create({"Name": name})
+    await api.network_connect("joined", {"Container": one})
+    await api.volume_create({"Name": "old"})
+    await api.image_tag("busybox:latest", repo="old", tag="1")
+    image = str((await api.image_inspect("old:1"))["Id"]).removeprefix("sha256:")
+    for what, order in ORDERS.items():
+        await healed(api)
+        path = order.path.format(one=one, image=image)
+
+        def fields(order: Order = order) -> dict[str, Any]:
+            file = {"file": SimpleUploadedFile("note", b"words")} if order.method == "archive_put" else {}
+            return {**order.fields, **file}
+
+        before = await everything(api, one)
+        dies_in(order.method, done=done, room=order.room)
+        answer = await as_operator.post(path, fields(), headers=JSON)
+        assert AWAY in answer.json()["message"], what
+        assert not answer.json()["ok"], what
+        assert (await AuditEntry.objects.filter(action=order.action).alast()).result == "failed", what
+        await restarted(fake, synced)
+        between = await everything(api, one)
+        again = (await as_operator.post(path, fields(), headers=JSON)).json()
+        after = await everything(api, one)
+        if done:
+            assert (after, bool(again["message"])) == (between, True), what
+        else:
+            assert (between, again["ok"]) == (before, True), (what, again)
+            assert what == "upload" or after != before, what
