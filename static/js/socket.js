@@ -9,6 +9,12 @@ const SETTLED_MS = 1_500; // open this long, or a message came: the loss is over
 const STEADY_MS = 5_000; // open this long: the next loss starts counting anew
 const BANNER_AFTER_MS = 1_200; // shorter losses stay unmentioned
 const HEALED_MS = 2_000;
+const BEAT_MS = 1_000;
+const QUIET_BEATS = 5; // without a word from the server: it is asked whether it is there
+const CONNECT_BEATS = 15; // a door that does not open
+const DEAD_BEATS = 9; // and no answer: a cut cable, a laptop that slept, a proxy that forgot
+
+const PONG = '{"type":"pong"}';
 
 export const CODES = { login: 4401, forbidden: 4403, gone: 4404, state: 4409, slow: 4429, engine: 4503 };
 
@@ -54,18 +60,22 @@ export class Link {
     this.timer = this.retryAt = undefined;
     this.tell("connecting");
     const socket = new WebSocket(this.url);
+    this.quiet = 0;
     socket.binaryType = "arraybuffer";
     this.socket = socket;
     let steady;
     let settled;
     socket.onopen = () => {
+      this.quiet = 0;
       steady = setTimeout(() => (this.attempt = 0), STEADY_MS);
       settled = setTimeout(() => this.heal(), SETTLED_MS);
       this.tell("open");
       this.handlers.open?.();
     };
     socket.onmessage = ({ data }) => {
+      this.quiet = 0;
       this.heal();
+      if (data === PONG) return;
       if (typeof data === "string") this.handlers.text?.(JSON.parse(data));
       else this.handlers.bytes?.(new Uint8Array(data));
     };
@@ -75,6 +85,18 @@ export class Link {
       if (this.socket !== socket || this.stopped) return;
       this.lost(code, reason);
     };
+  }
+
+  // Beats are counted, not milliseconds: a page that was busy, or asleep, hears first what came meanwhile.
+  beat() {
+    if (!this.socket || this.socket.readyState > WebSocket.OPEN) return;
+    this.quiet += 1;
+    if (this.quiet === QUIET_BEATS) this.send({ type: "ping" });
+    if (this.quiet < (this.isOpen ? DEAD_BEATS : CONNECT_BEATS)) return;
+    const socket = this.socket;
+    this.socket = undefined; // its end, when that comes, is no news
+    socket.close();
+    this.lost(1006, "");
   }
 
   heal() {
@@ -130,6 +152,9 @@ export class Link {
 // -- the banner ---------------------------------------------------------------
 
 const links = new Set();
+setInterval(() => {
+  for (const link of links) link.beat();
+}, BEAT_MS);
 const banner = document.getElementById("connection");
 let shown = false;
 let ticking;
@@ -171,6 +196,11 @@ function hurry() {
 
 banner?.querySelector("[data-retry]").addEventListener("click", hurry);
 addEventListener("online", hurry);
+addEventListener("offline", () => {
+  for (const link of links) link.quiet = Math.max(link.quiet, QUIET_BEATS - 1);
+});
 document.addEventListener("visibilitychange", () => {
-  if (!document.hidden) hurry();
+  if (document.hidden) return;
+  hurry();
+  for (const link of links) link.quiet = Math.max(link.quiet, QUIET_BEATS - 1); // hidden pages' clocks stand still
 });

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, WebSocketRoute, expect
 
 from tests.browser.conftest import PageFactory
 from tests.integration.installation import Installation
@@ -83,3 +84,41 @@ def test_a_verb_for_many_says_in_each_row_what_came_of_it(
     expect(resting).to_have_attribute("data-state", "running")
     resting.get_by_role("button", name="Dismiss").click()
     expect(resting.locator(".outcome")).to_have_count(0)
+
+
+def test_a_connection_that_went_silent_is_noticed_and_made_anew(
+    installation: Installation, open_page: PageFactory
+) -> None:
+    installation.webdock("run", "-d", "--name", "cut", "webdock/busybox", "sleep", "1000")
+    page = open_page("/containers/", watch=False)
+    lines: list[WebSocketRoute] = []
+
+    def through(line: WebSocketRoute) -> None:
+        lines.append(line)
+        if len(lines) > 1:
+            line.connect_to_server()  # the first one stays open, and nobody is behind it
+
+    page.route_web_socket(re.compile("/ws/rows/"), through)
+    page.reload()
+    installation.webdock("kill", "cut")
+    expect(page.locator("tr[data-name=cut]")).to_have_attribute("data-state", "exited")
+    assert len(lines) > 1
+    expect(page.locator("#connection")).to_be_hidden()
+
+
+def test_a_row_that_changes_stays_the_row_it_was(installation: Installation, open_page: PageFactory) -> None:
+    installation.webdock("run", "-d", "--name", "stays", "webdock/busybox", "sleep", "1000")
+    page = open_page("/containers/")
+    row = page.locator("tr[data-name=stays]")
+    expect(row.locator("[data-gauge=memory] .gauge")).to_contain_text("iB")
+    expect(row.locator("[data-gauge=cpu] path")).to_have_attribute("d", re.compile("^M"))
+    page.get_by_label("Select stays").check()
+    page.evaluate("window.before = document.querySelector('tr[data-name=stays]')")
+    installation.webdock("pause", "stays")
+    expect(row).to_have_attribute("data-state", "paused")
+    expect(row.locator(".pill")).to_have_text("paused")
+    expect(row.locator("[data-gauge=cpu] path")).to_have_count(0)
+    installation.webdock("unpause", "stays")
+    expect(row.locator("[data-gauge=cpu] path")).to_have_count(1)
+    assert page.evaluate("window.before.isConnected")
+    expect(page.get_by_label("Select stays")).to_be_checked()

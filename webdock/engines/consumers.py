@@ -230,7 +230,9 @@ class SocketConsumer:
                     control = json.loads(text)
                 except (ValueError, RecursionError):
                     continue
-                if isinstance(control, dict):
+                if isinstance(control, dict) and control.get("type") == "ping":
+                    await self.send_json({"type": "pong"})  # a page cannot see the pings of the protocol
+                elif isinstance(control, dict):
                     await self.receive_text(control)
 
     def _language(self) -> str:

@@ -242,7 +242,11 @@ ORDERS = {
     "untag": Order(FakeImages, "remove", "/images/{image}/remove/", {"tag": "old:1"}, "image.untag"),
     "tag": Order(FakeImages, "tag", "/images/{image}/tag/", {"name": "new:1"}, "image.tag"),
     "upload": Order(
-        FakeContainers, "archive_put", "/containers/{one}/files/upload/", {"path": "/"}, "container.file.write"
+        FakeContainers,
+        "archive_put",
+        "/containers/{one}/files/upload/",
+        {"path": "/"},
+        "container.file.write",
     ),
 }
 

@@ -50,6 +50,15 @@ async def heard(socket: WebsocketCommunicator, kind: str, timeout_s: float = 60)
                 return found
 
 
+@pytest.mark.parametrize("path", PATHS[:6])
+async def test_a_page_can_ask_whether_anybody_is_there(
+    as_viewer: AsyncClient, connect: Connect, path: str
+) -> None:
+    socket = await connect(as_viewer, path)
+    await socket.send_to(text_data='{"type": "ping"}')
+    await heard(socket, "pong")
+
+
 # The door
 
 
