@@ -292,7 +292,8 @@ FIELDS: dict[str, Field] = {
     "log_driver": _log("Type", lambda value: value or ""),
     "log_opts": _log("Config", notations.pairs_text),
     "pid_mode": _host("PidMode"),
-    "ipc_mode": _host("IpcMode"),
+    # Every container's own where nothing was said, and seen as such.
+    "ipc_mode": _host("IpcMode", lambda value: "" if value in (None, "private") else value),
     "uts_mode": _host("UTSMode"),
     "userns_mode": _host("UsernsMode"),
     "cgroupns_mode": _host("CgroupnsMode"),

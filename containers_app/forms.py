@@ -99,7 +99,7 @@ class RunForm(forms.Form):
     network = _lines(
         _("Networks"),
         "shop alias=web ip=10.0.0.9",
-        _("a name each line; alias=, ip=, ip6= and mac= behind it; host, none"),
+        _("a name each line, behind it alias=, ip=, ip6=, mac= and more; or host, none"),
     )
     links = _lines(_("Links"), "db:database", _("container, or container:name for it"))
     hostname = _text(_("Host name"), max_length=64)

@@ -129,8 +129,11 @@ def _host_config(host: Body, info: Mapping[str, Any]) -> Body:
     kept.pop("NetworkMode", None)
     if kept.get("CgroupnsMode") == ("host" if str(info.get("CgroupVersion")) == "1" else "private"):
         del kept["CgroupnsMode"]
+    own_log = info.get("LoggingDriver")
     if kept.get("Runtime") == info.get("DefaultRuntime"):
         kept.pop("Runtime", None)
+    if kept.get("LogConfig") in ({"Type": own_log, "Config": config} for config in ({}, None)):
+        del kept["LogConfig"]
     if kept.get("ShmSize") == SHM_BYTES:
         del kept["ShmSize"]
     if kept.get("MemorySwap") in (-1, 2 * int(kept.get("Memory") or 0)) and not _unlimited_swap(kept, info):

@@ -60,9 +60,9 @@ SECTIONS: list[tuple[Any, Any, list[str]]] = [
             "pids",
             "shm_size",
             "oom_score_adj",
-            "oom_kill_disable",
             "cgroup_parent",
             "ulimits",
+            "oom_kill_disable",
         ],
     ),
     (
@@ -110,7 +110,7 @@ SECTIONS: list[tuple[Any, Any, list[str]]] = [
     ),
     (
         _("Labels, log and more"),
-        _("labels, annotations, log options"),
+        _("labels, log options"),
         ["labels", "annotations", "log_driver", "log_opts", "platform"],
     ),
 ]

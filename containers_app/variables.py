@@ -90,10 +90,10 @@ def remarks(text: str) -> list[str]:
     names = Counter(_bare(one.key) for one in found)
     notes = []
     if twice := [name for name, count in names.items() if count > 1]:
-        notes.append(_("There more than once, and the last one counts: %(names)s") % {"names": _some(twice)})
+        notes.append(_("There more than once, and the last one counts: %(names)s.") % {"names": _some(twice)})
     if bare := [_bare(one.key) for one in found if one.value is None]:
         notes.append(
-            _("Without = there is no value, and the image's own is taken away: %(names)s")
+            _("Without = there is no value, and the image's own is taken away: %(names)s.")
             % {"names": _some(bare)}
         )
     return notes

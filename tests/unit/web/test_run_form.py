@@ -15,6 +15,7 @@ from containers_app import endpoints, mounts, notations, runline, shellwords
 from containers_app.difference import carried, differences
 from containers_app.fields import FIELDS, overlay, texts_of
 from containers_app.forms import RunForm, labels
+from containers_app.intent import intent_of
 from containers_app.sections import BOXES, SECTIONS
 from containers_app.variables import parse_env, quoted, unquoted
 from tests.unit.web.test_intent import asked
@@ -159,6 +160,18 @@ def test_settings_of_a_network_stand_behind_its_name() -> None:
     assert "MacAddress" not in body
     assert changed(network="host")["HostConfig"]["NetworkMode"] == "host"
     assert "NetworkingConfig" not in changed(network="")
+
+
+def test_an_engines_own_way_with_ipc_and_logs_is_not_shown_as_asked_for() -> None:
+    inspect = {"HostConfig": {"IpcMode": "private", "LogConfig": {"Type": "json-file", "Config": {}}}}
+    body = intent_of(inspect, {}, {"LoggingDriver": "json-file"})
+    assert "LogConfig" not in body["HostConfig"]
+    assert "LogConfig" in intent_of(inspect, {}, {"LoggingDriver": "local"})["HostConfig"]
+    texts = texts_of(body)
+    assert not [name for name, text in texts.items() if text and text != "no"]
+    form = RunForm(sent(texts, image="shop:1"), base=body)
+    assert form.is_valid(), form.errors
+    assert form.body()["HostConfig"]["IpcMode"] == "private"  # said all the same where it was
 
 
 def test_an_entrypoint_that_is_given_back_to_the_image() -> None:
@@ -504,8 +517,8 @@ def test_a_pasted_env_file_is_read_as_it_stands() -> None:
     ]  # fmt: skip
     assert form.remarks() == {
         "env": [
-            "There more than once, and the last one counts: A",
-            "Without = there is no value, and the image's own is taken away: J",
+            "There more than once, and the last one counts: A.",
+            "Without = there is no value, and the image's own is taken away: J.",
         ]
     }
     again, _notes = runline.read(runline.line_of({"image": "shop:1", "env": DOT_ENV.replace("\nJ\n", "")}))
