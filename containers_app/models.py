@@ -108,12 +108,7 @@ class Container(models.Model):
     @property
     def audit_object(self) -> dict[str, str]:
         """What an audit row about it says that it is about."""
-        return {
-            "engine": self.engine.alias,
-            "kind": "container",
-            "id": self.container_id,
-            "name": self.name,
-        }
+        return _audit_object(self.engine.alias, self.container_id, self.name)
 
     @property
     def short_id(self) -> str:
@@ -191,6 +186,11 @@ class TerminalSession(models.Model):
 
     def __str__(self) -> str:
         return f"{self.title} in {self.container_id[:SHORT_ID_CHARS]}"
+
+    @property
+    def audit_object(self) -> dict[str, str]:
+        """What an audit row about it says that it is about: its container, by the terminal's name."""
+        return _audit_object(self.engine.alias, self.container_id, self.title)
 
 
 class TerminalGuest(models.Model):
@@ -281,6 +281,15 @@ class Recording(models.Model):
 
     def __str__(self) -> str:
         return f"recording of {self.title} in {self.container_name}"
+
+    @property
+    def audit_object(self) -> dict[str, str]:
+        """What an audit row about it says that it is about: its container, by the terminal's name."""
+        return _audit_object(self.engine_alias, self.container_id, self.title)
+
+
+def _audit_object(engine: str, container_id: str, name: str) -> dict[str, str]:
+    return {"engine": engine, "kind": "container", "id": container_id, "name": name}
 
 
 def listed() -> Any:

@@ -17,7 +17,6 @@ from containers_app.models import TerminalSession
 from containers_app.recorder import Recorder
 from containers_app.recording import begin, tidy
 from containers_app.terminal_hub import hubs
-from containers_app.terminal_sharing import about
 from containers_app.terminal_stream import hub_of
 from runtime.api.errors import EngineError, EngineUnreachable, Unavailable
 from webdock.engines.audit import Actor, write
@@ -92,4 +91,4 @@ def idle_limit(session: TerminalSession) -> timedelta:
 def _end(session: TerminalSession) -> None:
     TerminalSession.objects.filter(pk=session.pk, ended_at=None).update(ended_at=timezone.now())
     hours = idle_limit(session).total_seconds() / 3600
-    write(REAPER, "terminal.end", detail=f"no browser showed it for {hours:g} h", **about(session))
+    write(REAPER, "terminal.end", detail=f"no browser showed it for {hours:g} h", **session.audit_object)

@@ -22,7 +22,7 @@ from django.views.decorators.http import require_GET, require_POST
 from containers_app import recording
 from containers_app.models import Recording
 from containers_app.recorder import cast_file, remove_files, text_file
-from containers_app.terminal_sharing import about, own_session
+from containers_app.terminal_sharing import own_session
 from containers_app.terminal_stream import hub_of
 from runtime.api.errors import EngineError
 from webdock.engines.audit import actor_of, audited
@@ -52,7 +52,7 @@ async def terminal_record(request: HttpRequest, session: UUID) -> HttpResponse:
         return await answer(request, False, words, back, status=409)
     try:
         async with audited(
-            await actor_of(request), "terminal.record", detail="on" if on else "off", **about(found)
+            await actor_of(request), "terminal.record", detail="on" if on else "off", **found.audit_object
         ):
             await recording.want(found, on)
             hub = hub_of(found)
@@ -91,7 +91,7 @@ async def recording_list(request: HttpRequest) -> HttpResponse:
 async def recording_detail(request: HttpRequest, recording: UUID) -> HttpResponse:
     """One recording, to be played."""
     row = await _find(request, recording)
-    async with audited(await actor_of(request), "recording.view", **_about(row)):
+    async with audited(await actor_of(request), "recording.view", **row.audit_object):
         response = await page(request, "recordings/detail.html", {"recording": row})
     # The player's terminal is compiled code of this site; nothing else may be.
     policy = content_security_policy(request.csp_nonce)  # type: ignore[attr-defined]
@@ -133,7 +133,7 @@ async def recording_remove(request: HttpRequest, recording: UUID) -> HttpRespons
     back = reverse("recording-list")
     if row.ended_at is None:
         return await answer(request, False, _("It is being made: end it first."), back, status=409)
-    async with audited(await actor_of(request), "recording.remove", **_about(row)):
+    async with audited(await actor_of(request), "recording.remove", **row.audit_object):
         await sync_to_async(remove_files)(row.pk)
         await row.adelete()
     return await answer(request, True, _("The recording was removed."), back)
@@ -153,10 +153,6 @@ async def _find(request: HttpRequest, id: UUID) -> Recording:
     if row is None:
         raise Http404
     return row
-
-
-def _about(row: Recording) -> dict[str, str]:
-    return {"engine": row.engine_alias, "kind": "container", "id": row.container_id, "name": row.title}
 
 
 def _search(rows: list[Recording], words: str) -> list[dict[str, Any]]:

@@ -203,14 +203,7 @@ class TerminalConsumer(SocketConsumer):
             return
         if self._guest is not None and not self._guest.types:
             return
-        async with audited(
-            self.actor,
-            "container.control",
-            engine=session.engine.alias,
-            kind="container",
-            id=session.container_id,
-            name=session.title,
-        ):
+        async with audited(self.actor, "container.control", **session.audit_object):
             viewer.types = True
         viewer.tell({"type": "control"})
         self._hub.tell_people()

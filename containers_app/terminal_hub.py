@@ -95,6 +95,8 @@ class Hub:
         await self.connect()
         viewer.begin(self.output, at)
         viewer.over = self.outcome is not None
+        if self.session.kind == TerminalSession.Kind.SHELL:
+            viewer.tell(_size_notice(self.output.size))
         self.viewers.append(viewer)
         self._hungry.set()
         if not self.output.whole:
@@ -295,7 +297,7 @@ class Hub:
                 self.size = self.output.size = wanted
                 for sink in self.sinks:
                     sink.resize(*wanted)
-            self.tell({"type": "size", "rows": wanted[0], "cols": wanted[1]})
+            self.tell(_size_notice(wanted))
 
     async def _resize(self, rows: int, columns: int) -> None:
         try:
@@ -321,6 +323,10 @@ class Hub:
     def _forget_output(self) -> None:
         """The hub stays until the collector comes past; what floods wrote would be most of the heap."""
         self.output.replace(b"")
+
+
+def _size_notice(size: tuple[int, int]) -> dict[str, Any]:
+    return {"type": "size", "rows": size[0], "cols": size[1]}
 
 
 hubs: dict[UUID, Hub] = {}  # of this process

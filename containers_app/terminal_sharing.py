@@ -40,13 +40,14 @@ async def terminal_share(request: HttpRequest, session: UUID) -> HttpResponse:
         or guest.pk == found.user_id
         or right not in await sync_to_async(rights_over)(guest, "container", found.container_id)
     ):
-        words = _("%(name)s is nobody else who may open terminals.") % {"name": name or "?"}
+        words = _("%(name)s cannot be invited: nobody else by this name may open terminals here.")
+        words %= {"name": name or "?"}
         return await answer(request, False, words, back, status=400)
     if await found.guests.exclude(user=guest).acount() >= GUESTS_MAX:
         words = _("A terminal has at most %(count)s guests.") % {"count": GUESTS_MAX}
         return await answer(request, False, words, back, status=409)
     detail = f"{name}, {'types' if types else 'looks on'}"
-    async with audited(await actor_of(request), "terminal.share", detail=detail, **about(found)):
+    async with audited(await actor_of(request), "terminal.share", detail=detail, **found.audit_object):
         await TerminalGuest.objects.aupdate_or_create(session=found, user=guest, defaults={"types": types})
         if (hub := hubs.get(found.pk)) is not None:
             hub.allow(guest.pk, types=types)
@@ -69,7 +70,7 @@ async def terminal_unshare(request: HttpRequest, session: UUID) -> HttpResponse:
     guest = await found.guests.filter(user__username=name).afirst()
     if guest is None:
         return await answer(request, False, _("%(name)s is no guest.") % {"name": name}, back, status=404)
-    async with audited(await actor_of(request), "terminal.unshare", detail=name, **about(found)):
+    async with audited(await actor_of(request), "terminal.unshare", detail=name, **found.audit_object):
         await guest.adelete()
         if (hub := hubs.get(found.pk)) is not None:
             hub.expel(guest.user_id, CLOSE_FORBIDDEN, _("This terminal is not shared with you any more."))
@@ -85,13 +86,3 @@ async def own_session(request: HttpRequest, id: UUID) -> TerminalSession:
     if session is None:
         raise Http404
     return session
-
-
-def about(session: TerminalSession) -> dict[str, str]:
-    """The object of an audit row about a session."""
-    return {
-        "engine": session.engine.alias,
-        "kind": "container",
-        "id": session.container_id,
-        "name": session.title,
-    }

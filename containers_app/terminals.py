@@ -24,7 +24,6 @@ from containers_app.runspec import parse_words
 from containers_app.shells import NoShell, find_shells, offered
 from containers_app.terminal import SIZE_MAX
 from containers_app.terminal_hub import hubs
-from containers_app.terminal_sharing import about
 from containers_app.terminal_stream import end
 from runtime.api.errors import Conflict, EngineError
 from webdock.engines.audit import Actor, actor_of, audited, request_address
@@ -91,7 +90,7 @@ async def terminal_rename(request: HttpRequest, session: UUID) -> HttpResponse:
     back = reverse("terminal-list")
     if not title:
         return await answer(request, False, _("A terminal needs a name."), back, status=400)
-    async with audited(await actor_of(request), "terminal.rename", detail=title, **about(found)):
+    async with audited(await actor_of(request), "terminal.rename", detail=title, **found.audit_object):
         await TerminalSession.objects.filter(pk=found.pk).aupdate(title=title)
     return await answer(request, True, _("The terminal is now called %(name)s.") % {"name": title}, back)
 
@@ -110,7 +109,7 @@ async def terminal_end(request: HttpRequest, session: UUID) -> HttpResponse:
 
 
 async def _end(actor: Actor, session: TerminalSession) -> None:
-    async with audited(actor, "terminal.end", **about(session)):
+    async with audited(actor, "terminal.end", **session.audit_object):
         await end(hubs.get(session.pk), session)
 
 

@@ -32,7 +32,7 @@ export function verdict(code) {
 }
 
 export class Link {
-  // handlers: open(), text(message), bytes(Uint8Array), state("connecting"|"open"|"waiting"|"stopped", detail)
+  // handlers: open(), text(message), bytes(Uint8Array), state("connecting"|"open"|"waiting"|"stopped"|"login", detail)
   // longest: between two tries while somebody looks at the page
   constructor(path, handlers, { banner = true, longest = LONGEST_DELAY_MS } = {}) {
     this.aim(path);
@@ -111,6 +111,7 @@ export class Link {
     this.reason = code === CODES.engine ? reason || gettext("The engine does not answer.") : "";
     if (what === "login") {
       this.stop();
+      this.tell("login", { code, reason });
       location.assign(`${meta("webdock-login")}?next=${encodeURIComponent(location.pathname + location.search)}`);
     } else if (what === "stop") {
       this.stop();

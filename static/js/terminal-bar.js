@@ -1,7 +1,7 @@
 // What stands around a pane's screen: title, state of the line, who is there, a note, and which buttons make sense.
 
-import { make } from "./dom.js";
-import { gettext } from "./i18n.js";
+import { isolate, make } from "./dom.js";
+import { gettext, interpolate, ngettext } from "./i18n.js";
 
 const TITLE_MAX_CHARS = 120;
 
@@ -13,7 +13,7 @@ export class Bar {
   state(tone, words, more = "") {
     const element = this.pane.part("line-state");
     element.dataset.tone = tone;
-    element.textContent = words;
+    if (element.textContent !== words) element.textContent = words; // a reader says each once
     element.title = more;
   }
 
@@ -34,15 +34,32 @@ export class Bar {
     action.onclick = act ?? null;
   }
 
-  people(people, typist) {
+  // One chip a person, however many windows they have; the owner throws a guest out from here.
+  people(people, typist, about) {
     const place = this.pane.part("people");
     place.hidden = people.length < 2;
-    place.replaceChildren(...people.map(({ name, types }) => {
-      const words = types ? (name === typist ? gettext("typed last") : gettext("may type")) : gettext("looks on");
-      const chip = make("span", "chip", make("bdi", "", name), ` ${words}`);
-      chip.toggleAttribute("data-typed", name === typist);
+    const persons = new Map();
+    for (const { name, types } of people) {
+      const { windows = 0, typing = false } = persons.get(name) ?? {};
+      persons.set(name, { windows: windows + 1, typing: typing || types });
+    }
+    place.replaceChildren(...[...persons].map(([name, { windows, typing }]) => {
+      const does = typing ? (name === typist ? gettext("typed last") : gettext("may type")) : gettext("looks on");
+      const words = windows > 1 ? `${does} · ${interpolate(ngettext("%s window", "%s windows", windows), [windows])}` : does;
+      const chip = make("span", "chip", make("bdi", "", name), make("span", "does", ` ${words}`));
+      chip.toggleAttribute("data-typed", typing && name === typist);
+      chip.title = `${isolate(name)}: ${words}`;
+      if (about?.own && name !== about.owner) chip.append(this.takeBack(name));
       return chip;
     }));
+  }
+
+  takeBack(name) {
+    const button = make("button", "chip-x", "×");
+    Object.assign(button, { type: "button", title: gettext("Take the invitation back") });
+    Object.assign(button.dataset, { do: "unshare", user: name });
+    button.setAttribute("aria-label", interpolate(gettext("Take the invitation of %s back"), [isolate(name)]));
+    return button;
   }
 
   recording(on) {

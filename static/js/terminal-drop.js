@@ -26,7 +26,8 @@ export class Drop {
     for (const name of ["dragleave", "drop"]) place.addEventListener(name, () => delete pane.element.dataset.drop);
     place.addEventListener("drop", (event) => {
       event.preventDefault();
-      this.bringIn(filesOf(event.dataTransfer));
+      if (this.pane.session.watching) toast(gettext("Who looks on brings nothing in here: the Files tab does."), "warn");
+      else this.bringIn(filesOf(event.dataTransfer));
     });
   }
 

@@ -16,6 +16,7 @@ import { toast } from "./toast.js";
 
 const KEYS = { F: "find", C: "copy", ENTER: "fullscreen", "+": "bigger", _: "smaller" }; // with Ctrl and Shift
 const STAYS = ["bigger", "smaller"]; // items after which the menu stays open
+const ELSEWHERE = [...STAYS, "settings", "find", "find-on", "find-back", "find-close", "split", "close"]; // the focus
 
 export class Pane {
   // deck: {root, panes, keep(), offer(shells), split(), choose(name, value), setFont(px), close(pane)}
@@ -64,6 +65,7 @@ export class Pane {
       "copy-on-select": () => this.deck.choose("copy-on-select", chosen("copy-on-select") ? null : "1"),
       theme: () => this.deck.choose("theme", button.dataset.theme),
       share: () => this.share(),
+      unshare: () => this.unshare(button.dataset.user),
       record: () => this.record(),
       fullscreen: () => this.fullScreen(),
       split: () => this.deck.split(),
@@ -75,6 +77,8 @@ export class Pane {
       settings: () => this.showMenu(),
     }[name];
     await act?.();
+    // A phone's keyboard would come up; there nothing took the focus from where it was.
+    if (!ELSEWHERE.includes(name) && !matchMedia("(pointer: coarse)").matches) this.focus();
   }
 
   // An item for each of the shells the container has; one alone needs no choice.
@@ -106,13 +110,11 @@ export class Pane {
       await this.element.requestFullscreen();
       navigator.keyboard?.lock?.(["Escape"]).catch(() => {}); // for the program; held down it leaves full screen
     }
-    this.focus();
   }
 
   async takeControl() {
     if (!(await ask("ask-control", { name: this.deck.root.dataset.name }))) return;
     this.session.line?.tell({ type: "control" });
-    this.focus();
   }
 
   async end() {
@@ -122,22 +124,25 @@ export class Pane {
 
   async share() {
     const { session, title } = this.session.about;
-    const answer = await ask("ask-share", { name: title });
+    const link = new URL(place(`containers/${this.deck.root.dataset.terminals}/terminal/?session=${session}`), location.href);
+    const answer = await ask("ask-share", { name: title, link: link.href });
     if (answer) say(await post(place(`terminals/${session}/share/`), answer));
-    this.focus();
+  }
+
+  // Whoever it is, is out at once.
+  async unshare(user) {
+    say(await post(place(`terminals/${this.session.about.session}/unshare/`), new URLSearchParams({ user })));
   }
 
   async record() {
     const on = this.element.hasAttribute("data-recording");
     say(await post(place(`terminals/${this.session.about.session}/record/`), new URLSearchParams({ on: on ? "" : "on" })));
-    this.focus();
   }
 
   copySelection() {
     const text = this.screen.term.getSelection();
     if (text) copyText(text);
     else toast(gettext("Nothing is selected."));
-    this.focus();
   }
 
   // Once the mouse lets go of a selection; a match that was found is selected, too, and is not copied.

@@ -20,9 +20,12 @@ const openLink = (event, uri) => {
   window.open(uri, "_blank", "noopener,noreferrer");
 };
 
-// A link of the program's own (OSC 8) may say one address and lead to another: it is shown first.
-async function openHidden(event, uri) {
-  if (/^https?:\/\//i.test(uri) && (await ask("ask-link", { text: uri }))) openLink(event, uri);
+// A link of the program's own (OSC 8) may say one address and lead to another: it is shown first, as the browser
+// reads it, so that no mark of direction and no letter that looks like another changes what stands there.
+async function openHidden(event, uri, term) {
+  const url = /^https?:\/\//i.test(uri) && URL.canParse(uri) && new URL(uri);
+  if (url && (await ask("ask-link", { text: url.href }))) openLink(event, url.href);
+  term.focus();
 }
 
 const monospace = () => getComputedStyle(document.documentElement).getPropertyValue("--mono").trim();
@@ -45,7 +48,7 @@ export class Screen {
       fontFamily: monospace(),
       fontSize: fontSize(),
       lineHeight: 1.15,
-      linkHandler: { activate: openHidden },
+      linkHandler: { activate: (event, uri) => openHidden(event, uri, this.term) },
       macOptionIsMeta: true,
       minimumContrastRatio: 3,
       screenReaderMode: chosen("reader"),

@@ -6,6 +6,7 @@ import { meta } from "./dom.js";
 import { gettext, interpolate } from "./i18n.js";
 import { CODES } from "./socket.js";
 import { muteAnswers } from "./terminal-answers.js";
+import { whyBroke, whyEnded } from "./terminal-closes.js";
 import { Line } from "./terminal-line.js";
 import { toast } from "./toast.js";
 
@@ -24,13 +25,14 @@ export class Session {
     this.pane = pane;
     this.deck = pane.deck;
     this.bar = pane.bar;
-    this.about = null; // session, websocket, title, kind; own and may, as the server says; control, once taken
+    this.about = null; // session, websocket, title, kind; own, owner and may, as the server says; control, once taken
     this.watching = false;
     this.over = false;
     this.restored = false; // taken up by a reload; when it is gone a new shell takes its place
     this.people = [];
     this.told = undefined; // the size the server knows this window has
-    this.why = ""; // the line is down, in the server's words
+    this.broke = ""; // why the line is down, until it stands again
+    this.why = ""; // the same in the server's words
     this.answers = true; // of several browsers one answers what a program asks its terminal
     this.replaying = false;
   }
@@ -46,6 +48,7 @@ export class Session {
 
   // The size agreed with those who type too, or of whom this one looks at; undefined: the pane's own.
   bounds() {
+    if (this.about?.kind === "attach") return undefined; // nobody gives a main process its size
     return this.watching || this.people.filter(({ types }) => types).length > 1 ? this.agreed : undefined;
   }
 
@@ -180,9 +183,10 @@ export class Session {
   begun(message) {
     this.restored = false;
     this.told = undefined;
-    this.why = "";
+    this.broke = this.why = "";
     this.bar.note();
     this.about.own = message.own;
+    this.about.owner = message.owner;
     this.about.may = message.may;
     this.watching = !message.types;
     this.screen.term.options.convertEol = message.tty === false; // no terminal inside: lines end without a return
@@ -215,7 +219,7 @@ export class Session {
   met({ people, typed, answers }) {
     this.people = people;
     this.answers = answers;
-    this.bar.people(people, typed);
+    this.bar.people(people, typed, this.about);
     this.screen.fit();
   }
 
@@ -225,11 +229,15 @@ export class Session {
   // have to draw it anew. What is typed while it is down is kept and sent once, when the same session answers.
   follow(state, detail) {
     if (this.over) return;
-    if (state === "connecting") this.bar.state("accent", gettext("connecting"));
-    else if (state === "waiting") {
-      const seconds = Math.max(1, Math.round(detail.delay / 1000));
-      this.bar.state("warn", interpolate(gettext("reconnecting in %s s, typing waits"), [seconds]), this.why);
-    } else if (state === "stopped") this.stopped(detail);
+    if (state === "waiting") {
+      const words = this.watching ? gettext("%s: reconnecting") : gettext("%s: reconnecting, typing waits");
+      this.broke = interpolate(words, [whyBroke(detail.code)]);
+      this.why ||= detail.reason;
+    }
+    if (this.broke) this.bar.state("warn", this.broke, this.why);
+    else if (state === "connecting") this.bar.state("accent", gettext("connecting"));
+    if (state === "stopped") this.stopped(detail);
+    else if (state === "login") this.bar.state("warn", whyEnded(detail.code)); // and the page goes to sign in
     this.mode();
   }
 
@@ -238,13 +246,15 @@ export class Session {
       this.restored = false;
       return this.open(this.about.kind); // the kept session is gone: a new one takes its place
     }
-    this.ended(reason || this.why || gettext("The session is over."));
+    this.ended(reason || this.why || whyEnded(code));
   }
 
   ended(text) {
     this.over = true;
     this.line?.stop();
     this.bar.state("", gettext("ended"));
+    this.bar.people([]);
+    this.bar.recording(false);
     this.mode();
     this.lastWords = text;
     this.offerShell();

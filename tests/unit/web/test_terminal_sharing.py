@@ -41,6 +41,8 @@ async def test_a_guest_who_looks_on_sees_everything_and_never_sends_a_byte(
     watcher = Screen(await connect(await browser_of(guest), path))
     ready = await watcher.control("ready")
     assert (ready["types"], ready["own"], ready["owner"]) == (False, False, "operator")
+    size = await watcher.control("size")  # of whoever types, though they changed nothing since
+    assert (size["cols"], size["rows"]) == (100, 30)
     await watcher.socket.send_json_to({"type": "resize", "cols": 20, "rows": 5})
     await watcher.socket.send_json_to({"type": "control"})
     await watcher.socket.send_json_to({"type": "end"})
