@@ -37,6 +37,7 @@ from runtime.idmap import IdMap
 from runtime.network.definitions import split_link
 from runtime.network.endpoints import EndpointRequest, NetworkSetup
 from runtime.oci.conmon import Conmon
+from runtime.oci.process import ToolError
 
 log = logging.getLogger("webdock.containers")
 
@@ -118,7 +119,7 @@ class Launcher:
         async def each(*steps: tuple[str, Coroutine[Any, Any, None]]) -> None:
             done = await asyncio.gather(*(step for _, step in steps), return_exceptions=True)
             for (what, _), error in zip(steps, done, strict=True):
-                if isinstance(error, EngineError):
+                if isinstance(error, EngineError | OSError | ToolError):
                     log.error("container %s: its %s was not cleaned up: %s", record.short_id, what, error)
                 elif isinstance(error, BaseException):
                     raise error
@@ -132,7 +133,7 @@ class Launcher:
             *(("volume", self._unmount_volume(record, point)) for point in record.mounts),
         )
         if record.host_config["IpcMode"] == "shareable":
-            self._rooms.shm.unmount(record.id)
+            await each(("shared memory", asyncio.to_thread(self._rooms.shm.unmount, record.id)))
 
     def mapping(self, record: Record) -> IdMap | None:
         """The container's id mapping. Raises: Internal when there is none any more."""

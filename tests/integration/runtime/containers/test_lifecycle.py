@@ -456,5 +456,28 @@ async def test_a_container_is_watched_when_the_kernel_watches_no_more_directorie
     await until(lambda: ended(engine, "unwatched"))
 
 
+async def test_an_end_is_told_when_something_of_it_cannot_be_cleaned_up(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert engine._rooms is not None
+    rooms = engine._rooms
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    id, _ = await engine.containers.create("sticky", body("sleep", "100", host={"IpcMode": "shareable"}))
+    await engine.containers.start("sticky")
+    with monkeypatch.context() as patch:
+        patch.setattr(rooms.snapshots, "unmount", refuse)
+        patch.setattr(rooms.shm, "unmount", refuse)
+        async with asyncio.timeout(PATIENCE_S):
+            waiting = asyncio.ensure_future(engine.containers.wait("sticky"))
+            await engine.containers.kill("sticky", "KILL")
+            assert (await waiting)["StatusCode"] == 137
+    assert await ended(engine, "sticky")
+    rooms.snapshots.unmount(id)
+    rooms.shm.unmount(id)
+
+
 async def ended(engine: Engine, ref: str) -> bool:
     return bool((await state(engine, ref))["Status"] == "exited")
