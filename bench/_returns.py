@@ -37,6 +37,7 @@ class Relay:
         self._to = port
         self._open: list[socket.socket] = []
         self._listener: socket.socket | None = None
+        self._silent: set[socket.socket] = set()  # what comes of these is dropped
         self.join()
 
     def join(self) -> None:
@@ -51,6 +52,14 @@ class Relay:
             one.close()
         self._open.clear()
 
+    def fall_silent(self) -> None:
+        """Connections stay and carry nothing any more, as after a laptop's sleep."""
+        assert self._listener is not None
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._silent.update(self._open)
+
     def _accept(self, listener: socket.socket) -> None:
         with suppress(OSError):
             while True:
@@ -62,16 +71,16 @@ class Relay:
                     continue
                 self._open += [near, far]
                 for pair in ((near, far), (far, near)):
-                    threading.Thread(target=_copy, args=pair, daemon=True).start()
+                    threading.Thread(target=self._copy, args=pair, daemon=True).start()
 
-
-def _copy(source: socket.socket, target: socket.socket) -> None:
-    with suppress(OSError):
-        while data := source.recv(PIECE_BYTES):
-            target.sendall(data)
-    for one in (source, target):
+    def _copy(self, source: socket.socket, target: socket.socket) -> None:
         with suppress(OSError):
-            one.shutdown(socket.SHUT_RDWR)
+            while data := source.recv(PIECE_BYTES):
+                if source not in self._silent:
+                    target.sendall(data)
+        for one in (source, target):
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
 
 
 def measure(ours: Installation, session: Session, container: str) -> None:
@@ -82,6 +91,7 @@ def measure(ours: Installation, session: Session, container: str) -> None:
         "network cut": lambda: _cut(relay),
     }
     with _page(session, relay, container) as page:
+        ways["machine asleep"] = lambda: _asleep(relay, page)
         print("a terminal is back with the same screen and shell, from when the server is reached again")
         for program, line, mark, leave in PROGRAMS:
             shell = _shell(page)
@@ -159,3 +169,14 @@ def _cut(relay: Relay) -> float:
     time.sleep(CUT_S)
     relay.join()
     return time.monotonic()
+
+
+def _asleep(relay: Relay, page: Page) -> float:
+    """Nothing goes through for a while; then the browser says that it is online."""
+    relay.fall_silent()
+    time.sleep(CUT_S)
+    relay.join()
+    page.evaluate("dispatchEvent(new Event('online'))")
+    returned = time.monotonic()
+    eventually(lambda: not _connected(page), WAIT_S, "noticed")
+    return returned

@@ -12,6 +12,8 @@ const HEALED_MS = 2_000;
 const BEAT_MS = 1_000;
 const QUIET_BEATS = 5; // without a word from the server: it is asked whether it is there
 const CONNECT_BEATS = 15; // a door that does not open
+const ASLEEP_MS = 10_000; // between two beats: this machine slept
+const WAKE_ANSWER_MS = 500; // after that, a server that is there has answered
 const DEAD_BEATS = 9; // and no answer: a cut cable, a laptop that slept, a proxy that forgot
 
 const PONG = '{"type":"pong"}';
@@ -93,6 +95,23 @@ export class Link {
     this.quiet += 1;
     if (this.quiet === QUIET_BEATS) this.send({ type: "ping" });
     if (this.quiet < (this.isOpen ? DEAD_BEATS : CONNECT_BEATS)) return;
+    this.abandon();
+  }
+
+  // The network may have gone meanwhile: ask at once, and do not wait long for the answer.
+  ask() {
+    if (!this.isOpen) return;
+    const { socket } = this;
+    this.quiet = QUIET_BEATS;
+    this.send({ type: "ping" });
+    setTimeout(() => {
+      if (this.socket !== socket || this.stopped || this.quiet < QUIET_BEATS) return;
+      this.abandon();
+      this.now();
+    }, WAKE_ANSWER_MS);
+  }
+
+  abandon() {
     const socket = this.socket;
     this.socket = undefined; // its end, when that comes, is no news
     socket.close();
@@ -153,8 +172,11 @@ export class Link {
 // -- the banner ---------------------------------------------------------------
 
 const links = new Set();
+let beaten = Date.now();
 setInterval(() => {
-  for (const link of links) link.beat();
+  const slept = Date.now() - beaten > ASLEEP_MS;
+  beaten = Date.now();
+  for (const link of links) slept && link.isOpen ? link.ask() : link.beat();
 }, BEAT_MS);
 const banner = document.getElementById("connection");
 let shown = false;
@@ -192,7 +214,10 @@ function writeBanner(down) {
 }
 
 function hurry() {
-  for (const link of links) link.now();
+  for (const link of links) {
+    link.now();
+    link.ask();
+  }
 }
 
 banner?.querySelector("[data-retry]").addEventListener("click", hurry);
@@ -201,7 +226,5 @@ addEventListener("offline", () => {
   for (const link of links) link.quiet = Math.max(link.quiet, QUIET_BEATS - 1);
 });
 document.addEventListener("visibilitychange", () => {
-  if (document.hidden) return;
-  hurry();
-  for (const link of links) link.quiet = Math.max(link.quiet, QUIET_BEATS - 1); // hidden pages' clocks stand still
+  if (!document.hidden) hurry();
 });
