@@ -181,6 +181,7 @@ setInterval(() => {
 const banner = document.getElementById("connection");
 let shown = false;
 let ticking;
+let hiding;
 
 function showBanner() {
   if (!banner) return;
@@ -196,11 +197,12 @@ function showBanner() {
     banner.dataset.state = "healed";
     banner.querySelector("[data-text]").textContent = gettext("Connected again");
     banner.querySelector("[data-retry]").hidden = true;
-    ticking = setTimeout(() => (banner.hidden = true), HEALED_MS);
+    hiding = setTimeout(() => (banner.hidden = true), HEALED_MS); // whatever other sockets tell meanwhile
   }
 }
 
 function writeBanner(down) {
+  clearTimeout(hiding);
   shown = true;
   const next = Math.min(...down.map((link) => link.retryAt ?? Infinity));
   const seconds = Math.max(0, Math.ceil((next - Date.now()) / 1000));
