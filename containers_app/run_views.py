@@ -168,7 +168,8 @@ async def run_page(request: HttpRequest, form: RunForm, *, status: int = 200, **
         **more,
     }
     if form.is_bound and (form.has_error("image", MISSING) or form.has_error("platform", MISSING)):
-        context["missing_image"] = form.data.get("image", "")
+        other = form.data.get("platform", "") if form.has_error("platform", MISSING) else ""
+        context["missing_image"] = f"{form.data.get('image', '')} {other}".strip()
     return await page(request, "containers/run.html", context, status=status)
 
 
