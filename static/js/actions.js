@@ -90,12 +90,13 @@ const BACK = { stop: "start", pause: "unpause" }; // of what ran
 export const backFrom = (verb, state) => (state === "running" ? BACK[verb] : undefined);
 
 // A function that takes the verb back, or null.
-function undoOf(verb, state, id, url, name) {
+function undoOf(verb, { id, name, state, url }, action, fields) {
   const back = verb === "rename" ? "rename" : backFrom(verb, state);
   if (!back) return null;
+  const again = new URLSearchParams(verb === "rename" ? [...fields.keys()].map((field) => [field, name]) : []);
   return async () => {
     expect(id, back);
-    const answer = await post(`${url}${back}/`, new URLSearchParams(verb === "rename" ? { name } : {}));
+    const answer = await post(verb === "rename" ? action : `${url}${back}/`, again);
     answered(id, answer.ok);
     if (!answer.ok) say(answer);
     document.dispatchEvent(new CustomEvent("webdock:stale"));
@@ -113,7 +114,8 @@ export function subjectOf(element) {
 }
 
 async function act(button) {
-  const { id, name, state, gone, url } = subjectOf(button);
+  const subject = subjectOf(button);
+  const { id, name, state, gone, url } = subject;
   const verb = button.dataset.verb;
   const action = button.hasAttribute("formaction") ? button.formAction : `${url}${verb}/`;
   if (waiting.has(id)) return;
@@ -134,7 +136,7 @@ async function act(button) {
   answered(id, answer.ok);
   if (verb === "prune") settle(id); // what is gone is told of by its own rows
   if (!answer.ok) return toast(answer.message || gettext("That did not work."), "bad");
-  const undo = undoOf(verb, state, id, url, name);
+  const undo = undoOf(verb, subject, action, fields);
   if (undo || ["remove", "untag", "tag", "prune", "end"].includes(verb)) toast(answer.message, "ok", undo);
   if (gone && verb === "remove") return location.assign(gone);
   document.dispatchEvent(new CustomEvent("webdock:stale"));

@@ -17,8 +17,8 @@ export function toast(text, tone = "accent", undo = null) {
   element.querySelector("svg").replaceWith(icon(ICONS[tone]));
   element.querySelector("p").textContent = text;
   const button = element.querySelector("[data-undo]");
-  button.hidden = !undo;
   if (undo) button.addEventListener("click", undo);
+  else button.remove();
   while (stack.children.length >= AT_ONCE_MAX) stack.firstElementChild.remove();
   stack.append(element);
   raise();

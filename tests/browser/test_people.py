@@ -9,6 +9,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.axe import clean
 from tests.browser.conftest import PASSWORD, PageFactory, Welcomed
+from tests.browser.terminal_page import expect_text
 from tests.integration.installation import Installation
 
 
@@ -49,6 +50,27 @@ def set_up_factor(page: Page) -> tuple[pyotp.TOTP, list[str]]:
     page.locator("input[name=code]").fill(phone.now())
     page.get_by_role("button", name="Turn it on").click()
     return phone, page.locator("pre").inner_text().split()[:3]
+
+
+def share_a_terminal(page: Page, installation: Installation, name: str) -> None:
+    """Open one, invite the person, take that back, and call it something else."""
+    installation.webdock("run", "-d", "--name", "shared", "webdock/busybox", "sleep", "1000")
+    id = installation.client.get("/containers/shared/json")["Id"]
+    page.goto(f"/containers/{id}/terminal/")
+    expect_text(page, r"[#$] ")
+    page.locator('[data-do="settings"]').first.click()
+    page.locator('[data-do="share"]').click()
+    page.get_by_role("dialog").get_by_label("User name").fill(name)
+    page.get_by_role("dialog").get_by_role("button", name="Share", exact=True).click()
+    expect(page.locator("#toasts")).to_contain_text(f"{name} may look on")
+    page.goto("/terminals/")
+    row = page.locator("tr[data-id]").filter(has_text="shared")
+    row.get_by_role("button", name=f"Take the invitation of {name} back").click()
+    expect(row.locator(".chip-x")).to_have_count(0)
+    row.get_by_role("button", name="Rename").click()
+    page.get_by_role("dialog").get_by_role("textbox").fill("migration")
+    page.get_by_role("dialog").get_by_role("button", name="Rename").click()
+    expect(page.locator("tr[data-id]").filter(has_text="migration")).to_be_visible()
 
 
 def test_somebody_is_invited_gets_a_second_factor_and_what_a_team_has(
@@ -108,6 +130,7 @@ def test_somebody_is_invited_gets_a_second_factor_and_what_a_team_has(
     chief.get_by_role("button", name=f"Reset second factor of {name}").click()
     expect(chief.get_by_role("button", name=f"Reset second factor of {name}")).to_have_count(0)
 
+    share_a_terminal(chief, installation, name)
     chief.goto("/teams/")
     chief.get_by_label("Name").fill(team)
     chief.get_by_role("button", name="Make a team").click()

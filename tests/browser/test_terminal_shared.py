@@ -9,6 +9,7 @@ import signal
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.browser.axe import clean
 from tests.browser.conftest import PageFactory
 from tests.browser.terminal_page import expect_text, screen, settled, type_line
 from tests.integration.installation import Installation, eventually
@@ -122,5 +123,11 @@ def test_a_recording_is_made_said_found_and_played(shell: Page, open_page: PageF
     expect(shell.locator(".recording")).to_be_hidden()
     page = open_page("/recordings/?q=needle")
     page.locator("td.key a").first.click()
+    expect(page.locator(".ap-overlay-start")).to_be_visible()
+    clean(page)
     page.locator(".ap-overlay-start").click()
     expect(page.locator(".ap-player")).to_contain_text("needle")
+    page.goto("/recordings/?q=needle")
+    page.get_by_role("button", name=re.compile("^Remove the recording")).first.click()
+    page.get_by_role("dialog").get_by_role("button", name="Remove", exact=True).click()
+    expect(page.get_by_text("No recording shows this")).to_be_visible()
