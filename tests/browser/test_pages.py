@@ -88,7 +88,7 @@ def admin_places(page: Page) -> list[str]:
 def test_every_page_is_for_everybody_and_logs_no_error(
     open_page: PageFactory, places: dict[str, list[str]], part: str
 ) -> None:
-    page = open_page("/healthz")
+    page = open_page("/")
     wide, found = [], []
     for path in places.get(part) or admin_places(page):
         page.goto(path)
