@@ -137,7 +137,7 @@ async def _visit(base: str, link: str, certificate: str, home: Path) -> None:
         async with browser.get(f"{base}/containers/") as answer:
             assert str(answer.url).startswith(f"{base}/login/")
         page = await _log_in(browser, base, link)
-        style = re.search(r'href="(/dock/static/css/tokens[^"]*)"', page)
+        style = re.search(r'href="(/dock/static/css/together[^"]*)"', page)
         assert style, page[:800]
         async with browser.get(base.removesuffix("/dock") + style[1]) as answer:
             assert answer.status == 200
