@@ -7,7 +7,7 @@ import re
 import signal
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, WebSocketRoute, expect
 
 from tests.browser.axe import clean
 from tests.browser.conftest import PageFactory
@@ -131,3 +131,30 @@ def test_a_recording_is_made_said_found_and_played(shell: Page, open_page: PageF
     page.get_by_role("button", name=re.compile("^Remove the recording")).first.click()
     page.get_by_role("dialog").get_by_role("button", name="Remove", exact=True).click()
     expect(page.get_by_text("No recording shows this")).to_be_visible()
+
+
+def test_what_was_typed_into_a_connection_that_died_without_a_word_arrives_once(
+    container: str, open_page: PageFactory
+) -> None:
+    """The page finds out by itself, and makes another one."""
+    page = open_page("/containers/")
+    made: list[WebSocketRoute] = []
+    dead: list[WebSocketRoute] = []
+
+    def relay(near: WebSocketRoute) -> None:
+        far = near.connect_to_server()
+        made.append(near)
+        near.on_message(lambda message: None if near in dead else far.send(message))
+        far.on_message(lambda message: None if near in dead else near.send(message))
+
+    page.route_web_socket(re.compile("/ws/terminal/"), relay)
+    page.goto(f"/containers/{container}/terminal/")
+    expect_text(page, r"[#$] ")
+    dead += made
+    page.keyboard.type("echo on''ce")
+    page.evaluate("dispatchEvent(new Event('online'))")
+    # Routes are served while the page is asked something.
+    eventually(lambda: page.evaluate("1") and len(made) > len(dead), what="another connection")
+    expect(page.locator("[data-line-state]").first).to_have_text("connected")
+    page.keyboard.press("Enter")
+    expect_text(page, r"echo on''ce\s*once")
