@@ -5,6 +5,7 @@ from __future__ import annotations
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import PASSWORD, PageFactory
+from tests.browser.terminal_page import expect_text
 from tests.integration.conftest import DEAD_REGISTRY
 from tests.integration.installation import Installation
 
@@ -183,3 +184,19 @@ def test_ones_own_tokens_sessions_and_language(installation: Installation, open_
     expect(page.get_by_role("button", name="End all others")).to_have_count(0)
     other.goto("/account/")
     assert "/login/" in other.url
+
+
+def test_a_terminal_is_renamed_and_ended_in_the_list(
+    installation: Installation, open_page: PageFactory
+) -> None:
+    container = installation.webdock("run", "-d", "--name", "shelly", "webdock/busybox", "sleep", "1000")
+    page = open_page(f"/containers/{container.stdout.strip()}/terminal/")
+    expect_text(page, r"[#$] ")
+    page.goto("/terminals/")
+    row = page.locator("tr[data-id]").filter(has_text="shelly")
+    row.get_by_role("button", name="Rename").click()
+    page.get_by_role("dialog").get_by_label("New name").fill("migration")
+    confirm(page, "Rename")
+    page.get_by_role("button", name="End migration").click()
+    confirm(page, "End session")
+    expect(page.get_by_role("button", name="End migration")).to_have_count(0)
