@@ -446,15 +446,12 @@ async def test_run_names_the_field_that_is_wrong(
     assert not await api.container_list(all=True)
 
 
-@pytest.mark.parametrize(
-    ("field", "value", "words"), [("memory", "1m", "6MB"), ("network", "nowhere", "nowhere")]
-)
 async def test_what_only_the_engine_knows_is_said_of_the_form_as_a_whole(
-    synced: EngineSync, api: EngineClient, as_operator: AsyncClient, field: str, value: str, words: str
+    synced: EngineSync, api: EngineClient, as_operator: AsyncClient
 ) -> None:
-    answer = await as_operator.post("/containers/run/", {**FORM, field: value})
+    answer = await as_operator.post("/containers/run/", {**FORM, "network": "nowhere"})
     assert answer.status_code == 400
-    assert words in " ".join(answer.context["form"].non_field_errors())
+    assert "nowhere" in " ".join(answer.context["form"].non_field_errors())
     assert not await api.container_list(all=True)
 
 
