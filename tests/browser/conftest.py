@@ -47,6 +47,17 @@ def pytest_sessionstart() -> None:
         raise pytest.UsageError("the browser ring needs root; run it with: sudo scripts/test browser")
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the look at the whole ring where only a part of it was asked for."""
+    asked_for = {item.path for item in items}
+    ring = set(Path(__file__).parent.glob("test_*.py"))
+    if ring <= asked_for and not config.getoption("keyword"):
+        return
+    whole = [item for item in items if item.path == Path(__file__).with_name("test_whole.py")]
+    config.hook.pytest_deselected(items=whole)
+    items[:] = [item for item in items if item not in whole]
+
+
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
     """The distribution's Chromium; text is drawn as text, so that a test can read a terminal."""
