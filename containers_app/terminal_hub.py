@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Coroutine
@@ -28,6 +29,9 @@ from webdock.engines.threads import carry_on, spawn
 ACK_S = 0.2  # typed bytes are acknowledged so late, many at once
 ALONE_BYTES_S = 8 << 20  # how fast output is taken while nobody looks on
 REDRAW_S = 0.1  # between the two sizes that make a program draw its screen again
+
+# What a terminal says by itself to a program that asked: reports, and that it has the focus. Nobody typed it.
+ANSWERS = re.compile(rb"(?:\x1b\[[?>=]?[\d;$]*[Rcnxyt]|\x1b\[[IO]|\x1b[P\]][^\x07\x1b]*(?:\x07|\x1b\\))+")
 
 logger = logging.getLogger("containers_app")
 
@@ -251,7 +255,7 @@ class Hub:
         if viewer.token not in self._acks:
             self._acks.add(viewer.token)
             asyncio.get_running_loop().call_later(ACK_S, self._acknowledge, viewer)
-        if self.typist != viewer.name:
+        if self.typist != viewer.name and not ANSWERS.fullmatch(data):
             self.typist, self.typed_at = viewer.name, time.time()
             self.tell_people()
         return True

@@ -6,6 +6,19 @@ import re
 
 from playwright.sync_api import Page, expect
 
+PASTE = """text => {
+  const data = new DataTransfer();
+  data.setData("text/plain", text);
+  const paste = new ClipboardEvent("paste", {clipboardData: data, bubbles: true, cancelable: true});
+  document.querySelector(".xterm-helper-textarea").dispatchEvent(paste);
+}"""
+DROP = """name => {
+  const data = new DataTransfer();
+  data.items.add(new File(["brought along"], name));
+  const drop = new DragEvent("drop", {dataTransfer: data, bubbles: true, cancelable: true});
+  document.querySelector(".screen").dispatchEvent(drop);
+}"""
+
 
 def screen(page: Page) -> str:
     """The text on the terminal's screen, a line a row."""

@@ -6,12 +6,14 @@ Few sessions, many features: one page on a desk and one on a phone.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import Locator, Page, WebSocketRoute, expect
 
+from tests.browser.axe import violations
 from tests.browser.conftest import PHONE, PageFactory
-from tests.browser.terminal_page import expect_text, screen, type_line
+from tests.browser.terminal_page import DROP, PASTE, expect_text, screen, type_line
 from tests.integration.installation import Installation, eventually
 
 COVERED = """() => {
@@ -19,18 +21,6 @@ COVERED = """() => {
   const points = [0.1, 0.5, 0.9].flatMap((x) => [0.1, 0.5, 0.97].map((y) => [x, y]));
   const at = ([x, y]) => document.elementFromPoint(box.left + box.width * x, box.top + box.height * y);
   return points.filter((point) => !at(point).closest(".screen")).length;
-}"""
-PASTE = """text => {
-  const data = new DataTransfer();
-  data.setData("text/plain", text);
-  const paste = new ClipboardEvent("paste", {clipboardData: data, bubbles: true, cancelable: true});
-  document.querySelector(".xterm-helper-textarea").dispatchEvent(paste);
-}"""
-DROP = """name => {
-  const data = new DataTransfer();
-  data.items.add(new File(["brought along"], name));
-  const drop = new DragEvent("drop", {dataTransfer: data, bubbles: true, cancelable: true});
-  document.querySelector(".screen").dispatchEvent(drop);
 }"""
 
 
@@ -193,6 +183,48 @@ def test_a_terminal_on_a_desk(container: str, open_page: PageFactory) -> None:
     page.keyboard.press("Enter")
     expect(panes.nth(1).locator(".xterm-rows")).to_contain_text("other")
     assert "other" not in panes.nth(0).locator(".xterm-rows").inner_text()
+
+
+def test_what_opens_over_a_terminal_is_for_everybody_and_gives_the_focus_back(
+    container: str, open_page: PageFactory
+) -> None:
+    page = open_page(f"/containers/{container}/terminal/")
+    expect_text(page, r"[#$] ")
+    type_line(page, r"printf '\033]8;;https://example.org/a\342\200\256b\007l\151nk\033]8;;\007\n'")
+    expect_text(page, "link")
+
+    def follow_link() -> None:
+        left, _right, middle = at(page, "link")
+        page.mouse.move(left + 5, middle)
+        expect(page.locator(".xterm-cursor-pointer")).to_be_visible()
+        page.mouse.click(left + 5, middle)
+
+    openers: dict[str, Callable[[], object]] = {
+        "Terminal settings": lambda: page.locator('[data-do="settings"]').click(),
+        "Address of this terminal": lambda: choose(page, '[data-do="share"]'),
+        "End this session?": lambda: page.locator('.panel-head > [data-do="end"]').click(),
+        "Paste 2 lines?": lambda: page.evaluate(PASTE, "one\ntwo\n"),
+        "Into the directory": lambda: page.evaluate(DROP, "brought.txt"),
+        "Open this address?": follow_link,
+        "Find in the terminal": lambda: page.keyboard.press("Control+Shift+F"),
+    }
+    found = []
+    for name, opens in openers.items():
+        page.locator(".xterm-screen").click(position={"x": 300, "y": 300})
+        opens()
+        what = page.get_by_role("searchbox") if "Find" in name else page.get_by_role("dialog")
+        what = page.get_by_role("menu", name=name) if "settings" in name else what.filter(visible=True).last
+        expect(what).to_be_visible()
+        if what.get_attribute("id") == "confirm":
+            expect(what).to_contain_text(name)
+        if name.startswith("Open"):
+            expect(what).not_to_contain_text("\u202e")  # a mark that turns what follows round
+        found += [f"{name}: {problem}" for problem in violations(page)]
+        page.keyboard.press("Escape")
+        expect(what).to_be_hidden()
+        if "settings" not in name:  # a menu gives it back to its button
+            page.wait_for_function("document.activeElement.matches('.xterm-helper-textarea')")
+    assert not found, "\n".join(found)
 
 
 def test_a_terminal_on_a_phone(container: str, open_page: PageFactory) -> None:

@@ -10,9 +10,11 @@ import pytest
 from playwright.sync_api import Page, WebSocketRoute, expect
 
 from tests.browser.axe import clean
-from tests.browser.conftest import PageFactory
-from tests.browser.terminal_page import expect_text, screen, settled, type_line
+from tests.browser.conftest import PASSWORD, PageFactory
+from tests.browser.terminal_page import DROP, PASTE, expect_text, screen, settled, type_line
 from tests.integration.installation import Installation, eventually
+
+BAD_LINKS = ("javascript:window.hit=2", "data:text/html,x", "file:///etc/passwd", "ssh://host")
 
 
 @pytest.fixture
@@ -64,6 +66,83 @@ def test_two_windows_share_one_shell(shell: Page, container: str, open_page: Pag
     eventually(lambda: screen(other).count("^[[?1;2c") == 1, what="the answer of one of the two windows")
 
 
+def newcomer(installation: Installation, open_page: PageFactory, name: str) -> Page:
+    """A page of somebody else, who may operate containers."""
+    chief = open_page("/people/", refusals=True)
+    chief.get_by_label("Name").fill(name)
+    chief.get_by_label("Role").select_option("operator")
+    chief.get_by_role("button", name="Make a link").click()
+    page = open_page(chief.get_by_role("status").locator("code").inner_text(), anonymous=True)
+    chief.close()
+    page.locator("input[name=new_password1]").fill(PASSWORD)
+    page.locator("input[name=new_password2]").fill(PASSWORD)
+    page.get_by_role("button", name="Save password").click()
+    page.wait_for_url(f"{installation.url}/")
+    return page
+
+
+def share(page: Page, name: str, *, types: bool = False) -> None:
+    page.locator('[data-do="settings"]').first.click()
+    page.locator('[data-do="share"]').click()
+    page.get_by_label("User name").fill(name)
+    page.get_by_label("May type as well").set_checked(types)
+    page.get_by_role("dialog").get_by_role("button", name="Share").click()
+    expect(page.locator("#toasts")).to_contain_text(f"{name} may {'type' if types else 'look on'}")
+
+
+def test_somebody_else_looks_on_types_and_is_out_at_once(
+    installation: Installation, shell: Page, container: str, open_page: PageFactory
+) -> None:
+    grace = newcomer(installation, open_page, "grace")
+    share(shell, "grace")
+    shell.wait_for_function("document.activeElement.matches('.xterm-helper-textarea')")
+
+    # Whoever looks on sees it in the size of those who type, and sends no byte whatever the program asks for.
+    grace.set_viewport_size({"width": 1500, "height": 1000})
+    sent: list[str | bytes] = []
+    grace.on("websocket", lambda socket: socket.on("framesent", lambda data: sent.append(data)))
+    grace.goto("/terminals/")
+    grace.locator(f'a[href*="{container}"]').first.click()
+    expect(grace.locator("[data-line-state]")).to_have_text("watching")
+    grid = shell.locator("[data-grid]").inner_text()
+    expect(grace.locator("[data-grid]")).to_have_text(grid)
+    expect(grace.locator(".pane")).to_have_attribute("data-smaller", "")
+    type_line(shell, r"printf '\033[?1003h\033[?1006h\033[?1004h\033[?2004h\033[c\033[6n'; echo as''ked; cat")
+    expect_text(grace, "asked")
+    sent.clear()
+    grace.locator(".xterm-screen").click()
+    grace.mouse.wheel(0, 200)
+    grace.keyboard.type("intruder")
+    grace.evaluate(PASTE, "more\nthan one line\n")
+    grace.evaluate(DROP, "brought.txt")
+    expect(grace.locator("#toasts")).to_contain_text("looks on")
+    assert [data for data in sent if isinstance(data, bytes) or "credit" not in data] == []
+    assert not grace.get_by_role("dialog").filter(visible=True).count()
+    shell.keyboard.press("Control+c")
+    shell.keyboard.type("printf '\\033c'; echo cle''ared\n")
+    expect_text(grace, "cleared")
+
+    # Then they may type, until they may not: in the middle of it.
+    share(shell, "grace", types=True)
+    expect(grace.locator("[data-line-state]")).to_have_text("connected")
+    type_line(grace, "echo toge''ther")
+    expect_text(shell, "together")
+    people = shell.locator("[data-people]")
+    expect(people).to_contain_text("grace typed last")
+    grace.keyboard.type("before")
+    expect_text(shell, "before")
+    people.get_by_role("button", name="Take the invitation of").click()
+    grace.keyboard.type("after", delay=20)
+    expect(grace.locator("[data-line-state]")).to_have_text("ended")
+    expect(grace.locator("[data-note]")).to_contain_text("not shared with you any more")
+    grace.keyboard.type("never")
+    expect(people).to_be_hidden()
+    type_line(shell, "; echo la''st")
+    expect_text(shell, "last")
+    assert "intruder" not in screen(shell)
+    assert "never" not in screen(shell)
+
+
 def test_a_killed_web_process_loses_and_doubles_nothing(
     installation: Installation, container: str, open_page: PageFactory
 ) -> None:
@@ -103,8 +182,16 @@ def test_hostile_output_stays_text(shell: Page) -> None:
     type_line(shell, f"printf '{hostile}'; echo do''ne")
     expect_text(shell, "done")
     expect(shell.locator("[data-title]").first).to_contain_text("<img src=x")
-    assert shell.evaluate("[window.hit, window.stolen]") == [None, None]
-    questions = r"\033[c\033[>c\033[21t\033[>q\033P$qm\033\\\033]10;?\007\033[6n\033[5n"
+    links = "".join(rf"\033]8;;{url}\007l\151nk \033]8;;\007" for url in BAD_LINKS)
+    type_line(shell, f"printf '{links}\\n'")
+    expect_text(shell, r"link\s+link")
+    row = shell.locator(".xterm-rows > div", has_text=re.compile(r"^link\s+link")).last.bounding_box()
+    assert row is not None
+    for place in range(len(BAD_LINKS)):
+        shell.mouse.click(row["x"] + place * 39 + 15, row["y"] + 8)
+    assert not shell.get_by_role("dialog").filter(visible=True).count()
+    assert len(shell.context.pages) == 1
+    questions = r"\005\033P+q544e\033\\\033[c\033[>c\033[21t\033[>q\033P$qm\033\\\033]10;?\007\033[6n\033[5n"
     type_line(shell, f"printf '{questions}'; echo ask''ed; cat > /dev/null")
     expect_text(shell, r"\^\[\[0n")  # what xterm answers, as the terminal echoes it; this is the last
     before = settled(shell)
