@@ -33,6 +33,7 @@ from webdock.people.rights import requires
 
 HISTORY_ROWS = 10
 CHANGING = ("create", "start", "stop", "restart", "kill", "pause", "unpause", "recreate")  # of its state
+SHOWN_MAX = 200  # of its environment, and of its labels; the inspect document has all
 LAST_LINES = 12  # of the log, on the card that says why it stopped
 LAST_LINES_TIMEOUT_S = 1.0
 
@@ -101,6 +102,7 @@ async def container_detail(request: HttpRequest, container_id: str) -> HttpRespo
         last = await _last_lines(container)
         shown = last if "reveal" in context["rights"] else [secrets.line(text) for text in last]
         why["log"] = "\n".join(shown)
+    labels = secrets.pairs(container.labels)
     context |= {
         "facts": facts_of(container),
         "whose": await sync_to_async(whose)("container", container_id),
@@ -108,7 +110,10 @@ async def container_detail(request: HttpRequest, container_id: str) -> HttpRespo
         "mounts": [_mount(mount) for mount in inspect.get("Mounts") or () if isinstance(mount, dict)],
         "networks": container.networks,
         "why": why,
-        "labels": secrets.pairs(container.labels),
+        "labels": labels,
+        "labels_shown": list(labels.items())[:SHOWN_MAX],
+        "shown_max": SHOWN_MAX,
+        "shown_slice": f":{SHOWN_MAX}",
         "history": history,
     }
     return await page(request, "containers/detail.html", context)

@@ -141,3 +141,19 @@ async def test_the_events_of_a_day_are_drawn_in_pieces(
         seen += piece.rows
         path = f"/events/?before={piece.older}" if piece.older is not None else ""
     assert seen == rows
+
+
+async def test_a_container_with_thousands_of_variables_and_labels_has_a_page_like_others(
+    as_admin: AsyncClient,
+) -> None:
+    await sync_to_async(make)(1)
+    row = await Container.everything.aget()
+    row.inspect = {"Id": row.container_id, "Config": {"Env": [f"V{at}={HOSTILE}" for at in range(20_000)]}}
+    row.labels = {f"l{at}": "x" * 300 for at in range(5_000)}
+    await row.asave()
+    page = (await as_admin.get(f"/containers/{row.container_id}/")).content.decode()
+    elements = Elements()
+    elements.feed(page)
+    assert elements.number < ELEMENTS_MAX
+    assert "All 20000 are in the inspect document" in page.replace(",", "")
+    assert f"/containers/{row.container_id}/inspect/" in page
