@@ -1,7 +1,4 @@
-"""Exec sessions: one more program in a running container, by a conmon of its own.
-
-A session lies in `<run>/exec/<id>/`, so that it can be inspected, attached to and ended by a later engine;
-like its container it does not survive a reboot.
+"""Exec sessions: one more program in a running container, by a conmon of its own. What is asked of them.
 
 Spec: Docker API 1.47, ContainerExec, ExecStart, ExecInspect, ExecResize. `attach` and `kill` are our own.
 """
@@ -14,40 +11,33 @@ import json
 import logging
 import os
 import secrets
-import shutil
 import signal
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from runtime.api.errors import Conflict, Internal, InvalidArgument, NotFound
+from runtime.api.errors import Conflict, Internal, InvalidArgument
 from runtime.containers import users
 from runtime.containers.checks import parse_signal
 from runtime.containers.core import tell
-from runtime.containers.exec_record import FILE, Session, detach_keys
+from runtime.containers.exec_record import Session, detach_keys
+from runtime.containers.exec_table import FAILED_EXIT_CODE, ExecTable
 from runtime.containers.foreground import current_directory
 from runtime.containers.foreseen import Foreseen
 from runtime.containers.hangup import hang_up
-from runtime.containers.kept import Kept
 from runtime.containers.rooms import Rooms
 from runtime.containers.spec import exec_process
-from runtime.containers.state import ALIVE, State
+from runtime.containers.state import State
 from runtime.containers.streams import Attachment, Stream
 from runtime.containers.table import Container, Table
 from runtime.containers.tools import COMMAND, Tools
-from runtime.oci.conmon import Conmon, ConmonHandle, ConmonStream, ExitInfo
+from runtime.oci.conmon import ConmonHandle, ConmonStream
 from runtime.oci.process import alive, parent
 
 log = logging.getLogger("webdock.containers")
 
-KEPT_S = 300.0  # a session that has ended can be inspected for so long
-KEPT = 128  # … if its container has not more of them
-WAITING = 1024  # sessions of one container that were made and not started
 EXIT_AFTER_OUTPUT_S = 1.0  # how long the end of a session's output waits for its program's exit
 START_S = 20.0  # how long the end of a session waits for its start, which is under way
 END_TIMEOUT_S = 0.5  # for a container that ends to be seen ended
-FAILED_EXIT_CODE = 126  # of a session that could not be started, whatever the reason; as Docker
 
 Body = dict[str, Any]
 
@@ -58,11 +48,9 @@ class Execs:
     def __init__(self, rooms: Rooms, table: Table) -> None:
         self._rooms = rooms
         self._table = table
-        self._sessions: dict[str, Session] = {}
-        self._stops: dict[str, Any] = {}  # how to stop watching, by session id
-        self._kept: dict[str, Kept] = {}  # by session id
         self._starting: dict[str, asyncio.Task[Attachment | None]] = {}  # by session id
         self._foreseen = Foreseen(rooms.actions)
+        self._known = ExecTable(rooms, table, self._foreseen)
         self._tools = Tools()
 
     async def create(self, ref: str, body: Body) -> str:
@@ -80,15 +68,12 @@ class Execs:
             raise InvalidArgument(
                 f"the working directory '{cwd[:200]}' is invalid, it needs to be an absolute path"
             )
-        self._sweep(container.id)
+        self._known.sweep(container.id)
         session = Session(
             secrets.token_hex(32), container.id, body, detach_keys(body.get("DetachKeys") or "")
         )
-        directory = self._rooms.exec_directory(session.id)
-        directory.mkdir(mode=0o700)
-        self._save(session)
-        self._sessions[session.id] = session
-        conmon = self._conmon(session)
+        self._known.add(session)
+        conmon, directory = self._known.conmon(session), self._rooms.exec_directory(session.id)
         self._foreseen.add(
             session.id,
             lambda: conmon.foresee_exec(
@@ -99,9 +84,9 @@ class Execs:
                 third=self._third(session),
                 stdin=bool(body.get("AttachStdin")),
             ),
-            lambda: session.id in self._sessions and not session.started,
+            lambda: session.id in self._known and not session.started,
         )
-        self._tell(session, "exec_create", _shown(body["Cmd"]))
+        self._known.tell(session, "exec_create", _shown(body["Cmd"]))
         return session.id
 
     def _debug_shell(self, body: Body) -> Body:
@@ -121,8 +106,8 @@ class Execs:
 
         Raises: NotFound, Conflict, CannotStart (then `inspect` has its exit code).
         """
-        session = self._find(exec_id)
-        container = self._container(session)
+        session = self._known.find(exec_id)
+        container = self._known.container(session)
         if session.started:
             what = "already running" if session.running else "has already run"
             raise Conflict(f"Error: Exec command {session.id} {what}")
@@ -148,7 +133,7 @@ class Execs:
             raise Conflict(f"Container {container.id} is not running")
         try:
             # Without the container's lock: a session that begins must not hold up a stop.
-            stream: Stream | None = await self._launch(
+            stream = await self._launch(
                 session, container, attach=not detach or session.keeps_output, console_size=console_size
             )
         except BaseException as error:
@@ -161,16 +146,18 @@ class Execs:
                 elif container.record.state is State.PAUSED or "is paused" in error.message:
                     error = Conflict(f"Container {container.id} is paused, unpause the container before exec")
             session.exit_code = FAILED_EXIT_CODE
-            self._end(session)
+            self._known.end(session)
             raise error from None
-        self._tell(session, "exec_start", _shown(session.body["Cmd"]))
+        self._known.tell(session, "exec_start", _shown(session.body["Cmd"]))
         if stream is not None and session.keeps_output:
-            kept = self._keep(session, stream)
-            stream = None if detach else kept.view(history=True)
-        if stream is None:
+            kept = self._known.keep(session, stream)
+            view: Stream | None = None if detach else kept.view(history=True)
+        else:
+            view = stream
+        if view is None:
             return None
         attachment = self._attachment(session)
-        attachment.connect(stream)
+        attachment.connect(view)
         return attachment
 
     async def _launch(
@@ -194,7 +181,7 @@ class Execs:
                 console_size=(size[0], size[1]) if size and all(size) else None,
             )
 
-        handle, stream = await self._conmon(session).exec(
+        handle, stream = await self._known.conmon(session).exec(
             id=record.id,
             exec_id=session.id,
             dir=self._rooms.exec_directory(session.id),
@@ -205,18 +192,15 @@ class Execs:
             lasting=session.keeps_output,
             foreseen=await self._foreseen.take(session.id),
         )
-        self._take(session, container, handle)
-        self._save(session)
+        self._known.take(session, container, handle)
+        self._known.save(session)
         if session.tty and size and all(size):
             # Race: crun sets the size beside the program it has started, which may look first and see none;
             # set once more, it tells the program of a change.
             with contextlib.suppress(Conflict):
-                self._conmon(session).resize(handle, size[0], size[1])
+                if stream is None or not stream.resize(size[0], size[1]):
+                    self._known.conmon(session).resize(handle, size[0], size[1])
         return stream
-
-    def _keep(self, session: Session, stream: Stream) -> Kept:
-        kept = self._kept[session.id] = Kept(stream, self._rooms.exec_directory(session.id))
-        return kept
 
     async def attach(self, exec_id: str, *, history: bool = False) -> Attachment:
         """Take up a running session again; several can be attached at once.
@@ -224,22 +208,22 @@ class Execs:
         history: of a session that keeps its output, first what draws its screen as it is now.
         Raises: NotFound, Conflict.
         """
-        session = self._find(exec_id)
+        session = self._known.find(exec_id)
         if not session.running or session.handle is None:
             raise Conflict(f"exec session {exec_id} is not running")
         attachment = self._attachment(session)
-        if (kept := self._kept.get(exec_id)) is not None:
+        if (kept := self._known.kept(exec_id)) is not None:
             view = kept.view(history=history)
             attachment.past, attachment.place = view.past, view.place
             attachment.connect(view)
         else:
             stdin = bool(session.body.get("AttachStdin"))
-            attachment.connect(await self._conmon(session).attach(session.handle, stdin=stdin))
+            attachment.connect(await self._known.conmon(session).attach(session.handle, stdin=stdin))
         return attachment
 
     async def inspect(self, exec_id: str) -> Body:
         """Raises: NotFound."""
-        session = self._find(exec_id)
+        session = self._known.find(exec_id)
         described = session.describe()
         if session.tty and session.running and (path := current_directory(session.pid)) is not None:
             described["CurrentDirectory"] = path
@@ -247,16 +231,17 @@ class Execs:
 
     async def resize(self, exec_id: str, height: int, width: int) -> None:
         """Without a terminal there is nothing to do. Raises: NotFound, Conflict when it does not run."""
-        session = self._find(exec_id)
+        session = self._known.find(exec_id)
         if not session.running or session.handle is None:
             raise Conflict(f"exec session {exec_id} is not running")
-        if session.tty:
-            self._conmon(session).resize(session.handle, height, width)
+        kept = self._known.kept(exec_id)
+        if session.tty and not (kept is not None and kept.resize(height, width)):
+            self._known.conmon(session).resize(session.handle, height, width)
 
     async def kill(self, exec_id: str, signal_name: str) -> None:
         """Send a signal to the session's program. Raises: NotFound, Conflict when it does not run."""
         number = parse_signal(signal_name)
-        session = self._find(exec_id)
+        session = self._known.find(exec_id)
         if not session.running or session.handle is None:
             raise Conflict(f"exec session {exec_id} is not running")
         _signal(session.handle.pid, number)
@@ -266,7 +251,7 @@ class Execs:
 
         In a paused container that is as soon as it goes on. Raises: NotFound, Conflict when it does not run.
         """
-        session = self._find(exec_id)
+        session = self._known.find(exec_id)
         # Race: the answer to a start comes before its program is there; without this it would stay for good.
         if (starting := self._starting.get(exec_id)) is not None:
             await asyncio.wait({starting}, timeout=START_S)
@@ -276,7 +261,7 @@ class Execs:
         await self._rooms.actions.run(self._hang_up(session, handle), f"end of exec {exec_id[:12]}")
 
     async def _hang_up(self, session: Session, handle: ConmonHandle) -> None:
-        frozen = self._container(session).record.state is State.PAUSED
+        frozen = self._known.container(session).record.state is State.PAUSED
         try:
             await hang_up(handle.pid, frozen=frozen)
         except TimeoutError as error:
@@ -284,11 +269,11 @@ class Execs:
         if not frozen:
             with contextlib.suppress(TimeoutError):  # what it wrote last may wait for who does not read it
                 async with asyncio.timeout(EXIT_AFTER_OUTPUT_S):
-                    await self._exit_code(session)
+                    await self._known.exit_code(session)
 
     def detached(self, exec_id: str) -> None:
         """Somebody typed the detach keys."""
-        if (session := self._sessions.get(exec_id)) and (container := self._table.get(session.container_id)):
+        if (session := self._known.get(exec_id)) and (container := self._table.get(session.container_id)):
             tell(self._rooms, container.record, "exec_detach", execID=session.id)
 
     async def probe(
@@ -300,7 +285,7 @@ class Execs:
         """
         body = {"Cmd": command, "AttachStdout": True, "AttachStderr": True}
         session_id = await self.create(container.id, body)
-        session = self._sessions[session_id]
+        session = self._known.find(session_id)
         output = bytearray()
         try:
             stream = await self.start(session_id, detach=False, tty=False)
@@ -309,7 +294,7 @@ class Execs:
                 async with asyncio.timeout(timeout_s):
                     while (item := await stream.read()) is not None:
                         output += item[1][: max(0, output_bytes - len(output))]
-                    return await self._exit_code(session), bytes(output)
+                    return await self._known.exit_code(session), bytes(output)
             except TimeoutError:
                 return None, bytes(output)
             finally:
@@ -319,144 +304,25 @@ class Execs:
                 with contextlib.suppress(Conflict):
                     _signal(session.handle.pid, signal.SIGKILL)
             else:
-                self._forget(session_id)
-
-    async def _exit_code(self, session: Session) -> int:
-        while session.running and session.handle is not None:
-            await self._conmon(session).wait_exit(session.handle)
-            await asyncio.sleep(0)  # the watcher's callback is due
-        return session.exit_code if session.exit_code is not None else FAILED_EXIT_CODE
+                self._known.forget(session_id)
 
     def running(self, container_id: str) -> list[str]:
         """Ids of the sessions that have not ended, oldest first."""
-        return [
-            session.id
-            for session in self._sessions.values()
-            if session.container_id == container_id and not session.ended_ns
-        ]
+        return self._known.running(container_id)
 
     def forget(self, container_id: str) -> None:
         """The container is gone, and its sessions with it."""
-        for session in self._of(container_id):
-            self._forget(session.id)
+        self._known.forget_all(container_id)
 
     async def load(self) -> None:
         """Take over the sessions of an earlier engine; remove what belongs to nobody."""
-        root = self._rooms.exec_directory("x").parent
-        root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        root.chmod(0o700)  # nobody else shall learn what runs
-        for entry in sorted(os.scandir(root), key=lambda entry: entry.stat().st_mtime):
-            try:
-                session = Session.load(root / entry.name)
-                container = self._table.get(session.container_id)
-            except (OSError, ValueError, KeyError, TypeError):
-                container = None
-            if container is None:
-                await self._rooms.conmon("").abandon(root / entry.name)
-                shutil.rmtree(root / entry.name, ignore_errors=True)
-                continue
-            self._sessions[session.id] = session
-            if session.started and not session.ended_ns:
-                await self._adopt(session, container)
-
-    async def _adopt(self, session: Session, container: Container) -> None:
-        conmon, directory = self._conmon(session), self._rooms.exec_directory(session.id)
-        if (handle := conmon.adopt(directory)) is not None and container.record.state in ALIVE:
-            self._take(session, container, handle)
-            if session.keeps_output:
-                with contextlib.suppress(Conflict):
-                    self._keep(session, await conmon.take_up(handle))
-            return
-        await conmon.abandon(directory)
-        info = conmon.read_exit(directory)
-        session.exit_code = info.code if info else FAILED_EXIT_CODE
-        self._end(session)
+        await self._known.load()
 
     def close(self) -> None:
         """Let go of running sessions; they go on."""
         self._foreseen.close()
         self._tools.close()
-        for kept in self._kept.values():
-            kept.close()
-        self._kept.clear()
-        for stop in self._stops.values():
-            stop()
-        self._stops.clear()
-
-    def _take(self, session: Session, container: Container, handle: ConmonHandle) -> None:
-        session.handle, session.pid, session.running = handle, handle.pid, True
-        container.exec_ids[session.id] = None
-
-        def ended(info: ExitInfo) -> None:
-            session.exit_code = info.code
-            self._end(session)
-
-        self._stops[session.id] = self._conmon(session).watch_exit(handle, ended)
-
-    def _end(self, session: Session) -> None:
-        was_running, session.running = session.running, False
-        session.pid, session.handle = 0, None
-        session.ended_ns = time.time_ns()
-        self._stops.pop(session.id, None)
-        if kept := self._kept.pop(session.id, None):
-            kept.ended()
-        if (container := self._table.get(session.container_id)) is not None:
-            container.exec_ids.pop(session.id, None)
-        if session.id not in self._sessions:
-            return
-        directory = self._rooms.exec_directory(session.id)
-        with contextlib.suppress(OSError):
-            for entry in os.scandir(directory):
-                if entry.name != FILE:
-                    os.unlink(entry.path)
-            self._save(session)
-        if was_running:
-            self._tell(session, "exec_die", exitCode=str(session.exit_code))
-
-    def _save(self, session: Session) -> None:
-        session.save(self._rooms.exec_directory(session.id))
-
-    def _sweep(self, container_id: str) -> None:
-        """Forget what nobody asks for any more. Raises: Conflict when too many wait to be started."""
-        sessions = list(self._of(container_id))
-        ended = [session for session in sessions if session.ended_ns]
-        limit_ns = time.time_ns() - int(KEPT_S * 1e9)
-        for session in ended[: max(0, len(ended) - KEPT)]:
-            self._forget(session.id)
-        for session in ended:
-            if session.ended_ns < limit_ns:
-                self._forget(session.id)
-        if sum(not session.started for session in sessions) >= WAITING:
-            raise Conflict(f"container {container_id} has {WAITING} exec sessions that were never started")
-
-    def _forget(self, exec_id: str) -> None:
-        self._sessions.pop(exec_id, None)
-        if stop := self._stops.pop(exec_id, None):
-            stop()
-        directory = self._rooms.exec_directory(exec_id)
-        if (leaving := self._foreseen.dismiss(exec_id)) is not None:
-            leaving.add_done_callback(lambda _: shutil.rmtree(directory, ignore_errors=True))
-        else:
-            shutil.rmtree(directory, ignore_errors=True)
-
-    def _of(self, container_id: str) -> Iterator[Session]:
-        return (one for one in tuple(self._sessions.values()) if one.container_id == container_id)
-
-    def _find(self, exec_id: str) -> Session:
-        session = self._sessions.get(exec_id)
-        if session is None or session.container_id not in self._table:
-            raise NotFound(f"No such exec instance: {exec_id}")
-        return session
-
-    def _container(self, session: Session) -> Container:
-        container = self._table.get(session.container_id)
-        if container is None:
-            raise NotFound(f"No such exec instance: {session.id}")
-        return container
-
-    def _conmon(self, session: Session) -> Conmon:
-        container = self._container(session)
-        return self._rooms.conmon(container.record.host_config["Runtime"])
+        self._known.close()
 
     def _attachment(self, session: Session) -> Attachment:
         body = session.body
@@ -471,7 +337,7 @@ class Execs:
             # Race: clients inspect the session as soon as its output ends, and take its exit code then.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(EXIT_AFTER_OUTPUT_S):
-                    await self._exit_code(session)
+                    await self._known.exit_code(session)
 
         attachment.before_end = settle
         return attachment
@@ -484,10 +350,6 @@ class Execs:
             raise Conflict(f"Container {container.id} is restarting, wait until the container is running")
         if record.state is not State.RUNNING or container.removing:
             raise Conflict(f"Container {container.id} is not running")
-
-    def _tell(self, session: Session, action: str, detail: str = "", **attributes: str) -> None:
-        if (container := self._table.get(session.container_id)) is not None:
-            tell(self._rooms, container.record, action + detail, execID=session.id, **attributes)
 
 
 def _leave(starting: asyncio.Task[Attachment | None]) -> None:

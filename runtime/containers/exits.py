@@ -18,7 +18,8 @@ from runtime.containers.record import Record
 from runtime.containers.rooms import Rooms
 from runtime.containers.state import ACTIVE
 from runtime.containers.times import SECOND_NS
-from runtime.oci.conmon import LOST_EXIT_CODE, Conmon, ConmonHandle, ExitInfo
+from runtime.oci.conmon import Conmon, ConmonHandle, ExitInfo
+from runtime.oci.directory import LOST_EXIT_CODE
 from runtime.oci.process import alive
 
 log = logging.getLogger("webdock.containers")

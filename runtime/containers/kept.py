@@ -8,9 +8,11 @@ a later engine goes on with the next byte, whatever became of this one.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 from runtime.api.errors import Conflict
 from runtime.api.frames import STDOUT
@@ -21,19 +23,28 @@ from runtime.containers.streams import Stream
 
 BEHIND_BYTES = 256 << 10  # of output a viewer has not taken; then the program waits
 ALONE_BYTES_S = 8 << 20  # how fast output is taken while nobody looks on
-TYPED_BYTES = 32 << 10  # of what is typed are passed on, and then counted
+
+
+class Terminal(Stream, Protocol):
+    """What is kept; a `ConmonStream`."""
+
+    async def write(self, data: bytes, passed: Callable[[int], None] | None = None) -> None: ...
+    def write_some(self, data: bytes) -> int: ...
+    def resize(self, height: int, width: int) -> bool: ...
 
 
 class Kept:
     """One session with a terminal."""
 
-    def __init__(self, stream: Stream, directory: Path) -> None:
+    def __init__(self, stream: Terminal, directory: Path) -> None:
         self._stream = stream
         self._journal = Journal(directory)
         self._output = Output()
         self._views: list[View] = []
         self._taken = asyncio.Event()
         self._writing = asyncio.Lock()
+        self._rest = b""  # what the terminal had no room for, before all that is written later
+        self._writer: asyncio.Task[None] | None = None  # passes it on
         self._unwritten = 0  # what is typed and waits for the program; whoever typed it may have gone
         self._over = False
         past, self._end, self._written, self._typed = self._journal.load()
@@ -99,26 +110,42 @@ class Kept:
         self._taken.set()
 
     async def write(self, data: bytes) -> None:
-        rest = memoryview(data)
-        self._unwritten += len(rest)
+        left = len(data)
+        self._unwritten += left
+
+        def passed(count: int) -> None:
+            nonlocal left
+            left -= count
+            self._unwritten -= count
+            self._typed += count
+            self._journal.typed(self._typed)
+
         try:
             async with self._writing:
-                while rest:
-                    piece = rest[:TYPED_BYTES]
-                    await self._stream.write(bytes(piece))
-                    rest = rest[TYPED_BYTES:]
-                    self._unwritten -= len(piece)
-                    self._typed += len(piece)
-                    self._journal.typed(self._typed)
+                rest, self._rest = self._rest, b""
+                left += len(rest)
+                await self._stream.write(rest + data, passed)
         finally:
-            self._unwritten -= len(rest)
+            self._unwritten -= left
 
     def write_now(self, data: bytes) -> bool:
-        if self._writing.locked() or not self._stream.write_now(data):
+        if self._rest or self._writing.locked() or not (count := self._stream.write_some(data)):
             return False
-        self._typed += len(data)
+        self._typed += count
         self._journal.typed(self._typed)
+        if rest := data[count:]:
+            self._rest = rest
+            self._unwritten += len(rest)
+            self._writer = asyncio.create_task(self._write_rest(), name="rest of a paste")
         return True
+
+    async def _write_rest(self) -> None:
+        with contextlib.suppress(Conflict):  # the session has ended
+            await self.write(b"")
+
+    def resize(self, height: int, width: int) -> bool:
+        """Set the terminal's size; False when conmon has to."""
+        return self._stream.resize(height, width)
 
     def leave(self, view: View) -> None:
         if view in self._views:
@@ -129,6 +156,8 @@ class Kept:
         """Let go of the session; it goes on."""
         self._journal.close()
         self._reader.cancel()
+        if self._writer is not None:
+            self._writer.cancel()
         self._over = True
         for view in self._views:
             view.end()

@@ -1,14 +1,5 @@
 """conmon: the only place it is called; one per container and one per exec session, outliving the engine.
 
-Owns the files of a session directory (a container's bundle, or an exec's own directory):
-
-    config.json | process.json   what to run (written by the caller | by `Conmon.exec`)
-    session.json                 ours: id, exec id, tty, stdin; with the pid files enough to adopt a session
-    pidfile, conmon.pid          the process and its conmon
-    attach, ctl, winsz           the socket and fifos conmon serves
-    exit, oom                    the exit code, and the mark that the cgroup ran out of memory
-    conmon.log, runtime.log      what conmon and the runtime complain about
-
 Never decides what an exit means.
 
 Spec: conmon(8) 2.1; OCI runtime 1.1, Lifecycle.
@@ -25,14 +16,14 @@ import signal
 import socket
 import stat
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runtime.api.errors import Conflict, EngineError, Internal, InvalidArgument
-from runtime.oci import deposit
+from runtime.api.errors import Conflict, EngineError, Internal
+from runtime.oci import deposit, directory, hold
 from runtime.oci.attach import STDERR, STDOUT, ConmonStream, connect
 from runtime.oci.birth import Birth, command, is_conmon, read_pid, serves
+from runtime.oci.directory import ConmonHandle, ExitInfo
 from runtime.oci.process import alive, gone, parent, state
 from runtime.oci.runtime import Runtime
 from runtime.oci.words import translate
@@ -40,41 +31,10 @@ from runtime.oci.words import translate
 __all__ = ["STDERR", "STDOUT", "Conmon", "ConmonHandle", "ConmonStream", "ExitInfo", "end_below"]
 
 END_TIMEOUT_S = 10.0  # until a conmon whose container failed has left
-LOST_EXIT_CODE = 255  # of a session whose conmon died without telling
 SETTLE_TIMEOUT_S = 5.0  # until a conmon that was woken got some time on a CPU
 SETTLE_PAUSE_S = 0.0005
 NULL_DEVICE = Path("/dev/webdock-null")
-TERMINAL_SOCKET = "conmon-term."  # of a conmon that was killed before a runtime connected to it
 PARKED = 64  # sockets of past viewers kept per session, see `attach`
-
-_LEFTOVERS = (
-    *("attach", "ctl", "winsz", "exit", "oom", "pidfile", "conmon.pid", "conmon.log", "runtime.log"),
-    "process.json",
-)
-
-
-@dataclass(frozen=True)
-class ConmonHandle:
-    """One running session; found again from its directory with `Conmon.adopt`."""
-
-    id: str
-    exec_id: str | None
-    dir: Path
-    pid: int  # host pid of the session's first process
-    conmon_pid: int
-    tty: bool
-    stdin: bool
-    stdin_once: bool  # the program's input ends with its client's
-
-
-@dataclass(frozen=True)
-class ExitInfo:
-    """How a session ended; `code` as Docker counts (128 + signal)."""
-
-    code: int
-    oom_killed: bool
-    finished_at: float  # unix time
-    lost: bool = False  # conmon died without telling; code is LOST_EXIT_CODE
 
 
 class Conmon:
@@ -110,7 +70,7 @@ class Conmon:
         Raises: CannotStart and what else `translate` gives.
         """
         once = stdin and stdin_once and not tty
-        _prepare(bundle, id=id, exec_id=None, tty=tty, stdin=stdin, stdin_once=once)
+        directory.prepare(bundle, id=id, exec_id=None, tty=tty, stdin=stdin, stdin_once=once)
         words = [
             *self._words(id=id, uuid=id, dir=bundle, tty=tty, stdin=stdin, stdin_once=once),
             *("-l", f"k8s-file:{log_path}" if log_path else "off"),
@@ -119,7 +79,7 @@ class Conmon:
             birth.go(1)
             message = await birth.message("_OCI_SYNCPIPE")
         await self._check(bundle, message, exec=False)
-        return _handle(bundle)
+        return directory.handle(bundle)
 
     async def start(self, handle: ConmonHandle, program: str = "") -> None:
         """Let the program of a created container run; whoever attached before sees its first byte.
@@ -144,7 +104,7 @@ class Conmon:
         """
         os.makedirs(dir, mode=0o700, exist_ok=True)
         once = stdin and not tty
-        _prepare(dir, id=id, exec_id=exec_id, tty=tty, stdin=stdin, stdin_once=once)
+        directory.prepare(dir, id=id, exec_id=exec_id, tty=tty, stdin=stdin, stdin_once=once)
         words = [
             *self._words(id=id, uuid=exec_id, dir=dir, tty=tty, stdin=stdin, stdin_once=once, third=third),
             *("-l", "off", "--exec", "--exec-attach", "--exec-process-spec", str(dir / "process.json")),
@@ -180,7 +140,7 @@ class Conmon:
         try:
             async with foreseen as birth:
                 written, _ = await asyncio.gather(
-                    asyncio.to_thread(lambda: _write_json(dir / "process.json", process())),
+                    asyncio.to_thread(lambda: directory.write_json(dir / "process.json", process())),
                     birth.message("_OCI_ATTACHPIPE"),
                     return_exceptions=True,
                 )
@@ -193,7 +153,10 @@ class Conmon:
                 if lasting and stream is not None:
                     birth.leave(stream.fileno())
             await self._check(dir, message, exec=True)
-            return _handle(dir), stream
+            handle = directory.handle(dir)
+            if lasting and stream is not None:
+                await _hold(handle, stream)
+            return handle, stream
         except BaseException:
             if stream is not None:
                 stream.close()
@@ -217,14 +180,17 @@ class Conmon:
 
         Where conmon does not give it, a new one, which begins now. Raises: Conflict when it has ended.
         """
-        if (sock := deposit.fetch(handle.conmon_pid)) is not None:
-            return ConmonStream(sock, tty=handle.tty, park=None)
-        return await self.attach(handle)
+        if (sock := deposit.fetch(handle.conmon_pid)) is None:
+            hold.let_go_on(handle.conmon_pid)
+            return await self.attach(handle)
+        stream = ConmonStream(sock, tty=handle.tty, park=None)
+        await _hold(handle, stream)
+        return stream
 
     def adopt(self, dir: Path) -> ConmonHandle | None:
         """The session an earlier engine started in this directory, if its conmon still runs."""
         try:
-            handle = _handle(dir)
+            handle = directory.handle(dir)
         except (EngineError, OSError, ValueError):
             return None
         return handle if is_conmon(handle.conmon_pid, dir) else None
@@ -240,6 +206,7 @@ class Conmon:
                 os.kill(program, signal.SIGKILL)  # a first process in its namespace ignores anything less
             else:
                 os.kill(pid, signal.SIGTERM)  # conmon passes it to the runtime at work
+            hold.let_go_on(pid)
         try:
             async with asyncio.timeout(END_TIMEOUT_S):
                 await gone(pid)
@@ -250,28 +217,20 @@ class Conmon:
 
     def resize(self, handle: ConmonHandle, height: int, width: int) -> None:
         """Set the terminal's size. Raises: Conflict when the session has ended."""
-        _control(handle, f"1 {height} {width}\n")
+        directory.control(handle, f"1 {height} {width}\n")
 
     def reopen_log(self, handle: ConmonHandle) -> None:
         """After the log file was renamed: conmon goes on in a new one at its old path."""
-        _control(handle, "2 0 0\n")
+        directory.control(handle, "2 0 0\n")
 
-    def read_exit(self, dir: Path) -> ExitInfo | None:
-        """How this directory's session ended; None when conmon has written nothing (yet)."""
-        try:
-            with open(dir / "exit", encoding="ascii") as file:
-                code = int(file.read())
-                finished_at = os.fstat(file.fileno()).st_mtime
-        except (FileNotFoundError, ValueError):
-            return None
-        return ExitInfo(code, (dir / "oom").exists(), finished_at)
+    read_exit = staticmethod(directory.read_exit)
 
     def watch_exit(self, handle: ConmonHandle, seen: Callable[[ExitInfo], None]) -> Callable[[], None]:
         """Call `seen` once, from the event loop, when the session has ended; gives the way to stop that."""
         loop = asyncio.get_running_loop()
 
         def report() -> None:
-            seen(self.read_exit(handle.dir) or self._lost(handle))
+            seen(directory.read_exit(handle.dir) or directory.lost(handle))
 
         try:
             pidfd = os.pidfd_open(handle.conmon_pid)
@@ -348,13 +307,14 @@ class Conmon:
         except (IndexError, KeyError, ValueError):
             answer = {}
         await self.abandon(dir)
-        complaint = _read_text(dir / "runtime.log") or str(answer.get("message") or "")
-        if not complaint and exec and not _read_text(dir / "conmon.log"):
+        complaint = directory.read_text(dir / "runtime.log") or str(answer.get("message") or "")
+        if not complaint and exec and not directory.read_text(dir / "conmon.log"):
             # Race: the container was killed under its session, and crun with it before it could complain.
             raise Conflict(f"the container of exec session {dir.name} ended before the session began")
         if not complaint:
-            raise Internal(f"conmon failed in {dir}: {_read_text(dir / 'conmon.log') or 'no reason given'}")
-        raise translate(complaint, _program(dir, exec), exec=exec)
+            reason = directory.read_text(dir / "conmon.log") or "no reason given"
+            raise Internal(f"conmon failed in {dir}: {reason}")
+        raise translate(complaint, directory.program(dir, exec), exec=exec)
 
     def _keep(self, handle: ConmonHandle, sock: socket.socket) -> None:
         try:
@@ -372,12 +332,6 @@ class Conmon:
         for sock in sockets:
             sock.close()
 
-    def _lost(self, handle: ConmonHandle) -> ExitInfo:
-        with contextlib.suppress(FileNotFoundError):
-            finished_at = os.stat(handle.dir).st_mtime
-            return ExitInfo(LOST_EXIT_CODE, (handle.dir / "oom").exists(), finished_at, lost=True)
-        return ExitInfo(LOST_EXIT_CODE, False, 0.0, lost=True)
-
 
 async def end_below(*tops: Path) -> int:
     """End every conmon that serves a directory below these, whoever started it; how many there were.
@@ -391,6 +345,7 @@ async def end_below(*tops: Path) -> int:
             if _serves_below(pid, tops):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, number)
+                    hold.let_go_on(pid)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(END_TIMEOUT_S):
                 await asyncio.gather(*(gone(pid) for pid in found))
@@ -406,20 +361,10 @@ def _serves_below(pid: int, tops: Sequence[Path]) -> bool:
     return any(top in served.parents for top in tops)
 
 
-def _prepare(dir: Path, **facts: object) -> None:
-    """Clear an earlier session's files away and note what this one is."""
-    for name in (*_LEFTOVERS, *(entry for entry in os.listdir(dir) if entry.startswith(TERMINAL_SOCKET))):
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(dir / name)
-    _write_json(dir / "session.json", facts)
-
-
-def _handle(dir: Path) -> ConmonHandle:
-    facts = json.loads((dir / "session.json").read_bytes())
-    pid, conmon_pid = read_pid(dir / "pidfile"), read_pid(dir / "conmon.pid")
-    if pid is None or conmon_pid is None:
-        raise Internal(f"conmon left no pid in {dir}")
-    return ConmonHandle(dir=dir, pid=pid, conmon_pid=conmon_pid, **facts)
+async def _hold(handle: ConmonHandle, stream: ConmonStream) -> None:
+    """Take the session's terminal out of conmon's hands, where that is possible."""
+    if handle.tty and (held := await hold.take(handle.conmon_pid, handle.pid)) is not None:
+        stream.hold(held)
 
 
 def _is_foreign(pid: int, dir: Path) -> bool:
@@ -436,38 +381,3 @@ def _make_null(path: Path) -> None:
         raise Internal(f"{path} is not a null device")
     os.chown(path, 0, 0)
     os.chmod(path, 0o666)  # noqa: S103 - everybody may use it, as the host's own
-
-
-def _control(handle: ConmonHandle, message: str) -> None:
-    try:
-        fd = os.open(handle.dir / "ctl", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        raise Conflict(f"session {handle.exec_id or handle.id} has ended") from error
-    try:
-        os.write(fd, message.encode())
-    except (BrokenPipeError, BlockingIOError) as error:
-        raise Conflict(f"session {handle.exec_id or handle.id} does not take messages") from error
-    finally:
-        os.close(fd)
-
-
-def _program(dir: Path, exec: bool) -> str:
-    try:
-        if exec:
-            process = json.loads((dir / "process.json").read_bytes())
-        else:
-            process = json.loads((dir / "config.json").read_bytes())["process"]
-        return str(process["args"][0])
-    except (OSError, ValueError, KeyError, IndexError) as error:
-        raise InvalidArgument(f"no program to run in {dir}") from error
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(errors="replace").strip()
-    except FileNotFoundError:
-        return ""
-
-
-def _write_json(path: Path, value: object) -> None:
-    path.write_bytes(json.dumps(value).encode())

@@ -35,7 +35,7 @@ def fetch(conmon_pid: int) -> socket.socket | None:
     try:
         words = Path(f"/proc/{conmon_pid}/environ").read_bytes().split(b"\0")
         number = next(int(word.split(b"=")[1]) for word in words if word.startswith(VARIABLE.encode() + b"="))
-        with socket.socket(fileno=_copy(conmon_pid, number)) as way:
+        with socket.socket(fileno=copy(conmon_pid, number)) as way:
             flags = socket.MSG_PEEK | socket.MSG_DONTWAIT
             _data, rights, _flags, _address = way.recvmsg(16, socket.CMSG_SPACE(_ONE.size), flags)
         found = socket.socket(fileno=_ONE.unpack(rights[0][2])[0])
@@ -45,7 +45,7 @@ def fetch(conmon_pid: int) -> socket.socket | None:
     return found
 
 
-def _copy(pid: int, number: int) -> int:
+def copy(pid: int, number: int) -> int:
     """Raises: OSError."""
     pidfd = os.pidfd_open(pid)
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from runtime.containers import journal
 from runtime.containers.journal import FILES
-from runtime.containers.kept import BEHIND_BYTES, TYPED_BYTES, Kept
+from runtime.containers.kept import BEHIND_BYTES, Kept
 
 
 class Program:
@@ -22,17 +23,27 @@ class Program:
     def __init__(self) -> None:
         self.output: asyncio.Queue[bytes | None] = asyncio.Queue()
         self.written = b""
+        self.room = 1 << 20  # for what is written without waiting
         self.closed = False
 
     async def read(self) -> tuple[int, bytes] | None:
         data = await self.output.get()
         return None if data is None else (1, data)
 
-    async def write(self, data: bytes) -> None:
+    async def write(self, data: bytes, passed: Callable[[int], None] | None = None) -> None:
         self.written += data
+        if passed is not None:
+            passed(len(data))
 
     def write_now(self, data: bytes) -> bool:
-        self.written += data
+        return self.write_some(data) > 0
+
+    def write_some(self, data: bytes) -> int:
+        self.written += data[: self.room]
+        return len(data[: self.room])
+
+    def resize(self, height: int, width: int) -> bool:
+        self.size = height, width
         return True
 
     async def close_stdin(self) -> None: ...
@@ -48,11 +59,11 @@ async def settled() -> None:
 
 async def test_what_waits_for_the_program_is_counted_as_typed(tmp_path: Path) -> None:
     program, goes_on = Program(), asyncio.Event()
-    taken, given = program.write, b"x" * (2 * TYPED_BYTES)
+    taken, given = program.write, b"x" * (64 << 10)
 
-    async def slow(data: bytes) -> None:
+    async def slow(data: bytes, passed: Callable[[int], None] | None = None) -> None:
         await goes_on.wait()
-        await taken(data)
+        await taken(data, passed)
 
     program.write = slow  # type: ignore[method-assign]
     kept = Kept(program, tmp_path)
@@ -193,3 +204,15 @@ async def test_nothing_is_saved_of_a_session_that_has_ended(tmp_path: Path) -> N
     assert await kept.view(history=True).read() == (1, b"last words")
     kept.close()
     assert not list(tmp_path.iterdir())
+
+
+async def test_what_a_terminal_has_no_room_for_follows_in_order_and_is_counted(tmp_path: Path) -> None:
+    program = Program()
+    program.room = 3
+    kept = Kept(program, tmp_path)
+    view = kept.view(history=False)
+    assert view.write_now(b"first ")
+    assert not view.write_now(b"second")  # the rest of what came before it waits
+    await view.write(b"second")
+    assert (program.written, kept.view(history=False).place.typed) == (b"first second", 12)
+    kept.close()
