@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-SEQUENCE_MAX_BYTES = 4096  # a control string longer than this is taken as over
+BEGINNING_BYTES = 64  # kept of a control string that has not ended
 LINE_SEARCH_BYTES = 8192  # a cut moves on so far to a line's beginning
 COLOURS_MAX = 64  # sequences carried over since the last reset
 TITLE_MAX_BYTES = 512
@@ -102,9 +102,9 @@ def safe_cut(output: bytes | bytearray, at: int) -> int:
 
 def _behind_sequence(output: bytes | bytearray, at: int) -> int:
     """``at``, or the end of the control sequence it is in."""
-    escape = output.rfind(b"\x1b", max(0, at - SEQUENCE_MAX_BYTES), at)
+    escape = output.rfind(b"\x1b", 0, at)
     if escape > 0 and output[escape : escape + 2] == b"\x1b\\":
-        before = output.rfind(b"\x1b", max(0, escape - SEQUENCE_MAX_BYTES), escape)
+        before = output.rfind(b"\x1b", 0, escape)
         escape = before if before >= 0 and escape + 2 > at else escape
     if escape < 0:
         return at
@@ -138,7 +138,18 @@ def state_after(output: bytes) -> bytes:
         modes[found[1] or (b"r" if found[2] is not None else b"q")] = found[0]
     for title in _TITLE.finditer(output):
         modes[b"title"] = b"\x1b]2;" + title[1][:TITLE_MAX_BYTES] + b"\x07"
-    return b"".join(modes.values()) + _colours(output, near)
+    return b"".join(modes.values()) + _colours(output, near) + _open_string(output)
+
+
+def _open_string(output: bytes) -> bytes:
+    """The beginning of a control string that goes on behind this output, or it would be drawn as text."""
+    escape = output.rfind(b"\x1b")
+    if output[escape + 1 : escape + 2] not in (b"]", b"P", b"X", b"^", b"_"):
+        return b""
+    string = _SEQUENCE.match(output, escape)
+    if string is None or string.end() < len(output) or output[-1:] in (b"\x07", b"\x18", b"\x1a"):
+        return b""
+    return output[escape : escape + BEGINNING_BYTES]
 
 
 def _colours(output: bytes, since: int) -> bytes:

@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from runtime.api.frames import STDOUT
-from runtime.api.screens import KEPT_BYTES, SEQUENCE_MAX_BYTES, Output, safe_cut
+from runtime.api.screens import KEPT_BYTES, Output, safe_cut
 from runtime.containers import logs
 from runtime.containers.inotify import Inotify
 from runtime.containers.streams import Stream
 
+SEQUENCE_BYTES = 4096  # of a log that was cut: a control string may have begun before them
 LOG_BYTES = 4 * KEPT_BYTES  # looked at from its end: records are longer than what they say
 SILENCE_S = 0.1  # what conmon has logged comes by the session much sooner
 SURE_BYTES = 128 << 10  # a flood that repeats itself so long has no place that could be told from another
@@ -65,7 +66,7 @@ class Past:
             for _stream, piece in self._rest():
                 data += piece
         output = Output()
-        start = min(len(data), data.find(b"\n") + 1 + SEQUENCE_MAX_BYTES) if cut else 0
+        start = min(len(data), data.find(b"\n") + 1 + SEQUENCE_BYTES) if cut else 0
         output.append(bytes(data[safe_cut(data, start) if cut else 0 :]))
         return output.picture(KEPT_BYTES)
 

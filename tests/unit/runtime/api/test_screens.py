@@ -113,6 +113,20 @@ def test_a_long_control_string_is_not_cut_open() -> None:
     assert output[safe_cut(output, 1500) :] in (b"after\r\n$ ", b"$ ")
 
 
+@pytest.mark.parametrize("end", [b"\x07", b"\x1b\\", b"\x18"])
+def test_a_control_string_longer_than_all_that_is_kept_is_never_text(end: bytes) -> None:
+    output = Output()
+    output.append(b"\x1b[?2004hbefore\r\n\x1b]0;")
+    for _ in range(40):
+        output.append(b"x" * 100_000 + b"\r\n")
+    assert output.picture().startswith(b"\x1b[?2004h\x1b]0;")
+    output.append(end + b"$ after")
+    picture = output.picture()
+    assert picture.endswith(end + b"$ after")
+    assert picture.count(b"\x1b]0;") == 1
+    assert not safe_cut(picture, picture.index(b"\x1b]0;") + 5) < len(picture) - len(b"$ after")
+
+
 def test_a_past_that_overlaps_tells_what_was_missed() -> None:
     output = Output()
     output.append(b"one\r\ntwo\r\n" * 100 + b"three\r\n")
