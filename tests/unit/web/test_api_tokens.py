@@ -345,7 +345,7 @@ async def test_quotas_hold_for_pages_and_tokens(
     assert row is not None
     update = await call(token, "POST", f"containers/{row.container_id}/update", {"Memory": 500 << 20})
     assert update.status_code == 403
-    form = {"image": "busybox:latest", "name": "third", "restart": "no", "memory": "1m", "cpus": "0.1"}
+    form = {"image": "busybox:latest", "name": "third", "restart": "no", "memory": "8m", "cpus": "0.1"}
     page = await (await browser_of(operator)).post("/containers/run/", form)
     assert page.status_code == 400
     assert "Quota: 2 containers" in page.content.decode()
