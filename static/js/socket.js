@@ -26,7 +26,7 @@ export function delayAfter(attempt, random = Math.random(), longest = LONGEST_DE
   return Math.round(ceiling / 2 + (random * ceiling) / 2);
 }
 
-// "login", "stop", "at once" or "again".
+// "login", "stop", "at once" (the first time) or "again".
 export function verdict(code) {
   if (code === CODES.login) return "login";
   if (code === 1000 || code === CODES.forbidden || code === CODES.gone || code === CODES.state) return "stop";
@@ -136,7 +136,7 @@ export class Link {
       this.stop();
       this.tell("stopped", { code, reason });
     } else {
-      const delay = what === "at once" ? FIRST_DELAY_MS : delayAfter(this.attempt, Math.random(), document.hidden ? LONGEST_DELAY_MS : this.longest);
+      const delay = what === "at once" && this.attempt === 0 ? FIRST_DELAY_MS : delayAfter(this.attempt, Math.random(), document.hidden ? LONGEST_DELAY_MS : this.longest);
       this.attempt += 1;
       this.retryAt = Date.now() + delay;
       this.timer = setTimeout(() => this.connect(), delay);
