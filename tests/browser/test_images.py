@@ -65,7 +65,7 @@ def test_an_image_is_pushed_and_everybody_sees_it(
     # Gone from here, it is pulled by the form that wants to run it.
     installation.webdock("rmi", name)
     form = open_page("/containers/run/", refusals=True)  # the first answer is a 400
-    form.get_by_label("Image").fill(name)
+    form.get_by_label("Image", exact=True).fill(name)
     form.get_by_label("Name", exact=True).fill("late")
     form.get_by_label("Command", exact=True).fill("sleep 1000")
     form.get_by_role("button", name="Run", exact=True).click()

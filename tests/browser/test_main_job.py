@@ -38,7 +38,7 @@ def test_redis_is_pulled_run_used_stopped_and_removed(
     page.get_by_role("link", name="Images").first.click()
     page.get_by_role("button", name="Pull image").click()
     dialog = page.get_by_role("dialog")
-    dialog.get_by_label("Image").fill(redis)
+    dialog.get_by_label("Image", exact=True).fill(redis)
     dialog.get_by_role("button", name="Pull", exact=True).click()
     card = page.locator(".pulls .job").filter(has_text=redis)
     expect(card.locator(".layer")).to_have_count(2)
@@ -49,7 +49,7 @@ def test_redis_is_pulled_run_used_stopped_and_removed(
     # Run it in the background from the form.
     page.get_by_role("link", name="Containers").first.click()
     page.get_by_role("link", name="Run container").click()
-    page.get_by_label("Image").fill(redis)
+    page.get_by_label("Image", exact=True).fill(redis)
     page.get_by_label("Name", exact=True).fill("cache")
     picture(page, "run")
     page.get_by_role("button", name="Run", exact=True).click()

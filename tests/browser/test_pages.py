@@ -118,7 +118,7 @@ def test_the_run_form_says_what_the_engine_says(installation: Installation, open
     page = open_page("/containers/run/", refusals=True)
     for image, name, command, message in cases:
         page.goto("/containers/run/")
-        page.get_by_label("Image").fill(image)
+        page.get_by_label("Image", exact=True).fill(image)
         page.get_by_label("Name", exact=True).fill(name)
         page.get_by_label("Command", exact=True).fill(command)
         page.get_by_role("button", name="Run", exact=True).click()
@@ -130,7 +130,7 @@ def test_a_pull_that_fails_says_why(installation: Installation, open_page: PageF
     page = open_page("/images/", refusals=True)
     page.get_by_role("button", name="Pull image").click()
     dialog = page.get_by_role("dialog")
-    dialog.get_by_label("Image").fill("127.0.0.1:1/nothing:here")
+    dialog.get_by_label("Image", exact=True).fill("127.0.0.1:1/nothing:here")
     dialog.get_by_role("button", name="Pull", exact=True).click()
     expect(page.locator("body")).to_contain_text(
         re.compile("refused|unreachable|cannot be reached|connect", re.IGNORECASE)

@@ -70,7 +70,7 @@ async def test_waiting_ends_with_the_run_also_when_another_follows(
     client: EngineClient, make_container: MakeContainer
 ) -> None:
     host = {"RestartPolicy": {"Name": "always"}}
-    container = await make_container("sh", "-c", "sleep 0.3; exit 3", HostConfig=host)
+    container = await make_container("sh", "-c", "sleep 3; exit 3", HostConfig=host)
     async with asyncio.timeout(WAIT_S):
         await client.container_start(container)
         assert (await client.container_wait(container))["StatusCode"] == 3

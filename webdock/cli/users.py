@@ -60,8 +60,9 @@ def remove_web_user(instance: Instance) -> None:
     if name == DEFAULT_NAME:
         return
     if exists(pwd.getpwnam, name):
-        end_processes(pwd.getpwnam(name).pw_uid)
-        change(["userdel", name], well=(GONE,), again=(IN_USE,))
+        uid = pwd.getpwnam(name).pw_uid
+        # Race: a process that is being started becomes this user's only after it was looked for.
+        change(["userdel", name], well=(GONE,), again=(IN_USE,), first=lambda: end_processes(uid))
     if exists(grp.getgrnam, name):
         change(["groupdel", name], well=(GONE,))
 
@@ -105,10 +106,19 @@ def exists(ask: Callable[[str], object], name: str) -> bool:
     return True
 
 
-def change(argv: list[str], well: tuple[int, ...] = (), again: tuple[int, ...] = ()) -> None:
-    """Change the machine's users; the tools give up on a list that is locked, so they are run again."""
+def change(
+    argv: list[str],
+    well: tuple[int, ...] = (),
+    again: tuple[int, ...] = (),
+    first: Callable[[], None] = lambda: None,
+) -> None:
+    """Change the machine's users; the tools give up on a list that is locked, so they are run again.
+
+    first: what is done before each try.
+    """
     deadline = time.monotonic() + BUSY_TIMEOUT_S
     while True:
+        first()
         done = subprocess.run(argv, capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S)
         if done.returncode in (DONE, *well):
             return
