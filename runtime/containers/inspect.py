@@ -9,6 +9,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from runtime.containers.addresses import NO_ADDRESSES
 from runtime.containers.record import Health, Record
 from runtime.containers.state import ACTIVE, State
 from runtime.containers.times import NEVER, SECOND_NS, human_duration, rfc3339
@@ -23,13 +24,7 @@ _ENDPOINT: Body = {
     "DriverOpts": None,
     "GwPriority": 0,
     "NetworkID": "",
-    "EndpointID": "",
-    "Gateway": "",
-    "IPAddress": "",
-    "IPPrefixLen": 0,
-    "IPv6Gateway": "",
-    "GlobalIPv6Address": "",
-    "GlobalIPv6PrefixLen": 0,
+    **NO_ADDRESSES,
     "DNSNames": None,
 }
 # The default bridge's settings stand at the top level of NetworkSettings, too.

@@ -14,8 +14,8 @@ import stat
 from collections.abc import Callable
 
 from runtime.images.paths import UnpackError
-from runtime.images.tar import BLOCKDEV, CHAR, DIRECTORY, FIFO, FILE, HARDLINK, SYMLINK
-from runtime.images.tarwriter import END, header, padding
+from runtime.images.tar import DIRECTORY, FILE, HARDLINK, SYMLINK
+from runtime.images.tarwriter import END, KINDS, header, header_of, padding
 
 READ_BYTES = 1 << 20
 _STEERING = ("trusted.overlay.", "user.overlay.")
@@ -57,11 +57,10 @@ class _Packing:
                 self.directory(inner)
 
     def _entry(self, path: bytes, status: os.stat_result) -> None:
-        mode = status.st_mode
-        kind = _KINDS.get(stat.S_IFMT(mode))
+        kind = KINDS.get(stat.S_IFMT(status.st_mode))
         if kind is None:
-            return  # a socket means nothing without who listens on it
-        link, size = b"", 0
+            return
+        link = b""
         if kind != DIRECTORY and status.st_nlink > 1:
             first = self._links.setdefault((status.st_dev, status.st_ino), path)
             if first != path:
@@ -71,31 +70,14 @@ class _Packing:
         if kind == FILE:
             self._file(path, status)
             return
-        self._write(self._header(path, kind, status, size, link))
-
-    def _header(
-        self, path: bytes, kind: bytes, status: os.stat_result, size: int, link: bytes = b""
-    ) -> bytes:
-        device = status.st_rdev if kind in (CHAR, BLOCKDEV) else 0
-        return header(
-            path,
-            kind,
-            mode=stat.S_IMODE(status.st_mode),
-            uid=status.st_uid,
-            gid=status.st_gid,
-            size=size,
-            mtime=int(status.st_mtime),
-            link=link,
-            major=os.major(device),
-            minor=os.minor(device),
-            xattrs={} if kind == HARDLINK else _attributes(path),
-        )
+        attributes = {} if kind == HARDLINK else _attributes(path)
+        self._write(header_of(path, kind, status, 0, link, attributes))
 
     def _file(self, path: bytes, status: os.stat_result) -> None:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
         try:
             size = os.fstat(descriptor).st_size
-            self._write(self._header(path, FILE, status, size))
+            self._write(header_of(path, FILE, status, size, b"", _attributes(path)))
             left = size
             while left:
                 data = os.read(descriptor, min(READ_BYTES, left))
@@ -107,16 +89,6 @@ class _Packing:
             self._write(padding(size))
         finally:
             os.close(descriptor)
-
-
-_KINDS = {
-    stat.S_IFREG: FILE,
-    stat.S_IFDIR: DIRECTORY,
-    stat.S_IFLNK: SYMLINK,
-    stat.S_IFCHR: CHAR,
-    stat.S_IFBLK: BLOCKDEV,
-    stat.S_IFIFO: FIFO,
-}
 
 
 def _join(path: bytes, name: bytes) -> bytes:

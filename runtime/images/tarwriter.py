@@ -5,9 +5,20 @@ Spec: POSIX.1-2001 ustar and pax; extended attributes as SCHILY.xattr records.
 
 from __future__ import annotations
 
-from runtime.images.tar import BLOCK, DIRECTORY, FILE
+import os
+import stat
+
+from runtime.images.tar import BLOCK, BLOCKDEV, CHAR, DIRECTORY, FIFO, FILE, SYMLINK
 
 END = bytes(2 * BLOCK)
+KINDS = {  # by `stat.S_IFMT`; a socket means nothing without who listens on it
+    stat.S_IFREG: FILE,
+    stat.S_IFDIR: DIRECTORY,
+    stat.S_IFLNK: SYMLINK,
+    stat.S_IFCHR: CHAR,
+    stat.S_IFBLK: BLOCKDEV,
+    stat.S_IFIFO: FIFO,
+}
 _OCTAL_7 = 0o7777777
 _OCTAL_11 = 0o77777777777
 
@@ -49,6 +60,26 @@ def header(
         extension = _block(b"PaxHeaders/" + short[-80:].strip(b"/"), b"x", 0o644, 0, 0, len(data), 0)
         extension += data + padding(len(data))
     return extension + _block(short, kind, mode, uid, gid, size, mtime, link[:100], major, minor, prefix)
+
+
+def header_of(
+    name: bytes, kind: bytes, status: os.stat_result, size: int, link: bytes, xattrs: dict[str, bytes]
+) -> bytes:
+    """The same for a file as it stands on disk."""
+    device = status.st_rdev if kind in (CHAR, BLOCKDEV) else 0
+    return header(
+        name,
+        kind,
+        mode=stat.S_IMODE(status.st_mode),
+        uid=status.st_uid,
+        gid=status.st_gid,
+        size=size,
+        mtime=int(status.st_mtime),
+        link=link,
+        major=os.major(device),
+        minor=os.minor(device),
+        xattrs=xattrs,
+    )
 
 
 def padding(size: int) -> bytes:

@@ -13,18 +13,10 @@ from typing import BinaryIO
 
 from runtime.containers.tarbox.looks import absolute_path, describe
 from runtime.containers.tarbox.report import READ_BYTES, STEERING, tell
-from runtime.images.tar import BLOCKDEV, CHAR, DIRECTORY, FIFO, FILE, HARDLINK, SYMLINK
-from runtime.images.tarwriter import END, header, padding
+from runtime.images.tar import DIRECTORY, FILE, HARDLINK, SYMLINK
+from runtime.images.tarwriter import END, KINDS, header_of, padding
 
 KERNELS = (b"/proc", b"/sys", b"/dev")  # mounted there is the kernel's, no files of the container
-_KINDS = {
-    stat.S_IFREG: FILE,
-    stat.S_IFDIR: DIRECTORY,
-    stat.S_IFLNK: SYMLINK,
-    stat.S_IFCHR: CHAR,
-    stat.S_IFBLK: BLOCKDEV,
-    stat.S_IFIFO: FIFO,
-}
 
 
 def get(path: str, report: BinaryIO, *, own: bool) -> None:
@@ -71,9 +63,9 @@ class Archive:
                 self.children(inner, shown)
 
     def member(self, path: bytes, name: bytes, status: os.stat_result) -> None:
-        kind = _KINDS.get(stat.S_IFMT(status.st_mode))
+        kind = KINDS.get(stat.S_IFMT(status.st_mode))
         if kind is None:
-            return  # a socket means nothing without who listens on it
+            return
         link = b""
         if kind != DIRECTORY and status.st_nlink > 1:
             first = self._links.setdefault((status.st_dev, status.st_ino), name)
@@ -84,7 +76,8 @@ class Archive:
         if kind == FILE:
             self._file(path, name)
             return
-        self._write(_header(path, name, kind, status, 0, link))
+        attributes = {} if kind == HARDLINK else _attributes(path)
+        self._write(header_of(name, kind, status, 0, link, attributes))
 
     def _file(self, path: bytes, name: bytes) -> None:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -93,7 +86,7 @@ class Archive:
             if not stat.S_ISREG(status.st_mode):
                 return  # Race: the container has replaced it
             left = status.st_size
-            self._write(_header(path, name, FILE, status, left, b""))
+            self._write(header_of(name, FILE, status, left, b"", _attributes(path)))
             while left:
                 # Race: the container may cut the file; the header has promised its length.
                 data = os.read(fd, min(READ_BYTES, left)) or bytes(min(READ_BYTES, left))
@@ -106,23 +99,6 @@ class Archive:
     def end(self) -> None:
         self._write(END)
         self._flush()
-
-
-def _header(path: bytes, name: bytes, kind: bytes, status: os.stat_result, size: int, link: bytes) -> bytes:
-    device = status.st_rdev if kind in (CHAR, BLOCKDEV) else 0
-    return header(
-        name,
-        kind,
-        mode=stat.S_IMODE(status.st_mode),
-        uid=status.st_uid,
-        gid=status.st_gid,
-        size=size,
-        mtime=int(status.st_mtime),
-        link=link,
-        major=os.major(device),
-        minor=os.minor(device),
-        xattrs={} if kind == HARDLINK else _attributes(path),
-    )
 
 
 def _attributes(path: bytes) -> dict[str, bytes]:
