@@ -60,9 +60,8 @@ async def find_shells(client: EngineClient, container: dict[str, Any]) -> list[S
 
     Raises: NoShell; Conflict when it is not running; what else the engine answers.
     """
-    id = str(container["Id"])
     try:
-        shells = parse_shells("\n".join(await client.container_shells(id)), asked="")
+        shells = await _look_up(client, container)
     except NotFound:
         shells = await _find_by_running(client, container)
     if not shells:
@@ -74,12 +73,17 @@ async def offered(client: EngineClient, container: dict[str, Any]) -> list[str]:
     """Programs a page offers to choose from: as ``find_shells``, but nothing is run, nothing raised."""
     try:
         async with asyncio.timeout(OFFER_S):
-            shells = parse_shells("\n".join(await client.container_shells(str(container["Id"]))), asked="")
+            shells = await _look_up(client, container)
     except NotFound:
         shells = _found.get(_key(container), [])
     except (EngineError, TimeoutError):
         shells = []
     return [words[0] for words in shells if len(words) == 1]
+
+
+async def _look_up(client: EngineClient, container: dict[str, Any]) -> list[Shell]:
+    """Raises: NotFound from an engine that does not look them up, and when the container is gone."""
+    return parse_shells("\n".join(await client.container_shells(str(container["Id"]))), asked="")
 
 
 async def _find_by_running(client: EngineClient, container: dict[str, Any]) -> list[Shell]:

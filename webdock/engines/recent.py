@@ -7,7 +7,6 @@ each look cost a page more than all else on it.
 from __future__ import annotations
 
 import asyncio
-import contextvars
 from collections import deque
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -15,6 +14,7 @@ from weakref import WeakKeyDictionary
 from django.utils import timezone
 
 from runtime.api.client import EngineClient
+from webdock.engines.threads import spawn
 from webdock.people import viewer
 from webdock.people.seen_events import seen_events
 
@@ -65,11 +65,13 @@ _recent: WeakKeyDictionary[EngineClient, Recent] = WeakKeyDictionary()
 async def of(client: EngineClient) -> Recent:
     """What is known of this engine after a look at it. Raises: EngineError when it does not answer."""
     recent = _recent.setdefault(client, Recent())
-    for_everybody = contextvars.copy_context()
-    for_everybody.run(viewer.look_as, None)
-    reading = recent.read(client)
-    await asyncio.get_running_loop().create_task(reading, name="recent events", context=for_everybody)
+    await spawn(_read_for_everybody(recent, client), name="recent events")
     return recent
+
+
+async def _read_for_everybody(recent: Recent, client: EngineClient) -> None:
+    viewer.look_as(None)  # in this task
+    await recent.read(client)
 
 
 async def seen(events: deque[Event]) -> list[Event]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import contextvars
 import time
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from runtime.api.errors import EngineError
 from webdock.engines.clients import client as client_of
 from webdock.engines.models import current_engine
 from webdock.engines.sizes import memory_size
+from webdock.engines.threads import spawn
 from webdock.people import quotas, viewer
 from webdock.people.guarded import GuardedClient
 from webdock.people.models import Belonging, Quota
@@ -73,6 +73,8 @@ class Measured:
     asking: asyncio.Task[None] | None = None
 
     async def ask(self, client: GuardedClient) -> None:
+        """In a task of its own: it outlives the request, and is for everybody."""
+        viewer.look_as(None)
         with contextlib.suppress(EngineError, TimeoutError):
             async with asyncio.timeout(MEASURE_S):
                 self.sizes = await client.disk_sizes()
@@ -93,10 +95,7 @@ async def measured() -> Sizes | None:
     known = _measured.setdefault(client, Measured())
     age = time.monotonic() - known.at
     if age > FRESH_S and (known.asking is None or known.asking.done()):
-        context = contextvars.copy_context()
-        context.run(viewer.look_as, None)  # it outlives the request, and is for everybody
-        loop = asyncio.get_running_loop()
-        known.asking = loop.create_task(known.ask(client), name="disk sizes", context=context)
+        known.asking = spawn(known.ask(client), name="disk sizes")
     return known.sizes if age <= KEPT_S else None
 
 
